@@ -285,7 +285,7 @@ class KubernetesApi(Protocol):
         *,
         subresource: Subresource | None = None,
     ) -> Object:
-        """PUT. With `metadata.resourceVersion` in the body it is optimistic: `Conflict` if stale."""
+        """PUT; optimistic with `metadata.resourceVersion` in the body: `Conflict` if stale."""
         ...
 
     async def patch(
