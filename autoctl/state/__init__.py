@@ -1,0 +1,1 @@
+"""The mirror of the cluster: reflectors keep it, `snapshot.Snapshot` is what decisions read."""
