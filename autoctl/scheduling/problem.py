@@ -72,7 +72,7 @@ class ExistingNode:
     managed: bool = True
     pool: str | None = None
     schedulable: bool = True
-    """False: counts for topology, but takes no pods (cordoned, deleting, under consolidateAfter)."""
+    """False: counts for topology but takes no pods (cordoned, deleting, fresh)."""
     price: float = 0.0
     csi_limits: Mapping[str, int] = field(default_factory=dict)
     """CSI driver -> number of volumes the node can attach (CSINode); absent: unlimited."""
@@ -131,7 +131,7 @@ class SchedulingProblem:
 
     `pods` are those to place now (pending, or moved by a disruption), gated and foreign-scheduler
     pods already left out. `daemons` has one representative pod for each DaemonSet, with its
-    namespace, labels and owner. `namespaces` maps a namespace to its labels, for namespace selectors.
+    namespace, labels and owner. `namespaces` maps a namespace to its labels (for selectors).
     """
 
     pods: tuple[core.Pod, ...]
@@ -186,7 +186,11 @@ class Unschedulable:
 
 @dataclass(frozen=True)
 class Solution:
-    """The answer of a solve. `cost` is USD/hour of `new_nodes`, `lower_bound` <= any answer's cost."""
+    """The answer of a solve.
+
+    `cost` is USD/hour of `new_nodes`; no answer that places the same pods costs less than
+    `lower_bound`.
+    """
 
     new_nodes: tuple[NewNode, ...] = ()
     placements: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""AWS through boto3: gateways, rate limits, batching, classified errors."""

@@ -1,0 +1,1 @@
+"""The controllers, one package a domain; each observes, decides (pure) and acts."""

@@ -1,0 +1,1 @@
+"""The Kubernetes seam against a real API server."""

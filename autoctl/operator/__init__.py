@@ -1,0 +1,1 @@
+"""The operator process: settings, wiring, leader election, health and metrics."""

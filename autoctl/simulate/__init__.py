@@ -1,0 +1,1 @@
+"""Playing scenarios, traces and benchmarks on the simulated world with the operator's own code."""
