@@ -38,7 +38,7 @@ class Offering:
     available: bool = True
     reservation_id: str | None = None
     reservation_capacity: int | None = None
-    labels: Mapping[str, str] = _EMPTY
+    labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
     def __post_init__(self) -> None:
         if not self.price >= 0:
@@ -61,7 +61,7 @@ class InstanceType:
     capacity: Resources
     overhead: Resources = field(default_factory=dict)
     operating_systems: tuple[str, ...] = ("linux",)
-    labels: Mapping[str, str] = _EMPTY
+    labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     offerings: tuple[Offering, ...] = ()
     exotic: bool = False
 

@@ -1,0 +1,192 @@
+"""What a node of a type reports as capacity, and what of it pods cannot have.
+
+The rules are those that EKS's node images and Karpenter's AWS provider follow; amounts are in the
+base units of `catalog.model` (millicores, bytes, pieces).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoctl.catalog.labels import architecture, local_nvme_gib
+
+MIB = 1024**2
+GIB = 1024**3
+
+MAX_PODS = 110
+"""EKS Auto Mode never runs more pods on a node, whatever its network interfaces could serve."""
+
+HOST_NETWORK_PODS = 2
+"""What the density formula adds for pods that use the node's own address."""
+
+HUGEPAGE_SIZES = {"2Mi": 2 * MIB, "1Gi": GIB}
+HUGEPAGES_MEMORY_SHARE = 0.8
+"""A type is incompatible with static huge pages that take more of its memory than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Percent:
+    """A share of a resource, 0 to 100, as eviction thresholds may state it."""
+
+    value: float
+
+    def of(self, amount: int) -> int:
+        return math.ceil(amount * self.value / 100)
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """The part of a NodeClass that changes what a node offers.
+
+    `eviction_hard` and `eviction_soft` map kubelet signals to bytes or a `Percent`; the signal's
+    greater one counts. `kube_reserved` None means computed from the type. `static_ips` is the
+    number of pod addresses that static network interfaces bring, which then is the density.
+    `prefix_size` does not change density: EKS assumes single addresses even in prefix mode, for a
+    fragmented subnet must not strand a pod.
+    """
+
+    max_pods: int | None = None
+    pod_subnets: bool = False
+    static_ips: int | None = None
+    ephemeral_storage: int = 80 * GIB
+    hugepages: Mapping[str, int] = field(default_factory=dict)
+    kube_reserved: Mapping[str, int] | None = None
+    system_reserved: Mapping[str, int] = field(default_factory=dict)
+    eviction_hard: Mapping[str, int | Percent] = field(
+        default_factory=lambda: {"memory.available": 100 * MIB, "nodefs.available": Percent(10)}
+    )
+    eviction_soft: Mapping[str, int | Percent] = field(default_factory=dict)
+    vm_memory_overhead: float = 0.075
+    efa_interfaces: int = 0
+    observed_memory: Mapping[str, int] = field(default_factory=dict)
+
+
+DEFAULT_SETTINGS = NodeSettings()
+
+
+def eni_limited_pods(network: Mapping[str, Any], *, pod_subnets: bool = False) -> int:
+    """The pods that a type's interfaces can address, one secondary address a pod.
+
+    ENIs of the default network card times (addresses per interface less the interface's own), plus
+    the host-network pods. With pod subnets the primary interface serves no pod.
+    """
+    card = network.get("DefaultNetworkCardIndex", 0)
+    interfaces = next(
+        (
+            int(entry["MaximumNetworkInterfaces"])
+            for entry in network.get("NetworkCards", ())
+            if entry["NetworkCardIndex"] == card
+        ),
+        int(network["MaximumNetworkInterfaces"]),
+    )
+    if pod_subnets:
+        interfaces -= 1
+    return max(0, interfaces * (int(network["Ipv4AddressesPerInterface"]) - 1) + HOST_NETWORK_PODS)
+
+
+def max_pods(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) -> int:
+    """The least of the user's limit, what addresses allow, and 110."""
+    if settings.static_ips is not None:
+        addresses = settings.static_ips
+    else:
+        addresses = eni_limited_pods(api["NetworkInfo"], pod_subnets=settings.pod_subnets)
+    return min(addresses, MAX_PODS, settings.max_pods or MAX_PODS)
+
+
+def memory_capacity(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) -> int:
+    """Bytes the kernel is expected to report.
+
+    A hypervisor takes a share of the nominal memory; 64 MiB more are gone on arm64. What nodes of
+    the type have really reported (`observed_memory`) replaces the estimate.
+    """
+    seen = settings.observed_memory.get(api["InstanceType"])
+    if seen is not None:
+        return seen
+    nominal = int(api["MemoryInfo"]["SizeInMiB"]) * MIB
+    if architecture(api) == "arm64":
+        nominal -= 64 * MIB
+    return nominal - math.ceil(nominal * settings.vm_memory_overhead / MIB) * MIB
+
+
+def ephemeral_storage(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) -> int:
+    """Bytes of node ephemeral storage: the NVMe instance store when it is larger than what the
+    NodeClass asks for, else the EBS data volume."""
+    nvme = (local_nvme_gib(api) or 0) * 1000**3
+    return max(nvme, settings.ephemeral_storage)
+
+
+def hugepages_fit(api: Mapping[str, Any], settings: NodeSettings) -> bool:
+    """Whether the static huge pages leave the type enough ordinary memory."""
+    pages = sum(HUGEPAGE_SIZES[size] * count for size, count in settings.hugepages.items())
+    return pages <= HUGEPAGES_MEMORY_SHARE * int(api["MemoryInfo"]["SizeInMiB"]) * MIB
+
+
+def capacity(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) -> dict[str, int]:
+    """Resource -> amount that a node of the type reports as its capacity."""
+    resources = {
+        "cpu": int(api["VCpuInfo"]["DefaultVCpus"]) * 1000,
+        "memory": memory_capacity(api, settings),
+        "ephemeral-storage": ephemeral_storage(api, settings),
+        "pods": max_pods(api, settings),
+    }
+    for gpu in api.get("GpuInfo", {}).get("Gpus", ()):
+        resource = {"NVIDIA": "nvidia.com/gpu", "AMD": "amd.com/gpu"}.get(gpu["Manufacturer"])
+        if resource:
+            resources[resource] = resources.get(resource, 0) + int(gpu["Count"])
+    for device in api.get("NeuronInfo", {}).get("NeuronDevices", ()):
+        count = int(device["Count"])
+        cores = count * int(device["CoreInfo"]["Count"])
+        resources["aws.amazon.com/neuron"] = resources.get("aws.amazon.com/neuron", 0) + count
+        resources["aws.amazon.com/neuroncore"] = (
+            resources.get("aws.amazon.com/neuroncore", 0) + cores
+        )
+    efa = int(api["NetworkInfo"].get("EfaInfo", {}).get("MaximumEfaInterfaces", 0))
+    if efa and not settings.hugepages:
+        resources["vpc.amazonaws.com/efa"] = min(efa, settings.efa_interfaces or efa)
+    for size, count in settings.hugepages.items():
+        resources[f"hugepages-{size}"] = HUGEPAGE_SIZES[size] * count
+    return resources
+
+
+def kube_reserved_cpu(vcpus: int) -> int:
+    """Millicores: 6 % of the first core, 1 % of the second, 0.5 % of the next two, 0.25 % of the
+    rest."""
+    reserved = 0.0
+    for share, cores in ((60, 1), (10, 1), (5, 2), (2.5, math.inf)):
+        taken = min(vcpus, cores)
+        reserved += share * taken
+        vcpus -= int(taken)
+    return math.ceil(reserved)
+
+
+def overhead(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) -> dict[str, int]:
+    """Resource -> amount taken by the kubelet, the system, eviction thresholds and huge pages."""
+    total = capacity(api, settings)
+    kube = settings.kube_reserved
+    if kube is None:
+        kube = {
+            "cpu": kube_reserved_cpu(total["cpu"] // 1000),
+            "memory": (11 * total["pods"] + 255) * MIB,
+            "ephemeral-storage": GIB,
+        }
+    taken = {
+        key: kube.get(key, 0) + settings.system_reserved.get(key, 0)
+        for key in ("cpu", "memory", "ephemeral-storage")
+    }
+    taken["memory"] += _threshold("memory.available", total["memory"], settings)
+    taken["ephemeral-storage"] += _threshold(
+        "nodefs.available", total["ephemeral-storage"], settings
+    )
+    taken["memory"] += sum(HUGEPAGE_SIZES[size] * n for size, n in settings.hugepages.items())
+    return taken
+
+
+def _threshold(signal: str, amount: int, settings: NodeSettings) -> int:
+    found = 0
+    for thresholds in (settings.eviction_hard, settings.eviction_soft):
+        value = thresholds.get(signal, 0)
+        found = max(found, value.of(amount) if isinstance(value, Percent) else value)
+    return found
