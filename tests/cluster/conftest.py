@@ -1,0 +1,53 @@
+"""The real control plane of the cluster tests: one for the whole run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from controlplane.build import GoMissingError
+from controlplane.plane import ControlPlane
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder, and keep them in one xdist worker: they share one cluster."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    """A running control plane with the CRDs of `crds/`.
+
+    Without Go its tests are left out, and the summary says so; where `CI` is set that is a failure.
+    """
+    plane = ControlPlane()
+    try:
+        plane.start()
+    except GoMissingError as error:
+        plane.stop()
+        text = f"LEFT OUT: the tests on the real control plane need Go ({error})"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(text)
+        pytest.skip(text)
+    try:
+        plane.apply_crds(ROOT / "crds")
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of its own for one test, gone with everything in it afterwards."""
+    name = f"t-{abs(hash(request.node.nodeid)) % 16**8:08x}"
+    plane.kubectl("create", "namespace", name)
+    yield name
+    plane.kubectl("delete", "namespace", name, "--wait=true", "--timeout=120s")
