@@ -1,1 +1,1 @@
-"""The controllers, one package a domain; each observes, decides (pure) and acts."""
+"""Controllers: one package a domain, each observe, decide (pure) and act."""

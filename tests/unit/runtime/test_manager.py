@@ -1,0 +1,192 @@
+"""The manager: routing, retries, concurrency, passes, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from autoctl.controllers.runtime.controller import DONE, Registration, Result, Watch
+from autoctl.controllers.runtime.manager import Manager
+from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Conflict
+
+pytestmark = pytest.mark.looptime
+
+
+class Recorder:
+    """A controller that notes when each key came, then does what it is told."""
+
+    name = "recorder"
+
+    def __init__(self, act: Callable[[str], Awaitable[Result]] | None = None) -> None:
+        self.seen: list[tuple[float, str]] = []
+        self._act = act
+
+    async def reconcile(self, key: str) -> Result:
+        self.seen.append((asyncio.get_running_loop().time(), key))
+        return await self._act(key) if self._act else DONE
+
+
+async def stop_after(manager: Manager, seconds: float) -> None:
+    task = asyncio.create_task(manager.run())
+    await asyncio.sleep(seconds)
+    manager.stop()
+    await task
+
+
+async def test_notifications_before_the_start_wait_once_and_are_mapped_to_keys() -> None:
+    controller = Recorder()
+    manager = Manager(
+        [
+            Registration(
+                controller,
+                watches=(Watch(NODE_CLAIMS), Watch(NODES, lambda _, name: [f"claim-of-{name}"])),
+            )
+        ],
+        Metrics(),
+    )
+    manager.notify(NODE_CLAIMS, None, "a")
+    manager.notify(NODE_CLAIMS, None, "a")
+    manager.notify(NODES, None, "n")
+    manager.notify(PODS, "default", "nobody-cares")
+    await stop_after(manager, 1)
+    assert [key for _, key in controller.seen] == ["a", "claim-of-n"]
+
+
+async def test_failures_back_off_and_are_counted_conflicts_are_not_errors() -> None:
+    metrics = Metrics()
+    outcomes: list[Exception | None] = [RuntimeError("x"), RuntimeError("x"), Conflict("x"), None]
+
+    async def act(key: str) -> Result:
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+        return DONE
+
+    controller = Recorder(act)
+    manager = Manager([Registration(controller, base_delay=1, max_delay=60)], metrics)
+    manager.enqueue("recorder", "a")
+    await stop_after(manager, 30)
+    assert [at for at, _ in controller.seen] == pytest.approx([0, 1, 3, 7])
+    value = metrics.registry.get_sample_value
+    assert value("controller_runtime_reconcile_errors_total", {"controller": "recorder"}) == 2
+    labels = {"controller": "recorder", "result": "success"}
+    assert value("controller_runtime_reconcile_total", labels) == 1
+    assert value("workqueue_retries_total", {"name": "recorder", "controller": "recorder"}) == 3
+
+
+async def test_requeue_after_comes_back_on_time() -> None:
+    async def act(key: str) -> Result:
+        return Result(requeue_after=10)
+
+    controller = Recorder(act)
+    manager = Manager([Registration(controller)], Metrics())
+    manager.enqueue("recorder", "a")
+    await stop_after(manager, 25)
+    assert [at for at, _ in controller.seen] == pytest.approx([0, 10, 20])
+
+
+async def test_no_more_than_concurrency_at_once_and_one_worker_a_key() -> None:
+    running: set[str] = set()
+    most = 0
+
+    async def act(key: str) -> Result:
+        nonlocal most
+        assert key not in running
+        running.add(key)
+        most = max(most, len(running))
+        await asyncio.sleep(1)
+        running.remove(key)
+        return DONE
+
+    manager = Manager([Registration(Recorder(act), concurrency=3)], Metrics())
+    for number in range(9):
+        manager.enqueue("recorder", str(number))
+    task = asyncio.create_task(manager.run())
+    for _ in range(20):
+        await asyncio.sleep(0.25)
+        manager.enqueue("recorder", "0")
+    manager.stop()
+    await task
+    assert most == 3
+
+
+async def test_stopping_lets_begun_work_finish_and_begins_no_more() -> None:
+    finished: list[str] = []
+
+    async def act(key: str) -> Result:
+        await asyncio.sleep(5)
+        finished.append(key)
+        return DONE
+
+    manager = Manager([Registration(Recorder(act), concurrency=1)], Metrics(), grace=20)
+    manager.enqueue("recorder", "begun")
+    manager.enqueue("recorder", "waiting")
+    await stop_after(manager, 1)
+    assert finished == ["begun"]
+    assert asyncio.get_running_loop().time() == pytest.approx(5)
+
+
+async def test_work_that_outlasts_the_grace_is_cancelled() -> None:
+    cancelled = []
+
+    async def act(key: str) -> Result:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            cancelled.append(key)
+            raise
+        return DONE
+
+    manager = Manager([Registration(Recorder(act))], Metrics(), grace=20)
+    manager.enqueue("recorder", "stuck")
+    await stop_after(manager, 1)
+    assert cancelled == ["stuck"]
+    assert asyncio.get_running_loop().time() == pytest.approx(21)
+
+
+class Passes:
+    """A periodic controller that plays the given outcomes."""
+
+    name = "passes"
+
+    def __init__(self, outcomes: list[float | Exception]) -> None:
+        self.outcomes = outcomes
+        self.at: list[float] = []
+
+    async def run_once(self) -> float:
+        self.at.append(asyncio.get_running_loop().time())
+        outcome = self.outcomes.pop(0) if self.outcomes else 1000.0
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+async def test_passes_follow_their_own_delay_and_back_off_when_they_fail() -> None:
+    passes = Passes([10, RuntimeError("x"), RuntimeError("x"), 0])
+    manager = Manager([Registration(passes, base_delay=1)], Metrics())
+    await stop_after(manager, 60)
+    assert passes.at == pytest.approx([0, 10, 11, 13, 13])
+
+
+async def test_a_watched_change_wakes_a_waiting_pass_but_not_a_failed_one() -> None:
+    passes = Passes([1000, RuntimeError("x"), 1000])
+    manager = Manager([Registration(passes, watches=(Watch(PODS),), base_delay=8)], Metrics())
+    task = asyncio.create_task(manager.run())
+    await asyncio.sleep(5)
+    manager.notify(PODS, "default", "p")
+    await asyncio.sleep(1)
+    manager.notify(PODS, "default", "q")
+    await asyncio.sleep(20)
+    manager.stop()
+    await task
+    assert passes.at == pytest.approx([0, 5, 13])
+
+
+async def test_two_controllers_of_one_name_or_of_no_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="recorder"):
+        Manager([Registration(Recorder()), Registration(Recorder())], Metrics())
+    with pytest.raises(TypeError):
+        Manager([Registration(object())], Metrics())  # type: ignore[arg-type]
