@@ -67,7 +67,7 @@ def admitted(pod: Object, priorities: Mapping[str, int], overheads: Mapping[str,
         if value is not None:
             spec["priority"] = value
     runtime_class = spec.get("runtimeClassName")
-    if "overhead" not in spec and runtime_class in overheads:
+    if "overhead" not in spec and isinstance(runtime_class, str) and runtime_class in overheads:
         spec["overhead"] = overheads[runtime_class]
     for field in ("containers", "initContainers"):
         if isinstance(spec.get(field), list):

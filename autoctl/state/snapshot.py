@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from autoctl.api import core
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType
+from autoctl.state.nodes import StateNode, join
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,8 @@ class Snapshot:
     instance_types: Mapping[str, tuple[InstanceType, ...]] = field(default_factory=dict)
     nominations: Mapping[str, str] = field(default_factory=dict)
     disrupting: frozenset[str] = frozenset()
+
+    @cached_property
+    def state_nodes(self) -> Mapping[str, StateNode]:
+        """Every machine by name: Nodes and NodeClaims joined, with the pods on them."""
+        return join(self.nodes.values(), self.node_claims.values(), self.pods.values())

@@ -1,0 +1,154 @@
+"""Nodes and NodeClaims joined: one `StateNode` for each machine, however far it has come.
+
+A NodeClaim belongs to the Node with its provider id. Where the Node is not there yet (or is not
+initialized) the NodeClaim says what it will be. A Node without a NodeClaim is somebody else's: it
+holds pods and offers room, and is never disrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from autoctl.api import core
+from autoctl.api.labels import (
+    CAPACITY_TYPE,
+    DISRUPTED_TAINT,
+    INITIALIZED,
+    INSTANCE_TYPE,
+    NODEPOOL,
+    REGISTERED,
+    ZONE,
+)
+from autoctl.api.meta import find_condition, is_true
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.state.pods import is_terminal
+
+
+@dataclass(frozen=True)
+class StateNode:
+    """A machine: its Node, its NodeClaim, or both; `pods` are those bound to it and not terminal."""
+
+    node: core.Node | None
+    claim: NodeClaim | None
+    pods: tuple[core.Pod, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The Node's name, or the NodeClaim's while there is no Node."""
+        if self.node is not None:
+            return self.node.metadata.name
+        assert self.claim is not None, "a StateNode has a Node or a NodeClaim"
+        return self.claim.metadata.name
+
+    @property
+    def managed(self) -> bool:
+        return self.claim is not None
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """The Node's labels over the NodeClaim's, which count until the Node is registered."""
+        claimed = self.claim.metadata.labels if self.claim is not None else {}
+        if self.node is None:
+            return claimed
+        actual = self.node.metadata.labels or {}
+        return actual if self.registered or not claimed else {**actual, **claimed}
+
+    @property
+    def pool(self) -> str | None:
+        return self.labels.get(NODEPOOL)
+
+    @property
+    def instance_type(self) -> str | None:
+        return self.labels.get(INSTANCE_TYPE)
+
+    @property
+    def zone(self) -> str | None:
+        return self.labels.get(ZONE)
+
+    @property
+    def capacity_type(self) -> str | None:
+        return self.labels.get(CAPACITY_TYPE)
+
+    @property
+    def registered(self) -> bool:
+        if self.claim is None:
+            return True
+        if self.node is None:
+            return False
+        return (self.node.metadata.labels or {}).get(REGISTERED) == "true"
+
+    @property
+    def initialized(self) -> bool:
+        if self.claim is None:
+            return True
+        if self.node is None:
+            return False
+        return (self.node.metadata.labels or {}).get(INITIALIZED) == "true"
+
+    @property
+    def deleting(self) -> bool:
+        """The Node or the NodeClaim has been deleted and waits for its finalizers."""
+        node_deleted = self.node is not None and self.node.metadata.deletion_timestamp is not None
+        return node_deleted or (self.claim is not None and self.claim.deleting)
+
+    @property
+    def disrupted(self) -> bool:
+        """Tainted by a disruption: takes no new pods."""
+        return self.node is not None and any(
+            t.key == DISRUPTED_TAINT for t in self.node.spec.taints or ()
+        )
+
+    @property
+    def ready(self) -> bool:
+        """The kubelet reports Ready."""
+        if self.node is None:
+            return False
+        return any(
+            c.type == "Ready" and c.status == "True" for c in self.node.status.conditions or ()
+        )
+
+    @property
+    def created(self) -> datetime | None:
+        """When the machine was asked for (the NodeClaim's creation), else when the Node appeared."""
+        if self.claim is not None and self.claim.metadata.creation_timestamp is not None:
+            return self.claim.metadata.creation_timestamp
+        return self.node.metadata.creation_timestamp if self.node is not None else None
+
+    def claim_condition(self, kind: str) -> bool:
+        """Whether the NodeClaim's condition `kind` is True."""
+        return self.claim is not None and is_true(self.claim.status.conditions, kind)
+
+    def claim_condition_since(self, kind: str) -> datetime | None:
+        """When the NodeClaim's condition `kind` last changed."""
+        if self.claim is None:
+            return None
+        condition = find_condition(self.claim.status.conditions, kind)
+        return None if condition is None else condition.last_transition_time
+
+
+def join(
+    nodes: Iterable[core.Node], claims: Iterable[NodeClaim], pods: Iterable[core.Pod]
+) -> dict[str, StateNode]:
+    """Return every machine by its name, in the order of `nodes`, then claims without a Node."""
+    by_node: dict[str, list[core.Pod]] = {}
+    for pod in pods:
+        if pod.spec.node_name and not is_terminal(pod):
+            by_node.setdefault(pod.spec.node_name, []).append(pod)
+    by_provider: dict[str, NodeClaim] = {}
+    unlaunched: list[NodeClaim] = []
+    for claim in claims:
+        if claim.status.provider_id:
+            by_provider[claim.status.provider_id] = claim
+        else:
+            unlaunched.append(claim)
+    result: dict[str, StateNode] = {}
+    for node in nodes:
+        matched = by_provider.pop(node.spec.provider_id or "", None)
+        name = node.metadata.name
+        result[name] = StateNode(node, matched, tuple(by_node.get(name, ())))
+    for claim in (*by_provider.values(), *unlaunched):
+        result[claim.metadata.name] = StateNode(None, claim)
+    return result

@@ -1,0 +1,257 @@
+"""A Snapshot from manifests: what `plan -f`, `explain -f` and `simulate` start from.
+
+Custom resources are defaulted and validated exactly as the API server would do it; what it would
+reject raises a `ManifestError` naming the file, the document and the field. A pod whose scheduling
+fields cannot be used is kept: the solver reports it as unschedulable and goes on with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+import pydantic
+
+from autoctl.api import core
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodepool import NodePool
+from autoctl.api.validation import apply_defaults, validate_core, validate_manifest
+from autoctl.catalog.model import Catalog, InstanceType
+from autoctl.state.budgets import with_status
+from autoctl.state.expansion import EXPANDED_KINDS, admitted, expand_workloads
+from autoctl.state.manifests import Document
+from autoctl.state.snapshot import Snapshot
+
+T = TypeVar("T")
+M = TypeVar("M", bound=pydantic.BaseModel)
+
+_CORE_KINDS: Mapping[tuple[str, str], tuple[str, type[Any], bool]] = {
+    ("v1", "Pod"): ("pods", core.Pod, True),
+    ("v1", "Node"): ("nodes", core.Node, False),
+    ("v1", "Namespace"): ("namespaces", core.Namespace, False),
+    ("v1", "PersistentVolume"): ("volumes", core.PersistentVolume, False),
+    ("v1", "PersistentVolumeClaim"): ("volume_claims", core.PersistentVolumeClaim, True),
+    ("apps/v1", "DaemonSet"): ("daemon_sets", core.DaemonSet, True),
+    ("policy/v1", "PodDisruptionBudget"): (
+        "disruption_budgets",
+        core.PodDisruptionBudget,
+        True,
+    ),
+    ("storage.k8s.io/v1", "StorageClass"): ("storage_classes", core.StorageClass, False),
+    ("storage.k8s.io/v1", "CSINode"): ("csi_nodes", core.CSINode, False),
+    ("storage.k8s.io/v1", "VolumeAttachment"): (
+        "volume_attachments",
+        core.VolumeAttachment,
+        False,
+    ),
+}
+"""API version and kind -> the Snapshot's field, the struct, whether it is namespaced."""
+
+_CUSTOM_KINDS: Mapping[tuple[str, str], tuple[str, type[Any]]] = {
+    ("karpenter.sh/v1", "NodePool"): ("node_pools", NodePool),
+    ("karpenter.sh/v1", "NodeClaim"): ("node_claims", NodeClaim),
+    ("eks.amazonaws.com/v1", "NodeClass"): ("node_classes", NodeClass),
+}
+
+
+@dataclass(frozen=True)
+class Offline:
+    """A snapshot read from files, and what was passed over in them."""
+
+    snapshot: Snapshot
+    ignored: Mapping[str, int]
+    """Kind -> number of objects that planning does not read."""
+
+
+def snapshot_of(
+    documents: Sequence[Document], *, now: datetime, catalog: Catalog, assume_node_class: bool
+) -> Offline:
+    """Build the snapshot. Raises `ManifestError`.
+
+    With `assume_node_class` and no NodeClass among the documents, every NodePool's `nodeClassRef`
+    resolves to a ready NodeClass with all zones of `catalog`.
+    """
+    fields: dict[str, dict[str, Any]] = {
+        name: {} for name, *_ in (*_CORE_KINDS.values(), *_CUSTOM_KINDS.values())
+    }
+    ignored: dict[str, int] = {}
+    priorities, overheads = _admission(documents)
+    workloads: list[Document] = []
+    pods: list[Document] = []
+    seen: dict[tuple[str, str, str], Document] = {}
+    for document in documents:
+        version_kind = (str(document.object["apiVersion"]), document.kind)
+        if version_kind in _CUSTOM_KINDS:
+            field, model = _CUSTOM_KINDS[version_kind]
+            _once(document, seen)
+            value = _custom(document, model)
+            fields[field][value.metadata.name] = value
+        elif version_kind == ("v1", "Pod"):
+            _once(document, seen)
+            pods.append(document)
+        elif version_kind in _CORE_KINDS:
+            field, struct, namespaced = _CORE_KINDS[version_kind]
+            _once(document, seen)
+            _check_core(document)
+            value = _decode(document, struct)
+            fields[field][_key(value.metadata, namespaced)] = value
+        elif version_kind in EXPANDED_KINDS:
+            _once(document, seen)
+            workloads.append(document)
+        elif validate_manifest(document.object):
+            raise document.error(*_first(validate_manifest(document.object)))
+        elif version_kind not in _ADMISSION_KINDS:
+            ignored[document.kind] = ignored.get(document.kind, 0) + 1
+    pods += _expanded(workloads, pods)
+    for document in pods:
+        if document.kind == "Pod":
+            whole = admitted(document.object, priorities, overheads)
+            pod = _decode(
+                Document(document.source, document.number, whole, document.item), core.Pod
+            )
+            fields["pods"][pod.key] = pod
+        else:
+            claim = _decode(document, core.PersistentVolumeClaim)
+            fields["volume_claims"].setdefault(_key(claim.metadata, True), claim)
+    fields["disruption_budgets"] = with_status(
+        fields["disruption_budgets"], fields["pods"].values()
+    )
+    if assume_node_class and not fields["node_classes"]:
+        fields["node_classes"] = _assumed_classes(fields["node_pools"].values(), catalog)
+    snapshot = Snapshot(
+        now=now,
+        instance_types={
+            name: launchable(node_class, catalog)
+            for name, node_class in fields["node_classes"].items()
+        },
+        **fields,
+    )
+    return Offline(snapshot, ignored)
+
+
+def launchable(node_class: NodeClass, catalog: Catalog) -> tuple[InstanceType, ...]:
+    """The catalog's types with the offerings in the zones of the NodeClass's resolved subnets.
+
+    A NodeClass that has no status yet (it was never applied) is taken to reach every zone.
+    """
+    zones = {s.zone for s in node_class.status.subnets or ()}
+    if not zones:
+        return tuple(catalog.instance_types.values())
+    kept = []
+    for instance_type in catalog.instance_types.values():
+        offerings = tuple(o for o in instance_type.offerings if o.zone in zones)
+        if offerings:
+            kept.append(replace(instance_type, offerings=offerings))
+    return tuple(kept)
+
+
+_ADMISSION_KINDS = frozenset(
+    {("scheduling.k8s.io/v1", "PriorityClass"), ("node.k8s.io/v1", "RuntimeClass")}
+)
+
+
+def _admission(documents: Iterable[Document]) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    priorities: dict[str, int] = {}
+    overheads: dict[str, dict[str, Any]] = {}
+    for document in documents:
+        body = document.object
+        name = (body.get("metadata") or {}).get("name", "")
+        match (body["apiVersion"], body["kind"]):
+            case ("scheduling.k8s.io/v1", "PriorityClass"):
+                if not isinstance(body.get("value"), int):
+                    raise document.error("value", f"expected an integer, got {body.get('value')!r}")
+                priorities[name] = body["value"]
+                if body.get("globalDefault"):
+                    priorities[""] = body["value"]
+            case ("node.k8s.io/v1", "RuntimeClass"):
+                fixed = (body.get("overhead") or {}).get("podFixed")
+                if fixed:
+                    overheads[name] = fixed
+    return priorities, overheads
+
+
+def _once(document: Document, seen: dict[tuple[str, str, str], Document]) -> None:
+    metadata = document.object.get("metadata") or {}
+    name = metadata.get("name")
+    if not isinstance(name, str) or not name:
+        raise document.error("metadata.name", "Required value")
+    key = (document.kind, metadata.get("namespace") or "", name)
+    first = seen.setdefault(key, document)
+    if first is not document:
+        raise document.error(
+            "metadata.name",
+            f"the same object is also in {first.source}, document {first.number}",
+        )
+
+
+def _first(errors: Sequence[Any]) -> tuple[str, str]:
+    return errors[0].field, errors[0].message
+
+
+def _custom(document: Document, model: type[M]) -> M:
+    errors = validate_manifest(document.object)
+    if errors:
+        raise document.error(errors[0].field, "; ".join(e.message for e in errors))
+    try:
+        return model.model_validate(apply_defaults(document.object))
+    except pydantic.ValidationError as error:
+        detail = error.errors()[0]
+        raise document.error(".".join(str(p) for p in detail["loc"]), detail["msg"]) from error
+
+
+def _check_core(document: Document) -> None:
+    errors = validate_core(document.object)
+    if errors:
+        raise document.error(errors[0].field, errors[0].message)
+
+
+def _decode(document: Document, struct: type[T]) -> T:
+    try:
+        return msgspec.convert(document.object, struct, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise document.error(path.rstrip("`"), message) from error
+
+
+def _key(metadata: core.ObjectMeta, namespaced: bool) -> str:
+    return f"{metadata.namespace or 'default'}/{metadata.name}" if namespaced else metadata.name
+
+
+def _expanded(workloads: Sequence[Document], pods: Sequence[Document]) -> list[Document]:
+    everyone = [p.object for p in pods]
+    result = []
+    for workload in workloads:
+        try:
+            made = list(expand_workloads([workload.object], everyone))
+        except (msgspec.ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise workload.error("spec", f"cannot be expanded into pods: {error}") from error
+        result += [Document(workload.source, workload.number, o, workload.item) for o in made]
+    return result
+
+
+def _assumed_classes(pools: Iterable[NodePool], catalog: Catalog) -> dict[str, NodeClass]:
+    names = {p.spec.template.spec.node_class_ref.name for p in pools}
+    return {
+        name: NodeClass.model_validate(
+            {
+                "apiVersion": "eks.amazonaws.com/v1",
+                "kind": "NodeClass",
+                "metadata": {"name": name},
+                "spec": {},
+                "status": {
+                    "subnets": [
+                        {"id": f"subnet-{index:017x}", "zone": zone}
+                        for index, zone in enumerate(catalog.zones)
+                    ],
+                    "conditions": [
+                        {"type": "Ready", "status": "True", "reason": "Ready", "message": ""}
+                    ],
+                },
+            }
+        )
+        for name in sorted(names)
+    }
