@@ -45,9 +45,7 @@ COMPUTE_TYPE: Final = "eks.amazonaws.com/compute-type"
 COMPUTE_TYPE_AUTO: Final = "auto"
 NODECLASS: Final = "eks.amazonaws.com/nodeclass"
 INSTANCE_HYPERVISOR: Final = "eks.amazonaws.com/instance-hypervisor"
-INSTANCE_ENCRYPTION_IN_TRANSIT: Final = (
-    "eks.amazonaws.com/instance-encryption-in-transit-supported"
-)
+INSTANCE_ENCRYPTION_IN_TRANSIT: Final = "eks.amazonaws.com/instance-encryption-in-transit-supported"
 INSTANCE_CATEGORY: Final = "eks.amazonaws.com/instance-category"
 INSTANCE_GENERATION: Final = "eks.amazonaws.com/instance-generation"
 INSTANCE_FAMILY: Final = "eks.amazonaws.com/instance-family"

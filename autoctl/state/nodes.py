@@ -29,7 +29,7 @@ from autoctl.state.pods import is_terminal
 
 @dataclass(frozen=True)
 class StateNode:
-    """A machine: its Node, its NodeClaim, or both; `pods` are those bound to it and not terminal."""
+    """A machine: its Node, its NodeClaim, or both, with the pods on it that are not terminal."""
 
     node: core.Node | None
     claim: NodeClaim | None
@@ -112,7 +112,7 @@ class StateNode:
 
     @property
     def created(self) -> datetime | None:
-        """When the machine was asked for (the NodeClaim's creation), else when the Node appeared."""
+        """When the machine was asked for: the NodeClaim's creation, else the Node's."""
         if self.claim is not None and self.claim.metadata.creation_timestamp is not None:
             return self.claim.metadata.creation_timestamp
         return self.node.metadata.creation_timestamp if self.node is not None else None
