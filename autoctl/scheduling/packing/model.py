@@ -7,10 +7,10 @@ Letters used for array shapes, here and in the whole package:
 - ``N`` bins (nodes that exist or are in flight, with free room),
 - ``D`` resources, ``L`` limit rows, ``R`` capacity reservations.
 
-Quantities are whole numbers in base units (millicores, bytes, pods, devices) held as float64, which
-is exact up to 2**53. "pods" is a resource like any other. A limit on a *group* of shapes per node
-(hostname spread over several shapes, an anti-affinity group) may also be given as one more resource:
-each member requests 1, every offer and bin has the limit as its capacity.
+Quantities are whole numbers in base units (millicores, bytes, pods, devices) held as float64,
+which is exact up to 2**53. "pods" is a resource like any other. A limit on a *group* of shapes per
+node (hostname spread over several shapes, an anti-affinity group) may also be given as one more
+resource: each member requests 1, every offer and bin has the limit as its capacity.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BoolArray = NDArray[np.bool_]
 Method = Literal["none", "existing", "exact", "greedy", "lp", "lp+greedy"]
 
 UNLIMITED = -1
-"""In ``available``, ``node_cap``, ``bin_cap``: no bound. In ``reservation_index``: no reservation."""
+"""In ``available``, ``node_cap``, ``bin_cap``: no bound. In ``reservation_index``: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class PackingInput:
         counts: (C,) pods of the shape.
         allocatable: (O, D) what pods may use on one node of the offer, daemon overhead taken off.
         price: (O,) USD/hour, >= 0.
-        feasible: (C, O) the shape may run on the offer (labels, taints, zones...). The kernel itself
-            checks that the requests fit.
-        tier_index: (O,) 0 is the most preferred tier (the highest NodePool weight). A shape is placed
-            on the first tier that has any offer for it; on a later one only when limits,
+        feasible: (C, O) the shape may run on the offer (labels, taints, zones...). The kernel
+            itself checks that the requests fit.
+        tier_index: (O,) 0 is the most preferred tier (the highest NodePool weight). A shape is
+            placed on the first tier that has any offer for it; on a later one only when limits,
             availability or reservations leave no room for it. None: one tier.
         available: (O,) nodes that may still be had of the offer, or UNLIMITED.
         reservation_index: (O,) row of `reservation_capacity` the offer draws on, or UNLIMITED.

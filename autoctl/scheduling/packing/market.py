@@ -1,0 +1,173 @@
+"""One tier's packing task: the classes against the offers that are worth a look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoctl.scheduling.packing.classes import NO_CAP, Classes, Keys, row_ids
+from autoctl.scheduling.packing.model import BoolArray, FloatArray, IntArray
+from autoctl.scheduling.packing.stock import Stock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """K classes x O' offers of one tier, dominated offers left out.
+
+    Attributes:
+        requests: (K, D).
+        cap: (K,) most pods on one node.
+        conflict: (K, K) or None.
+        offers: (O',) index of each offer in the question.
+        allocatable: (O', D).
+        price: (O',).
+        fit: (K, O') most pods of the class that one empty node holds, 0 where it may not run.
+        unit: (K,) cheapest USD/hour per pod when a node holds the class alone, fractions allowed.
+    """
+
+    requests: FloatArray
+    cap: IntArray
+    conflict: BoolArray | None
+    offers: IntArray
+    allocatable: FloatArray
+    price: FloatArray
+    fit: IntArray
+    unit: FloatArray
+
+    def restrict(self, keep: IntArray) -> Market:
+        """The same task with fewer offers (`keep` indexes this market's offers)."""
+        allocatable, price, fit = self.allocatable[keep], self.price[keep], self.fit[:, keep]
+        return Market(
+            self.requests,
+            self.cap,
+            self.conflict,
+            self.offers[keep],
+            allocatable,
+            price,
+            fit,
+            shares(self.requests, allocatable, price, fit, self.cap).min(axis=1, initial=np.inf),
+        )
+
+
+def capacity(requests: FloatArray, room: FloatArray) -> FloatArray:
+    """How many pods fit: `requests` (..., D) into `room` (..., D), broadcast; >= 0, inf if free.
+
+    The division of whole numbers is exact enough for floor(): quotients are far below 2**53.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(requests > 0, room / np.where(requests > 0, requests, 1.0), np.inf)
+    most: FloatArray = np.maximum(np.floor(ratio.min(axis=-1)), 0.0)
+    return most
+
+
+def fits(requests: FloatArray, feasible: BoolArray, room: FloatArray, cap: IntArray) -> IntArray:
+    """(K, O) most pods of each class that each empty offer takes."""
+    most = np.full(feasible.shape, float(NO_CAP))
+    for d in range(requests.shape[1]):
+        need = requests[:, d]
+        asked = need > 0
+        if asked.any():
+            ratio = np.floor(room[None, :, d] / need[asked, None])
+            most[asked] = np.minimum(most[asked], ratio)
+    most = np.minimum(most, cap[:, None])
+    most[:, (room < 0).any(axis=1)] = 0
+    whole: IntArray = np.asarray(np.where(feasible, np.maximum(most, 0), 0), np.int64)
+    return whole
+
+
+def shares(
+    requests: FloatArray, room: FloatArray, price: FloatArray, fit: IntArray, cap: IntArray
+) -> FloatArray:
+    """(K, O) price of the part of a node one pod takes; inf where it cannot run."""
+    part = np.where(cap < NO_CAP, 1.0 / np.maximum(cap, 1), 0.0)[:, None] * np.ones(len(price))
+    for d in range(requests.shape[1]):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = requests[:, None, d] / room[None, :, d]
+        np.maximum(part, np.where(requests[:, None, d] > 0, share, 0.0), out=part)
+    return np.where(fit > 0, part * price[None, :], np.inf)
+
+
+def undominated(
+    price: FloatArray,
+    room: FloatArray,
+    feasible: BoolArray,
+    counted: BoolArray,
+    usage: FloatArray | None,
+) -> IntArray:
+    """Offers no other offer beats on price, on every resource and on every class accepted.
+
+    An offer of which only so many nodes may be had beats nobody. `usage` (O, L), if given, must not
+    be larger either. Among equals the first by price, size and index stays.
+    """
+    total = len(price)
+    sign = row_ids(np.ascontiguousarray(feasible.T))
+    keys: list[Keys] = [np.arange(total), sign]
+    keys += [-room[:, d] for d in range(room.shape[1])]
+    if usage is not None:
+        keys += [usage[:, d] for d in range(usage.shape[1])]
+    keys += [counted.astype(np.int64), price]
+    order = np.lexsort(keys)
+    # equal rows: only the first, unless it is counted
+    columns = np.column_stack([room[order], sign[order]])
+    if usage is not None:
+        columns = np.column_stack([columns, usage[order]])
+    free = ~counted[order]
+    equal = np.unique(columns[free], axis=0, return_index=True)[1]
+    keep = np.sort(np.r_[np.flatnonzero(free)[equal], np.flatnonzero(~free)])
+    order = order[keep]
+    total = len(order)
+    sign, room, free = sign[order], room[order], free[keep]
+    accepts = np.zeros((int(sign.max(initial=-1)) + 1, feasible.shape[0]), np.float32)
+    accepts[sign] = feasible.T[order]
+    missing = accepts @ (1.0 - accepts.T)  # [i, j] classes i takes and j does not
+    covered = missing == 0
+    alive = np.ones(total, np.bool_)
+    block = 256
+    for start in range(0, total, block):
+        stop = min(start + block, total)
+        better = np.arange(stop)[None, :] < np.arange(start, stop)[:, None]
+        better &= free[None, :stop]
+        for d in range(room.shape[1]):
+            better &= room[None, :stop, d] >= room[start:stop, None, d]
+        if usage is not None:
+            spent = usage[order]
+            for d in range(usage.shape[1]):
+                better &= spent[None, :stop, d] <= spent[start:stop, None, d]
+        better &= covered[sign[start:stop]][:, sign[:stop]]
+        alive[start:stop] = ~better.any(axis=1)
+    return order[alive]
+
+
+def build(
+    classes: Classes,
+    wanted: IntArray,
+    allocatable: FloatArray,
+    price: FloatArray,
+    offers: IntArray,
+    stock: Stock,
+    *,
+    mind_limits: bool,
+) -> Market:
+    """The market of the given offers for the classes that still have `wanted` (K,) pods.
+
+    `mind_limits` keeps offers that are dearer but take less of a limit.
+    """
+    offers = offers[stock.rooms(offers) > 0]
+    room = allocatable[offers][:, classes.resources]
+    fit = fits(classes.requests, classes.feasible[:, offers], room, classes.cap)
+    fit[wanted <= 0] = 0
+    useful = fit.any(axis=0)
+    offers, room, fit = offers[useful], room[useful], fit[:, useful]
+    usage = stock.usage[offers] if mind_limits and len(stock.remaining) else None
+    active = wanted > 0
+    keep = undominated(
+        price[offers], room, classes.feasible[active][:, offers], stock.counted()[offers], usage
+    )
+    offers, room, fit = offers[keep], room[keep], fit[:, keep]
+    unit = shares(classes.requests, room, price[offers], fit, classes.cap).min(
+        axis=1, initial=np.inf
+    )
+    return Market(
+        classes.requests, classes.cap, classes.conflict, offers, room, price[offers], fit, unit
+    )
