@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+import msgspec
+
 from autoctl.api import core
 from autoctl.api.duration import DurationError, parse_duration
 from autoctl.api.labels import DISRUPTED_TAINT, DO_NOT_DISRUPT
@@ -148,6 +150,15 @@ def is_reschedulable(pod: core.Pod, *, include_terminating_stateful: bool = True
     if not is_terminating(pod):
         return True
     return include_terminating_stateful and _owned_by(pod, "StatefulSet")
+
+
+def unbound(pod: core.Pod) -> core.Pod:
+    """The pod as its successor will be: the same spec, on no node yet."""
+    return msgspec.structs.replace(
+        pod,
+        spec=msgspec.structs.replace(pod.spec, node_name=None),
+        status=core.PodStatus(),
+    )
 
 
 class Protection(StrEnum):

@@ -1,0 +1,102 @@
+"""How many nodes of each NodePool may be under disruption at once.
+
+Rules: Karpenter's `BuildDisruptionBudgetMapping`. A pool's total counts its managed, initialized
+nodes whose instances are not terminating; nodes that are not ready or already leaving use the
+budget up, whatever makes them leave.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from autoctl.api.cron import CronError
+from autoctl.api.nodeclaim import INSTANCE_TERMINATING
+from autoctl.api.nodepool import UNLIMITED, NodePool
+from autoctl.controllers.disruption.candidates import Candidate
+from autoctl.controllers.disruption.model import PoolBlocked, Reason
+from autoctl.state.snapshot import Snapshot
+
+
+class BudgetLedger:
+    """What is left of every pool's budgets while one pass takes nodes."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._total: Counter[str] = Counter()
+        self._disrupting: Counter[str] = Counter()
+        for node in snapshot.state_nodes.values():
+            if node.claim is None or node.pool is None or not node.initialized:
+                continue
+            if node.claim_condition(INSTANCE_TERMINATING):
+                continue
+            self._total[node.pool] += 1
+            leaving = (
+                node.deleting
+                or node.disrupted
+                or node.claim.metadata.name in snapshot.disrupting
+                or not node.ready
+            )
+            if leaving:
+                self._disrupting[node.pool] += 1
+
+    def allowed(self, pool: NodePool, reason: Reason) -> int:
+        """How many more nodes of `pool` may go now for `reason`."""
+        name = pool.metadata.name
+        limit = pool.spec.disruption.allowed(reason, self._total[name], self._snapshot.now)
+        if limit >= UNLIMITED:
+            return UNLIMITED
+        return max(0, limit - self._disrupting[name])
+
+    def allows(self, candidates: Iterable[Candidate], reason: Reason) -> bool:
+        """Whether all of `candidates` may go together."""
+        wanted = Counter(c.pool.metadata.name for c in candidates)
+        pools = self._snapshot.node_pools
+        return all(self.allowed(pools[name], reason) >= count for name, count in wanted.items())
+
+    def take(self, candidates: Iterable[Candidate]) -> None:
+        """Count `candidates` as leaving."""
+        for candidate in candidates:
+            self._disrupting[candidate.pool.metadata.name] += 1
+
+    def trim(self, candidates: Iterable[Candidate], reason: Reason) -> list[Candidate]:
+        """The leading candidates of each pool that its budget has room for (nothing is taken)."""
+        room: dict[str, int] = {}
+        kept = []
+        for candidate in candidates:
+            name = candidate.pool.metadata.name
+            left = room.setdefault(name, self.allowed(candidate.pool, reason))
+            if left > 0:
+                room[name] = left - 1
+                kept.append(candidate)
+        return kept
+
+    def blocked(self) -> list[PoolBlocked]:
+        """The pools whose budgets let nothing go for a reason, with the event's text."""
+        result = []
+        for name in sorted(self._snapshot.node_pools):
+            pool = self._snapshot.node_pools[name]
+            if not self._total[name]:
+                continue
+            unreadable = schedule_error(pool, self._snapshot)
+            for reason in (Reason.UNDERUTILIZED, Reason.EMPTY, Reason.DRIFTED):
+                if self.allowed(pool, reason) > 0:
+                    continue
+                message = (
+                    f"No allowed disruptions for disruption reason {reason.value} "
+                    "due to blocking budget"
+                )
+                if unreadable:
+                    message += f": {unreadable}"
+                result.append(PoolBlocked(name, reason, message))
+        return result
+
+
+def schedule_error(pool: NodePool, snapshot: Snapshot) -> str | None:
+    """What is wrong with a budget's schedule or time zone, naming the field; None if nothing."""
+    for index, budget in enumerate(pool.spec.disruption.budgets):
+        try:
+            budget.is_active(snapshot.now)
+        except CronError as error:
+            return f"spec.disruption.budgets[{index}].schedule: {error}"
+    return None

@@ -1,0 +1,193 @@
+"""Which nodes may be disrupted, and exactly what stands in the way of the others.
+
+Rules: Karpenter's candidate selection (`pkg/controllers/disruption/types.go`). The blocking
+reasons are the texts of its `DisruptionBlocked` events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from autoctl.api import core
+from autoctl.api.labels import DO_NOT_DISRUPT, NODEPOOL
+from autoctl.api.nodeclaim import INITIALIZED, NodeClaim
+from autoctl.api.nodepool import NodePool
+from autoctl.catalog.model import InstanceType
+from autoctl.controllers.disruption.cost import EMPTY_COST, rescheduling_cost
+from autoctl.controllers.disruption.model import Blocked
+from autoctl.controllers.disruption.pdbs import EvictionLimits
+from autoctl.state.nodes import StateNode
+from autoctl.state.pods import (
+    Protection,
+    do_not_disrupt,
+    is_active,
+    is_evictable,
+    is_reschedulable,
+)
+from autoctl.state.pricing import instance_type_of, node_price
+from autoctl.state.snapshot import Snapshot
+
+NOT_INITIALIZED: Final = "Node isn't initialized"
+NOMINATED: Final = "Node is nominated for a pending pod"
+POD_DO_NOT_DISRUPT: Final = f'Pod has "{DO_NOT_DISRUPT}" annotation'
+NODE_DO_NOT_DISRUPT: Final = f'Disruption is blocked through the "{DO_NOT_DISRUPT}" annotation'
+NO_POOL_LABEL: Final = f'Node does not have label "{NODEPOOL}"'
+
+
+class DisruptionClass(Enum):
+    """How much a disruption may ask of pods.
+
+    GRACEFUL respects every block. EVENTUAL (drift of a node with a terminationGracePeriod) passes
+    over blocks by pods: the drain waits for them, and ends at the grace period.
+    """
+
+    GRACEFUL = "graceful"
+    EVENTUAL = "eventual"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A node that may go, with what decisions weigh.
+
+    `price` is USD/hour of its offering (0 when the catalog does not know it); `cost` its
+    rescheduling cost; `movable` the pods that need room elsewhere.
+    """
+
+    node: StateNode
+    claim: NodeClaim
+    pool: NodePool
+    instance_type: InstanceType | None
+    price: float
+    cost: float
+    movable: tuple[core.Pod, ...]
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def empty(self) -> bool:
+        return self.cost <= EMPTY_COST
+
+    @property
+    def savings_ratio(self) -> float:
+        """USD/hour saved for each unit of disruption; candidates go in descending order of it."""
+        return self.price / self.cost
+
+
+def find_candidates(
+    snapshot: Snapshot, disruption_class: DisruptionClass
+) -> tuple[list[Candidate], list[Blocked]]:
+    """Every node of a NodePool: a candidate, or blocked with the reason.
+
+    Nodes that are leaving already, or that no NodePool of this snapshot made, are neither.
+    """
+    limits = EvictionLimits(snapshot.disruption_budgets)
+    nominated = set(snapshot.nominations.values())
+    candidates: list[Candidate] = []
+    blocked: list[Blocked] = []
+    for node in snapshot.state_nodes.values():
+        claim = node.claim
+        if claim is None or node.deleting or node.disrupted or _in_command(node, snapshot):
+            continue
+        if node.pool is None:
+            blocked.append(Blocked(node.name, NO_POOL_LABEL))
+            continue
+        pool = snapshot.node_pools.get(node.pool)
+        if pool is None or pool.deleting:
+            blocked.append(Blocked(node.name, f'NodePool "{node.pool}" not found'))
+            continue
+        why = node_block(node, nominated) or pod_block(
+            node, claim, limits, snapshot.now, disruption_class
+        )
+        if why is not None:
+            blocked.append(why)
+            continue
+        candidates.append(make_candidate(node, claim, pool, snapshot))
+    return candidates, blocked
+
+
+def make_candidate(
+    node: StateNode, claim: NodeClaim, pool: NodePool, snapshot: Snapshot
+) -> Candidate:
+    """Weigh a node, whether or not something blocks it."""
+    return Candidate(
+        node=node,
+        claim=claim,
+        pool=pool,
+        instance_type=instance_type_of(node, snapshot),
+        price=node_price(node, snapshot),
+        cost=rescheduling_cost(node.pods),
+        movable=tuple(p for p in node.pods if is_reschedulable(p)),
+    )
+
+
+def node_block(node: StateNode, nominated: set[str]) -> Blocked | None:
+    """What at the node itself forbids its disruption for any reason."""
+    if not node.initialized:
+        return Blocked(node.name, NOT_INITIALIZED)
+    annotations = (node.node.metadata.annotations or {}) if node.node is not None else {}
+    claimed = node.claim.metadata.annotations if node.claim is not None else {}
+    if annotations.get(DO_NOT_DISRUPT) == "true" or claimed.get(DO_NOT_DISRUPT) == "true":
+        return Blocked(node.name, NODE_DO_NOT_DISRUPT)
+    if node.name in nominated or (node.claim is not None and node.claim.metadata.name in nominated):
+        return Blocked(node.name, NOMINATED)
+    return None
+
+
+def pod_block(
+    node: StateNode,
+    claim: NodeClaim,
+    limits: EvictionLimits,
+    now: datetime,
+    disruption_class: DisruptionClass,
+) -> Blocked | None:
+    """Which of the node's pods forbids its disruption."""
+    if disruption_class is DisruptionClass.EVENTUAL and claim.spec.grace_period is not None:
+        return None
+    for pod in node.pods:
+        if is_active(pod) and do_not_disrupt(pod, now).protection is Protection.ACTIVE:
+            return Blocked(node.name, POD_DO_NOT_DISRUPT, pod.key)
+    found = limits.fully_blocked(p for p in node.pods if is_evictable(p, now))
+    if found is not None:
+        pod, verdict = found
+        return Blocked(node.name, verdict.message, pod.key)
+    return None
+
+
+def is_consolidatable(claim: NodeClaim, pool: NodePool, now: datetime) -> bool:
+    """Whether the node has been quiet for the pool's `consolidateAfter`.
+
+    Quiet: no pod bound, ended or gone since; counted from the node's initialization.
+    """
+    quiet_since = quiet_start(claim)
+    period = pool.spec.disruption.quiet_period
+    return quiet_since is not None and period is not None and now - quiet_since >= period
+
+
+def quiet_start(claim: NodeClaim) -> datetime | None:
+    """Since when no pod has come or gone on the node; None before it is initialized."""
+    for condition in claim.status.conditions:
+        if condition.type == INITIALIZED and condition.status == "True":
+            since = condition.last_transition_time or claim.metadata.creation_timestamp
+            last = claim.status.last_pod_event_time
+            if since is None or last is None:
+                return since or last
+            return max(since, last)
+    return None
+
+
+def consolidatable_in(claim: NodeClaim, pool: NodePool, now: datetime) -> timedelta | None:
+    """How long until the node counts as quiet; None when it never will by itself."""
+    quiet_since = quiet_start(claim)
+    period = pool.spec.disruption.quiet_period
+    if quiet_since is None or period is None:
+        return None
+    return max(timedelta(0), quiet_since + period - now)
+
+
+def _in_command(node: StateNode, snapshot: Snapshot) -> bool:
+    return node.claim is not None and node.claim.metadata.name in snapshot.disrupting

@@ -1,0 +1,83 @@
+"""What disruption decides, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from autoctl.scheduling.problem import NewNode
+
+
+class Reason(StrEnum):
+    """Why a node goes. The first four are what budgets name in `reasons`."""
+
+    UNDERUTILIZED = "Underutilized"
+    EMPTY = "Empty"
+    DRIFTED = "Drifted"
+    EXPIRED = "Expired"
+
+
+class ConsolidationType(StrEnum):
+    """The label `consolidation_type` of Karpenter's metrics."""
+
+    NONE = ""
+    EMPTY = "empty"
+    MULTI = "multi"
+    SINGLE = "single"
+
+
+@dataclass(frozen=True)
+class Command:
+    """Take `nodes` away, after `replacements` (if any) are initialized.
+
+    `moves` says where each pod is expected to go: to an existing node's name, or to
+    `replacement:INDEX`. `savings` is USD/hour (negative when a replacement costs more, as drift
+    may). `evictions` counts the pods that have to move.
+    """
+
+    reason: Reason
+    nodes: tuple[str, ...]
+    replacements: tuple[NewNode, ...] = ()
+    savings: float = 0.0
+    evictions: int = 0
+    moves: Mapping[str, str] = field(default_factory=dict)
+    consolidation_type: ConsolidationType = ConsolidationType.NONE
+    score: float | None = None
+    """The Balanced policy's score, where it was asked."""
+
+    @property
+    def decision(self) -> str:
+        """`replace` or `delete`, as Karpenter's metrics call them."""
+        return "replace" if self.replacements else "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why a node may not be disrupted (now, or for one reason)."""
+
+    node: str
+    reason: str
+    pod: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolBlocked:
+    """A NodePool whose budgets allow no disruption for a reason, or cannot be read."""
+
+    pool: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All that one pass decided: commands on disjoint nodes, and why other nodes stay."""
+
+    commands: tuple[Command, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    pools: tuple[PoolBlocked, ...] = ()
+    unconsolidatable: Mapping[str, str] = field(default_factory=dict)
+    """Node name -> why consolidation leaves it alone."""
+    lower_bound: float | None = None
+    """USD/hour no world with the same pods goes below, where consolidation computed it."""

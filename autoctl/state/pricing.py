@@ -1,0 +1,50 @@
+"""What the nodes that are there cost: their offerings, looked up in what their NodeClass sells."""
+
+from __future__ import annotations
+
+from autoctl.catalog.model import InstanceType, Offering
+from autoctl.state.nodes import StateNode
+from autoctl.state.snapshot import Snapshot
+
+
+def instance_type_of(node: StateNode, snapshot: Snapshot) -> InstanceType | None:
+    """The node's instance type among those its NodeClaim's NodeClass can launch."""
+    if node.claim is None:
+        return None
+    types = snapshot.instance_types.get(node.claim.spec.node_class_ref.name, ())
+    return next((t for t in types if t.name == node.instance_type), None)
+
+
+def offering_of(node: StateNode, instance_type: InstanceType) -> Offering | None:
+    """The offering the node was bought by, available or not."""
+    return next(
+        (
+            o
+            for o in instance_type.offerings
+            if o.zone == node.zone and o.capacity_type == node.capacity_type
+        ),
+        None,
+    )
+
+
+def node_price(node: StateNode, snapshot: Snapshot) -> float:
+    """USD/hour of a node; 0 when its offering is unknown, so that it never promises savings."""
+    instance_type = instance_type_of(node, snapshot)
+    offering = None if instance_type is None else offering_of(node, instance_type)
+    return 0.0 if offering is None else offering.price
+
+
+def node_prices(snapshot: Snapshot) -> dict[str, float]:
+    """USD/hour of every managed node, by its name."""
+    types: dict[str, dict[str, InstanceType]] = {
+        name: {t.name: t for t in members} for name, members in snapshot.instance_types.items()
+    }
+    prices = {}
+    for node in snapshot.state_nodes.values():
+        if node.claim is None:
+            continue
+        members = types.get(node.claim.spec.node_class_ref.name, {})
+        instance_type = members.get(node.instance_type or "")
+        offering = None if instance_type is None else offering_of(node, instance_type)
+        prices[node.name] = 0.0 if offering is None else offering.price
+    return prices
