@@ -1,0 +1,238 @@
+"""Launching: instant fleets, equal requests merged into one.
+
+An instant fleet answers at once with the instances it got and an error for every override that had
+none. Merging (EC2 API Reference, CreateFleet, `TotalTargetCapacity`) keeps a thousand launches
+within a default account's request limits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoctl.aws.batcher import Batcher
+from autoctl.aws.call import Caller
+from autoctl.aws.errors import Kind, classify
+from autoctl.aws.tags import KARPENTER_CLAIM, NAME, to_api
+from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT
+
+MOST_OVERRIDES = 300
+"""CreateFleet takes no more launch template overrides (EC2 User Guide, fleet quotas)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One type in one zone."""
+
+    instance_type: str
+    zone: str
+    subnet_id: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetConfig:
+    """Overrides that share a launch template."""
+
+    template: str
+    overrides: tuple[Override, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRequest:
+    """What to launch one instance of. Equal requests may be merged.
+
+    `capacity_type` is `on-demand`, `spot` or `reserved`; `capacity_block` narrows the last.
+    """
+
+    capacity_type: str
+    configs: tuple[FleetConfig, ...]
+    tags: tuple[tuple[str, str], ...]
+    capacity_block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOrder:
+    """A request on behalf of one NodeClaim.
+
+    `token` (the NodeClaim's UID) makes a repeated request find what the first one launched;
+    `attempt` counts the tries that ended without an instance.
+    """
+
+    request: FleetRequest
+    token: str
+    name: str
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetError:
+    """Why one override gave nothing."""
+
+    code: str
+    message: str
+    instance_type: str
+    zone: str
+    subnet_id: str
+    capacity_type: str
+
+    @property
+    def kind(self) -> Kind:
+        return classify(self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An instance that a fleet launched; `others` are overrides that failed beside it."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    subnet_id: str
+    image_id: str
+    capacity_type: str
+    others: tuple[FleetError, ...] = ()
+
+
+class FleetFailed(Exception):
+    """No instance; `errors` says why for every override that was tried."""
+
+    def __init__(self, errors: tuple[FleetError, ...]) -> None:
+        codes = sorted({f"{e.code}: {e.message}" for e in errors}) or ["no instance, no error"]
+        super().__init__("; ".join(codes))
+        self.errors = errors
+
+    @property
+    def out_of_capacity(self) -> bool:
+        """Whether other offerings, or the same ones later, may do."""
+        return all(e.kind in {Kind.CAPACITY, Kind.LIMIT} for e in self.errors)
+
+
+class Fleets:
+    """CreateFleet, batched."""
+
+    def __init__(
+        self, ec2: Caller, *, observe: Callable[[str, int, float], None] | None = None
+    ) -> None:
+        self._ec2 = ec2
+        self._batcher: Batcher[LaunchOrder, Launched] = Batcher(
+            self._create,
+            key=lambda order: (order.request, order.attempt),
+            idle=0.035,
+            longest=1.0,
+            most=1000,
+            observe=None if observe is None else lambda n, s: observe("create_fleet", n, s),
+        )
+
+    async def launch(self, order: LaunchOrder) -> Launched:
+        """Launch one instance. Raises `FleetFailed`, or `CloudError` when the call failed."""
+        if not order.request.configs:
+            raise ValueError("a fleet needs at least one override")
+        return await self._batcher.submit(order)
+
+    async def _create(self, orders: Sequence[LaunchOrder]) -> Sequence[Launched | Exception]:
+        request = orders[0].request
+        answer = await self._ec2("create_fleet", **fleet_arguments(orders))
+        errors = tuple(_error(entry, request) for entry in answer.get("Errors", ()))
+        launched = [
+            found
+            for entry in answer.get("Instances", ())
+            for found in _launched(entry, request, errors)
+        ]
+        failed = [FleetFailed(errors) for _ in orders[len(launched) :]]
+        return [*launched[: len(orders)], *failed]
+
+
+def fleet_arguments(orders: Sequence[LaunchOrder]) -> dict[str, Any]:
+    """CreateFleet's arguments for equal requests; an instance's own tags only when it is one."""
+    request = orders[0].request
+    tags = dict(request.tags)
+    instance_tags = dict(tags)
+    if len(orders) == 1:
+        instance_tags |= {KARPENTER_CLAIM: orders[0].name, NAME: orders[0].name}
+    arguments: dict[str, Any] = {
+        "Type": "instant",
+        "LaunchTemplateConfigs": [
+            {
+                "LaunchTemplateSpecification": {
+                    "LaunchTemplateName": config.template,
+                    "Version": "$Latest",
+                },
+                "Overrides": [
+                    {
+                        "InstanceType": override.instance_type,
+                        "AvailabilityZone": override.zone,
+                        "SubnetId": override.subnet_id,
+                        "ImageId": override.image_id,
+                    }
+                    for override in config.overrides
+                ],
+            }
+            for config in request.configs
+        ],
+        "TargetCapacitySpecification": {
+            "TotalTargetCapacity": len(orders),
+            "DefaultTargetCapacityType": _target_type(request),
+        },
+        "TagSpecifications": [
+            {"ResourceType": "instance", "Tags": to_api(instance_tags)},
+            {"ResourceType": "volume", "Tags": to_api(instance_tags)},
+            {"ResourceType": "fleet", "Tags": to_api(tags)},
+        ],
+    }
+    if request.capacity_type == SPOT:
+        arguments["SpotOptions"] = {"AllocationStrategy": "price-capacity-optimized"}
+    elif not request.capacity_block:
+        arguments["OnDemandOptions"] = {"AllocationStrategy": "lowest-price"}
+    arguments["ClientToken"] = _client_token(orders, arguments)
+    return arguments
+
+
+def _target_type(request: FleetRequest) -> str:
+    if request.capacity_type == SPOT:
+        return "spot"
+    return "capacity-block" if request.capacity_block else "on-demand"
+
+
+def _client_token(orders: Sequence[LaunchOrder], arguments: dict[str, Any]) -> str:
+    """The same NodeClaims asking the same thing get the same token, in this process or the next."""
+    digest = hashlib.sha256()
+    for token in sorted(f"{order.token}/{order.attempt}" for order in orders):
+        digest.update(token.encode())
+    digest.update(repr(arguments).encode())
+    return digest.hexdigest()
+
+
+def _error(entry: dict[str, Any], request: FleetRequest) -> FleetError:
+    overrides = entry.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+    return FleetError(
+        code=entry.get("ErrorCode", ""),
+        message=entry.get("ErrorMessage", ""),
+        instance_type=overrides.get("InstanceType", ""),
+        zone=overrides.get("AvailabilityZone", ""),
+        subnet_id=overrides.get("SubnetId", ""),
+        capacity_type=request.capacity_type,
+    )
+
+
+def _launched(
+    entry: dict[str, Any], request: FleetRequest, errors: tuple[FleetError, ...]
+) -> list[Launched]:
+    overrides = entry["LaunchTemplateAndOverrides"]["Overrides"]
+    capacity_type = request.capacity_type
+    if capacity_type != RESERVED:
+        capacity_type = SPOT if entry.get("Lifecycle") == "spot" else ON_DEMAND
+    return [
+        Launched(
+            instance_id=instance_id,
+            instance_type=entry.get("InstanceType") or overrides["InstanceType"],
+            zone=overrides["AvailabilityZone"],
+            subnet_id=overrides["SubnetId"],
+            image_id=overrides["ImageId"],
+            capacity_type=capacity_type,
+            others=errors,
+        )
+        for instance_id in entry.get("InstanceIds", ())
+    ]

@@ -1,0 +1,335 @@
+"""The mirror: live copies of all that decisions read, indexed, and snapshots of it.
+
+Reflectors keep the copies. A snapshot copies no object, only the tables of those kinds that changed
+since the last one, so that taking one costs little and none is ever changed by what comes later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
+
+from autoctl.api import core
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodepool import NodePool
+from autoctl.catalog.model import InstanceType
+from autoctl.ports.clock import Clock
+from autoctl.ports.kubernetes import (
+    CSI_NODES,
+    DAEMON_SETS,
+    NAMESPACES,
+    NODE_CLAIMS,
+    NODE_CLASSES,
+    NODE_POOLS,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
+    EventType,
+    KubernetesApi,
+    Resource,
+)
+from autoctl.state.nodes import StateNode, join
+from autoctl.state.nominations import Nominations
+from autoctl.state.reflector import Change, Reflector, split_key
+from autoctl.state.snapshot import Snapshot
+
+T = TypeVar("T")
+
+Listener = Callable[[Resource, "str | None", str], None]
+"""Hears the resource, namespace and name of every object that changed."""
+
+
+class InstanceTypeSource(Protocol):
+    """Where a snapshot has its instance types from; called in the event loop, must not wait."""
+
+    def launchable(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
+        """What the class can launch, as known now; empty while it is not ready."""
+        ...
+
+
+class NoInstanceTypes:
+    """A source without anything, for readers of the mirror that launch nothing."""
+
+    def launchable(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
+        del node_class
+        return ()
+
+
+class Table(Generic[T]):
+    """A kind's reflector with its revision and the copy that snapshots share."""
+
+    def __init__(self, reflector: Reflector[T]) -> None:
+        self.reflector = reflector
+        self.revision = 0
+        self._copy: Mapping[str, T] = MappingProxyType({})
+        self._copied = 0
+        reflector.subscribe(self._changed)
+
+    def _changed(self, changes: Sequence[Change[T]]) -> None:
+        self.revision += len(changes)
+
+    def copy(self) -> Mapping[str, T]:
+        """The objects as they are now, in the order of their keys."""
+        if self._copied != self.revision:
+            store = self.reflector.store
+            self._copy = MappingProxyType({key: store[key] for key in sorted(store)})
+            self._copied = self.revision
+        return self._copy
+
+
+class Index(Generic[T]):
+    """Objects of a table by a value computed from each; None leaves an object out."""
+
+    def __init__(self, reflector: Reflector[T], value: Callable[[T], str | None]) -> None:
+        self._value = value
+        self._found: dict[str, dict[str, T]] = {}
+        reflector.subscribe(self._changed)
+
+    def __getitem__(self, value: str) -> Mapping[str, T]:
+        """The objects with that value, by key; empty when there are none."""
+        return MappingProxyType(self._found.get(value, {}))
+
+    def _changed(self, changes: Sequence[Change[T]]) -> None:
+        for change in changes:
+            if change.previous is not None:
+                self._remove(self._value(change.previous), change.key)
+            if change.type is not EventType.DELETED:
+                value = self._value(change.object)
+                if value is not None:
+                    self._found.setdefault(value, {})[change.key] = change.object
+
+    def _remove(self, value: str | None, key: str) -> None:
+        if value is None:
+            return
+        entries = self._found.get(value)
+        if entries is not None:
+            entries.pop(key, None)
+            if not entries:
+                del self._found[value]
+
+
+class ClusterState:
+    """The mirror of one cluster.
+
+    Run `run` in a task; wait for `synced` before deciding anything. Whatever lets a decision know
+    of another one that is still on its way (promised pods, NodeClaims just made, nodes a command is
+    taking away) is kept here as well.
+    """
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        clock: Clock,
+        *,
+        rng: random.Random,
+        instance_types: InstanceTypeSource | None = None,
+    ) -> None:
+        self._clock = clock
+        self._types = instance_types or NoInstanceTypes()
+        self._listeners: list[Listener] = []
+        self._tables: dict[Resource, Table[Any]] = {}
+
+        def table(resource: Resource, model: type[T]) -> Table[T]:
+            found = Table(Reflector(api, resource, model, rng=rng))
+            self._tables[resource] = found
+            return found
+
+        def custom(resource: Resource, parse: Callable[[Any], T]) -> Table[T]:
+            reflector: Reflector[T] = Reflector(api, resource, rng=rng, parse=parse)
+            found = Table(reflector)
+            self._tables[resource] = found
+            return found
+
+        self.pods = table(PODS, core.Pod)
+        self.nodes = table(NODES, core.Node)
+        self.node_claims = custom(NODE_CLAIMS, NodeClaim.from_dict)
+        self.node_pools = custom(NODE_POOLS, NodePool.from_dict)
+        self.node_classes = custom(NODE_CLASSES, NodeClass.from_dict)
+        self.daemon_sets = table(DAEMON_SETS, core.DaemonSet)
+        self.disruption_budgets = table(POD_DISRUPTION_BUDGETS, core.PodDisruptionBudget)
+        self.volume_claims = table(PERSISTENT_VOLUME_CLAIMS, core.PersistentVolumeClaim)
+        self.volumes = table(PERSISTENT_VOLUMES, core.PersistentVolume)
+        self.storage_classes = table(STORAGE_CLASSES, core.StorageClass)
+        self.csi_nodes = table(CSI_NODES, core.CSINode)
+        self.volume_attachments = table(VOLUME_ATTACHMENTS, core.VolumeAttachment)
+        self.namespaces = table(NAMESPACES, core.Namespace)
+
+        self.pods_by_node = Index(self.pods.reflector, lambda p: p.spec.node_name or None)
+        self.nodes_by_provider = Index(self.nodes.reflector, lambda n: n.spec.provider_id or None)
+        self.claims_by_provider = Index(
+            self.node_claims.reflector, lambda c: c.status.provider_id or None
+        )
+        self.claims_by_pool = Index(self.node_claims.reflector, lambda c: c.node_pool)
+        self.claims_by_class = Index(
+            self.node_claims.reflector, lambda c: c.spec.node_class_ref.name
+        )
+        self.attachments_by_node = Index(
+            self.volume_attachments.reflector, lambda a: a.spec.node_name or None
+        )
+
+        self.nominations = Nominations()
+        self._assumed: dict[str, NodeClaim] = {}
+        self._disrupting: frozenset[str] = frozenset()
+        self._joined: tuple[tuple[int, int, int, int], Mapping[str, StateNode]] | None = None
+        self._assumptions = 0
+        self.pods.reflector.subscribe(self._pods_changed)
+        self.node_claims.reflector.subscribe(self._claims_changed)
+        # Last, so that whoever is told finds tables and indices in their new state.
+        for resource, found in self._tables.items():
+            found.reflector.subscribe(partial(self._tell, resource))
+
+    async def run(self) -> None:
+        """Keep the mirror until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for resource, found in self._tables.items():
+                group.create_task(found.reflector.run(), name=f"reflector/{resource}")
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind has been listed once."""
+        return all(found.reflector.synced.is_set() for found in self._tables.values())
+
+    async def wait_synced(self) -> None:
+        for found in self._tables.values():
+            await found.reflector.synced.wait()
+
+    def reflectors(self) -> Mapping[Resource, Reflector[Any]]:
+        """All reflectors, for health checks and metrics."""
+        return {resource: found.reflector for resource, found in self._tables.items()}
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of every change from now on, and at once of all objects that are there.
+
+        Controllers that read the mirror must be woken through here: who is told by another watch
+        may look before the mirror has the change, and then not again.
+        """
+        self._listeners.append(listener)
+        for resource, found in self._tables.items():
+            for key in list(found.reflector.store):
+                listener(resource, *split_key(key))
+
+    # Objects as controllers look them up, one by one.
+
+    def claim(self, name: str) -> NodeClaim | None:
+        return self.node_claims.reflector.get(name)
+
+    def node(self, name: str) -> core.Node | None:
+        return self.nodes.reflector.get(name)
+
+    def pool(self, name: str) -> NodePool | None:
+        return self.node_pools.reflector.get(name)
+
+    def node_class(self, name: str) -> NodeClass | None:
+        return self.node_classes.reflector.get(name)
+
+    def claim_of_node(self, node: core.Node) -> NodeClaim | None:
+        """The NodeClaim of the node's instance."""
+        provider = node.spec.provider_id
+        return next(iter(self.claims_by_provider[provider].values()), None) if provider else None
+
+    def nodes_of_claim(self, claim: NodeClaim) -> tuple[core.Node, ...]:
+        """The Nodes of the claim's instance; more than one is a mistake of somebody's."""
+        provider = claim.status.provider_id
+        return tuple(self.nodes_by_provider[provider].values()) if provider else ()
+
+    # What decisions tell each other.
+
+    def assume(self, claim: NodeClaim) -> None:
+        """Count a NodeClaim that was just created, until the mirror has it."""
+        if self.claim(claim.name) is None:
+            self._assumed[claim.name] = claim
+            self._assumptions += 1
+
+    def set_disrupting(self, claims: Iterable[str]) -> None:
+        """Name all NodeClaims that commands in flight are taking away."""
+        self._disrupting = frozenset(claims)
+
+    def snapshot(self, now: datetime | None = None) -> Snapshot:
+        """The cluster as known now; `now` defaults to the clock's time."""
+        instant = self._clock.now() if now is None else now
+        claims = self._claims()
+        classes = self.node_classes.copy()
+        pods = self.pods.copy()
+        nodes = self.nodes.copy()
+        snapshot = Snapshot(
+            now=instant,
+            pods=pods,
+            nodes=nodes,
+            node_claims=claims,
+            node_pools=self.node_pools.copy(),
+            node_classes=classes,
+            daemon_sets=self.daemon_sets.copy(),
+            disruption_budgets=self.disruption_budgets.copy(),
+            volume_claims=self.volume_claims.copy(),
+            volumes=self.volumes.copy(),
+            storage_classes=self.storage_classes.copy(),
+            csi_nodes=self.csi_nodes.copy(),
+            volume_attachments=self.volume_attachments.copy(),
+            namespaces=self.namespaces.copy(),
+            instance_types={name: self._types.launchable(c) for name, c in classes.items()},
+            nominations=self._nominated(instant),
+            disrupting=self._disrupting,
+        )
+        revision = (
+            self.pods.revision,
+            self.nodes.revision,
+            self.node_claims.revision,
+            self._assumptions,
+        )
+        if self._joined is None or self._joined[0] != revision:
+            self._joined = (revision, join(nodes.values(), claims.values(), pods.values()))
+        # `state_nodes` is a cached property: what it would compute is known already.
+        snapshot.__dict__["state_nodes"] = self._joined[1]
+        return snapshot
+
+    def _claims(self) -> Mapping[str, NodeClaim]:
+        known = self.node_claims.copy()
+        return MappingProxyType({**known, **self._assumed}) if self._assumed else known
+
+    def _nominated(self, now: datetime) -> Mapping[str, str]:
+        pods = self.pods.reflector.store
+
+        def uid_of(key: str) -> str | None:
+            pod = pods.get(key)
+            return pod.metadata.uid if pod is not None else None
+
+        def state_of(target: str) -> bool | None:
+            claim = self.claim(target) or self._assumed.get(target)
+            if claim is not None:
+                return None if claim.deleting else claim.initialized
+            node = self.node(target)
+            return None if node is None or node.metadata.deletion_timestamp else True
+
+        return self.nominations.current(now, uid_of, state_of)
+
+    def _tell(self, resource: Resource, changes: Sequence[Change[Any]]) -> None:
+        for change in changes:
+            namespace, name = split_key(change.key)
+            for listener in self._listeners:
+                listener(resource, namespace, name)
+
+    def _pods_changed(self, changes: Sequence[Change[core.Pod]]) -> None:
+        for change in changes:
+            before = change.previous
+            bound = (
+                before is not None and not before.spec.node_name and change.object.spec.node_name
+            )
+            if bound or change.type is EventType.DELETED:
+                self.nominations.forget(change.key)
+
+    def _claims_changed(self, changes: Sequence[Change[NodeClaim]]) -> None:
+        for change in changes:
+            if self._assumed.pop(change.key, None) is not None:
+                self._assumptions += 1
+            if change.type is EventType.DELETED:
+                self.nominations.forget_target(change.key)

@@ -1,0 +1,362 @@
+"""From a Snapshot to the question that the solver answers.
+
+Provisioning, disruption, `plan` and `explain` all ask through here, so that they agree on which
+pools may launch, what is promised already, and what room there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from autoctl.api import core, labels
+from autoctl.api.labels import UNREGISTERED_TAINT
+from autoctl.api.meta import find_condition
+from autoctl.api.nodeclaim import NodeClaim, Requirement, Taint
+from autoctl.api.nodepool import READY, NodePool
+from autoctl.api.selectors import matches
+from autoctl.catalog.model import InstanceType, Resources
+from autoctl.catalog.units import amounts
+from autoctl.scheduling.problem import (
+    ExistingNode,
+    Pool,
+    RequirementSpec,
+    SchedulingProblem,
+    SolverOptions,
+    Volumes,
+)
+from autoctl.state.budgets import scaled
+from autoctl.state.nodes import StateNode
+from autoctl.state.pods import (
+    Protection,
+    do_not_disrupt,
+    is_drainable,
+    is_pending,
+    is_provisionable,
+    is_reschedulable,
+    is_terminating,
+    unbound,
+)
+from autoctl.state.pricing import node_prices
+from autoctl.state.snapshot import Snapshot
+
+_EPHEMERAL_TAINTS = frozenset(
+    {
+        ("node.kubernetes.io/not-ready", "NoSchedule"),
+        ("node.kubernetes.io/not-ready", "NoExecute"),
+        ("node.kubernetes.io/unreachable", "NoSchedule"),
+        ("node.cloudprovider.kubernetes.io/uninitialized", "NoSchedule"),
+        (UNREGISTERED_TAINT, "NoExecute"),
+    }
+)
+_READINESS_PREFIX = "readiness.k8s.io/"
+
+
+def is_ephemeral(taint: core.Taint) -> bool:
+    """Whether the taint goes by itself while a node starts (Karpenter's known ephemeral taints)."""
+    return (taint.key, taint.effect) in _EPHEMERAL_TAINTS or taint.key.startswith(_READINESS_PREFIX)
+
+
+def scheduling_problem(
+    snapshot: Snapshot,
+    *,
+    pods: Sequence[core.Pod] | None = None,
+    exclude_nodes: Collection[str] = (),
+    options: SolverOptions | None = None,
+) -> SchedulingProblem:
+    """The question where `pods` should go.
+
+    `pods` None: all that provisioning places now, `provisionable_pods` and `displaced_pods`.
+    `exclude_nodes` (names of Nodes or unregistered NodeClaims) are taken for gone, as a disruption
+    of them would have it; pods of theirs that need a new home are among `pods`.
+    """
+    if pods is None:
+        pods = (*provisionable_pods(snapshot), *displaced_pods(snapshot))
+    moved = {pod.key for pod in pods}
+    excluded = frozenset(exclude_nodes)
+    nominated = _nominated(snapshot, moved)
+    prices = node_prices(snapshot)
+    nodes = [
+        _existing(snapshot, node, moved, nominated, prices)
+        for name, node in snapshot.state_nodes.items()
+        if name not in excluded
+    ]
+    return SchedulingProblem(
+        pods=tuple(pods),
+        pools=pools(snapshot, excluded),
+        nodes=tuple(nodes),
+        daemons=daemons(snapshot.daemon_sets.values()),
+        volumes=Volumes(snapshot.volume_claims, snapshot.volumes, snapshot.storage_classes),
+        namespaces={n: o.metadata.labels or {} for n, o in snapshot.namespaces.items()},
+        options=options or SolverOptions(),
+    )
+
+
+def provisionable_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:
+    """Pods kube-scheduler has given up on and that no earlier decision has promised a node."""
+    return _unpromised(snapshot, (p for p in snapshot.pods.values() if is_provisionable(p)))
+
+
+def pending_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:
+    """As `provisionable_pods`, but with pods kube-scheduler has not looked at: manifests."""
+    return _unpromised(snapshot, (p for p in snapshot.pods.values() if is_pending(p)))
+
+
+def displaced_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:
+    """Pods on nodes that are being terminated, which will soon need another node.
+
+    Left out are those that cannot go yet: protected by their annotation, or by a budget that never
+    allows a disruption. Room bought for them now would stand empty.
+    """
+    found = (
+        unbound(pod)
+        for node in snapshot.state_nodes.values()
+        if node.deleting
+        for pod in node.pods
+        if is_reschedulable(pod)
+        and is_drainable(pod, snapshot.now)
+        and do_not_disrupt(pod, snapshot.now).protection is not Protection.ACTIVE
+        and not _never_evictable(snapshot, pod)
+    )
+    return _unpromised(snapshot, found)
+
+
+def pools(snapshot: Snapshot, exclude_nodes: Collection[str] = ()) -> tuple[Pool, ...]:
+    """The pools that may launch now: dynamic, ready, not being deleted, with types to launch."""
+    usage = pool_usage(snapshot, exclude_nodes)
+    found = []
+    for pool in snapshot.node_pools.values():
+        if pool.is_static or pool.deleting or not _may_launch(pool):
+            continue
+        reference = pool.spec.template.spec.node_class_ref
+        types = snapshot.instance_types.get(reference.name, ())
+        if types:
+            found.append(resolve_pool(pool, types, usage.get(pool.name, {})))
+    return tuple(found)
+
+
+def resolve_pool(pool: NodePool, types: tuple[InstanceType, ...], usage: Resources) -> Pool:
+    """The pool as the solver wants it."""
+    template = pool.spec.template
+    return Pool(
+        name=pool.name,
+        instance_types=types,
+        requirements=requirement_specs(template.spec.requirements),
+        labels={
+            **template.metadata.labels,
+            labels.NODEPOOL: pool.name,
+            labels.NODECLASS: template.spec.node_class_ref.name,
+        },
+        taints=core_taints(template.spec.taints),
+        startup_taints=core_taints(template.spec.startup_taints),
+        weight=pool.weight,
+        limits=amounts(pool.spec.limits),
+        usage=usage,
+    )
+
+
+def pool_usage(
+    snapshot: Snapshot, exclude_nodes: Collection[str] = ()
+) -> dict[str, dict[str, int]]:
+    """Pool -> what its nodes, and NodeClaims on their way, take of its limits; with `nodes`."""
+    usage: dict[str, dict[str, int]] = {}
+    for name, node in snapshot.state_nodes.items():
+        if node.pool is None or node.claim is None or name in exclude_nodes:
+            continue
+        total = usage.setdefault(node.pool, {})
+        for resource, amount in {**machine_capacity(snapshot, node), "nodes": 1}.items():
+            total[resource] = total.get(resource, 0) + amount
+    return usage
+
+
+def machine_capacity(snapshot: Snapshot, node: StateNode) -> Resources:
+    """What the machine has. Of one that is not launched yet, the most its claim could become."""
+    if node.node is not None and node.initialized:
+        return amounts(node.node.status.capacity)
+    if node.claim is not None and node.claim.status.capacity:
+        return amounts(node.claim.status.capacity)
+    if node.claim is None:
+        return amounts(node.node.status.capacity) if node.node is not None else {}
+    most: dict[str, int] = {}
+    for instance_type in candidate_types(snapshot, node.claim):
+        for resource, amount in instance_type.capacity.items():
+            most[resource] = max(most.get(resource, 0), amount)
+    return most
+
+
+def candidate_types(snapshot: Snapshot, claim: NodeClaim) -> tuple[InstanceType, ...]:
+    """The instance types that the claim names, in its order (cheapest first)."""
+    types = {t.name: t for t in snapshot.instance_types.get(claim.spec.node_class_ref.name, ())}
+    named = next(
+        (
+            r.values
+            for r in claim.spec.requirements
+            if r.key == labels.INSTANCE_TYPE and r.operator == "In"
+        ),
+        None,
+    )
+    if named is None:
+        return tuple(types.values())
+    return tuple(types[name] for name in named if name in types)
+
+
+def requirement_specs(requirements: Iterable[Requirement]) -> tuple[RequirementSpec, ...]:
+    return tuple(RequirementSpec(r.key, r.operator, r.values, r.min_values) for r in requirements)
+
+
+def core_taints(taints: Iterable[Taint]) -> tuple[core.Taint, ...]:
+    return tuple(core.Taint(key=t.key, effect=t.effect, value=t.value or None) for t in taints)
+
+
+def daemons(sets: Iterable[core.DaemonSet]) -> tuple[core.Pod, ...]:
+    """One pod for each DaemonSet, as its controller would make it."""
+    return tuple(
+        core.Pod(
+            metadata=core.ObjectMeta(
+                name=s.metadata.name,
+                namespace=s.metadata.namespace or "default",
+                uid=f"daemonset/{s.metadata.uid}",
+                labels=s.spec.template.metadata.labels,
+                annotations=s.spec.template.metadata.annotations,
+                owner_references=[
+                    core.OwnerReference(
+                        api_version="apps/v1",
+                        kind="DaemonSet",
+                        name=s.metadata.name,
+                        uid=s.metadata.uid,
+                        controller=True,
+                    )
+                ],
+            ),
+            spec=s.spec.template.spec,
+        )
+        for s in sets
+        if s.metadata.deletion_timestamp is None
+    )
+
+
+def _may_launch(pool: NodePool) -> bool:
+    """A pool nobody has judged yet counts: its class's readiness shows in its instance types."""
+    condition = find_condition(pool.status.conditions, READY)
+    return condition is None or condition.status == "True"
+
+
+def _unpromised(snapshot: Snapshot, pods: Iterable[core.Pod]) -> tuple[core.Pod, ...]:
+    return tuple(pod for pod in pods if pod.key not in snapshot.nominations)
+
+
+def _never_evictable(snapshot: Snapshot, pod: core.Pod) -> bool:
+    for budget in snapshot.disruption_budgets.values():
+        if (budget.metadata.namespace or "default") != (pod.metadata.namespace or "default"):
+            continue
+        if not matches(budget.spec.selector, pod.metadata.labels):
+            continue
+        expected = budget.status.expected_pods if budget.status is not None else 0
+        most, least = budget.spec.max_unavailable, budget.spec.min_available
+        if most is not None and scaled(most, expected) == 0:
+            return True
+        if least is not None and expected and scaled(least, expected) >= expected:
+            return True
+    return False
+
+
+def _nominated(snapshot: Snapshot, moved: Collection[str]) -> dict[str, list[core.Pod]]:
+    found: dict[str, list[core.Pod]] = {}
+    for key, target in snapshot.nominations.items():
+        pod = snapshot.pods.get(key)
+        if pod is not None and key not in moved:
+            found.setdefault(target, []).append(pod)
+    return found
+
+
+def _existing(
+    snapshot: Snapshot,
+    node: StateNode,
+    moved: Collection[str],
+    nominated: Mapping[str, list[core.Pod]],
+    prices: Mapping[str, float],
+) -> ExistingNode:
+    allocatable = _allocatable(node)
+    staying = tuple(p for p in node.pods if p.key not in moved and not _gone_soon(node, p))
+    promised = list(nominated.get(node.name, ()))
+    claim = node.claim
+    if claim is not None and claim.name != node.name:
+        promised += nominated.get(claim.name, ())
+    return ExistingNode(
+        name=node.name,
+        labels=_labels(node),
+        allocatable=allocatable or {},
+        taints=_taints(node),
+        pods=staying,
+        nominated=tuple(promised),
+        initialized=node.initialized,
+        managed=node.managed,
+        pool=node.pool if node.managed else None,
+        schedulable=allocatable is not None and _takes_pods(snapshot, node),
+        price=prices.get(node.name, 0.0),
+        csi_limits=_csi_limits(snapshot, node),
+    )
+
+
+def _gone_soon(node: StateNode, pod: core.Pod) -> bool:
+    """A terminating pod on a node that goes holds no room that anybody could use."""
+    return node.deleting and is_terminating(pod)
+
+
+def _takes_pods(snapshot: Snapshot, node: StateNode) -> bool:
+    if node.deleting or node.disrupted:
+        return False
+    if node.claim is not None and node.claim.name in snapshot.disrupting:
+        return False
+    return node.node is None or not node.node.spec.unschedulable
+
+
+def _allocatable(node: StateNode) -> Resources | None:
+    """None while it is not known what the claim becomes."""
+    if node.node is not None and node.initialized:
+        return amounts(node.node.status.allocatable)
+    if node.claim is None:
+        return amounts(node.node.status.allocatable) if node.node is not None else None
+    expected = amounts(node.claim.status.allocatable)
+    if node.node is not None:
+        # A kubelet reports its extended resources late: until then the claim's word counts.
+        actual = amounts(node.node.status.allocatable)
+        expected = {**expected, **{k: v for k, v in actual.items() if v > 0}}
+    return expected or None
+
+
+def _labels(node: StateNode) -> Mapping[str, str]:
+    if node.claim is None or node.node is not None:
+        return node.labels
+    known = {
+        r.key: r.values[0]
+        for r in node.claim.spec.requirements
+        if r.operator == "In" and len(r.values) == 1
+    }
+    return {**known, **node.labels, labels.HOSTNAME: node.name}
+
+
+def _taints(node: StateNode) -> tuple[core.Taint, ...]:
+    if node.claim is None:
+        return tuple((node.node.spec.taints if node.node is not None else None) or ())
+    if node.node is None:
+        return core_taints(node.claim.spec.taints)
+    taints = tuple(node.node.spec.taints or ())
+    if node.initialized:
+        return taints
+    startup = {(t.key, t.effect) for t in node.claim.spec.startup_taints}
+    kept = tuple(t for t in taints if not is_ephemeral(t) and (t.key, t.effect) not in startup)
+    known = {(t.key, t.effect) for t in kept}
+    return kept + tuple(
+        t for t in core_taints(node.claim.spec.taints) if (t.key, t.effect) not in known
+    )
+
+
+def _csi_limits(snapshot: Snapshot, node: StateNode) -> Mapping[str, int]:
+    csi = snapshot.csi_nodes.get(node.name)
+    if csi is None:
+        return {}
+    return {
+        d.name: d.allocatable.count
+        for d in csi.spec.drivers
+        if d.allocatable is not None and d.allocatable.count is not None
+    }
