@@ -1,1 +1,1 @@
-"""The Kubernetes seam against a real API server."""
+"""The adapter to a real API server: configuration and credentials, and the client."""

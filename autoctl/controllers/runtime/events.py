@@ -211,7 +211,7 @@ class EventRecorder:
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{about.name}.{nanoseconds:x}", "namespace": namespace},
+            "metadata": {"name": f"{about.name[:230]}.{nanoseconds:x}", "namespace": namespace},
             "involvedObject": {key: value for key, value in involved.items() if value},
             "reason": event.reason,
             "message": event.message[:_MESSAGE_LIMIT],
