@@ -1,0 +1,134 @@
+"""What a pod requests of a node, in base units.
+
+Rules: the pod's effective request of a resource is the larger of the sum over its containers and
+sidecars (init containers with `restartPolicy: Always`) and the highest point of initialisation (an
+init container with the sidecars started before it); pod-level resources take precedence; the
+RuntimeClass overhead comes on top; every pod takes one of the node's `pods`. While a container is
+being resized in place it counts with the larger of what it asks for and what it has. Source:
+Kubernetes documentation, "Sidecar containers: resource sharing", "Pod overhead", "Pod-level
+resources".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from autoctl.api import core
+from autoctl.api.quantity import QuantityError, milli, whole
+from autoctl.catalog.model import Resources
+
+CPU = "cpu"
+MEMORY = "memory"
+PODS = "pods"
+
+
+class ResourceError(ValueError):
+    """A quantity that cannot be read; the text begins with the field's path."""
+
+
+def pod_requests(
+    spec: core.PodSpec, statuses: Sequence[core.ContainerStatus] | None = None
+) -> dict[str, int]:
+    """The pod's requests by resource; zero requests are left out.
+
+    Raises:
+        ResourceError: a quantity is malformed or negative.
+    """
+    actual = {s.name: s.resources for s in statuses or () if s.resources is not None}
+    total: dict[str, int] = {}
+    for index, container in enumerate(spec.containers or ()):
+        path = f"spec.containers[{index}]"
+        _add(total, container_requests(container, path, actual.get(container.name)))
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for index, container in enumerate(spec.init_containers or ()):
+        path = f"spec.initContainers[{index}]"
+        wanted = container_requests(container, path, actual.get(container.name))
+        if container.restart_policy == "Always":
+            _add(sidecars, wanted)
+            _raise_to(peak, sidecars)
+        else:
+            _raise_to(peak, _sum(sidecars, wanted))
+    _add(total, sidecars)
+    _raise_to(total, peak)
+    if spec.resources is not None:
+        total.update(_pod_level(spec.resources, total))
+    if spec.overhead:
+        _add(total, amounts(spec.overhead, "spec.overhead"))
+    total[PODS] = 1
+    return {name: amount for name, amount in total.items() if amount}
+
+
+def container_requests(
+    container: core.Container, path: str, actual: core.ResourceRequirements | None = None
+) -> dict[str, int]:
+    """One container's requests; a limit without a request is a request, as the API defaults it.
+
+    Raises:
+        ResourceError: a quantity is malformed or negative.
+    """
+    wanted = _with_limits(container.resources, f"{path}.resources")
+    if actual is not None and actual.requests:
+        _raise_to(wanted, amounts(actual.requests, f"{path}.status.resources.requests"))
+    return wanted
+
+
+def amounts(given: Mapping[str, core.Quantity], path: str) -> dict[str, int]:
+    """A resource list in base units.
+
+    Raises:
+        ResourceError: a quantity is malformed or negative.
+    """
+    found: dict[str, int] = {}
+    for name, quantity in given.items():
+        try:
+            amount = milli(quantity) if name == CPU else whole(quantity)
+        except QuantityError as error:
+            raise ResourceError(f"{path}[{name}]: {error}") from None
+        if amount < 0:
+            raise ResourceError(f"{path}[{name}]: {quantity} is negative")
+        found[name] = amount
+    return found
+
+
+def total(many: Iterable[Resources]) -> dict[str, int]:
+    """The sum by resource."""
+    result: dict[str, int] = {}
+    for each in many:
+        _add(result, each)
+    return result
+
+
+def _with_limits(given: core.ResourceRequirements | None, path: str) -> dict[str, int]:
+    if given is None:
+        return {}
+    wanted = amounts(given.limits, f"{path}.limits") if given.limits else {}
+    if given.requests:
+        wanted.update(amounts(given.requests, f"{path}.requests"))
+    return wanted
+
+
+def _pod_level(given: core.ResourceRequirements, containers: Resources) -> dict[str, int]:
+    """Pod-level requests; a pod-level limit stands in where no container asks for the resource."""
+    wanted = amounts(given.requests or {}, "spec.resources.requests")
+    for name, amount in amounts(given.limits or {}, "spec.resources.limits").items():
+        if name not in wanted and not containers.get(name):
+            wanted[name] = amount
+    return wanted
+
+
+def _add(target: dict[str, int], more: Resources) -> None:
+    for name, amount in more.items():
+        target[name] = target.get(name, 0) + amount
+
+
+def _sum(a: Resources, b: Resources) -> dict[str, int]:
+    result = dict(a)
+    _add(result, b)
+    return result
+
+
+def _raise_to(target: dict[str, int], other: Resources) -> None:
+    for name, amount in other.items():
+        if amount > target.get(name, 0):
+            target[name] = amount
