@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -20,29 +20,25 @@ from autoctl.api.quantity import QUANTITY_PATTERN, QuantityValue
 JsonSchema: TypeAlias = dict[str, Any]
 
 
-class Rule(BaseModel):
+class Rule(NamedTuple):
     """A CEL rule as a CRD carries it in `x-kubernetes-validations`.
 
     The API server evaluates it at admission and `autoctl.api.validation` evaluates it offline:
     same verdict, same message.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     rule: str
     message: str
 
 
-def rules(*pairs: tuple[str, str], **keywords: Any) -> JsonSchema:
-    """Schema keywords for a field: CEL rules as (expression, message), then further keywords.
+def rules(*checks: Rule, **keywords: Any) -> JsonSchema:
+    """Schema keywords for a field: CEL rules, then further keywords.
 
     Keyword names are the CRD's with `_` for `-`: `x_kubernetes_list_type="set"`.
     """
     schema: JsonSchema = {key.replace("_", "-"): value for key, value in keywords.items()}
-    if pairs:
-        schema["x-kubernetes-validations"] = [
-            {"rule": rule, "message": message} for rule, message in pairs
-        ]
+    if checks:
+        schema["x-kubernetes-validations"] = [check._asdict() for check in checks]
     return schema
 
 

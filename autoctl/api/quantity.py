@@ -159,5 +159,5 @@ def _scale(mantissa: int, power: int, digits: int) -> int:
     if power < -limit:
         return 1
     if power >= 0:
-        return mantissa * 10**power
-    return -(-mantissa // 10**-power)
+        return mantissa * int(10**power)
+    return -(-mantissa // int(10**-power))

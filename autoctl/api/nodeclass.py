@@ -1,0 +1,569 @@
+"""`eks.amazonaws.com/v1` NodeClass: how instances are launched and nodes set up.
+
+Fields, defaults and ranges are those of the Auto Mode user guide ("Create a Node Class for Amazon
+EKS"). Selector terms are OR-ed, the fields within a term AND-ed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+
+from pydantic import Field
+
+from autoctl.api import labels
+from autoctl.api.meta import (
+    ApiModel,
+    Conditions,
+    CustomResource,
+    Int32,
+    Int64,
+    PrinterColumn,
+    Rule,
+    Timestamp,
+    is_true,
+    rules,
+)
+from autoctl.api.nodeclaim import Requirement
+from autoctl.api.nodeclass_compute import ADVANCED_COMPUTE_RULES, AdvancedCompute
+from autoctl.api.nodeclass_network import ADVANCED_NETWORKING_RULES, AdvancedNetworking
+
+# Condition types of NodeClasses
+READY: Final = "Ready"
+AMIS_READY: Final = "AMIsReady"
+SUBNETS_READY: Final = "SubnetsReady"
+SECURITY_GROUPS_READY: Final = "SecurityGroupsReady"
+INSTANCE_PROFILE_READY: Final = "InstanceProfileReady"
+CAPACITY_RESERVATIONS_READY: Final = "CapacityReservationsReady"
+PLACEMENT_GROUP_READY: Final = "PlacementGroupReady"
+VALIDATION_SUCCEEDED: Final = "ValidationSucceeded"
+
+DEFAULT_NAME: Final = "default"
+"""Reserved for the class of the built-in pools."""
+
+_SIZE_PATTERN = (
+    r"^(([1-9][0-9]{0,3}|[1-4][0-9]{4}|5[0-8][0-9]{3}|59000)Gi"
+    r"|([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-3][0-9]{3}|64000)G"
+    r"|([1-9]|[1-4][0-9]|5[0-8])Ti"
+    r"|([1-9]|[1-5][0-9]|6[0-4])T)$"
+)
+_KMS_KEY = r"([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|mrk-[0-9a-f]{32})"
+_KMS_ARN = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:"
+_KMS_ALIAS = r"alias/[a-zA-Z0-9/_-]{1,250}"
+_KMS_PATTERN = f"^({_KMS_KEY}|{_KMS_ARN}key/{_KMS_KEY}|({_KMS_ARN})?{_KMS_ALIAS})$"
+
+Tags: TypeAlias = Annotated[
+    dict[str, Annotated[str, Field(max_length=256)]],
+    Field(
+        max_length=20,
+        description="Tags the resource must have; a value of `*` matches any.",
+        json_schema_extra=rules(
+            Rule(
+                "self.all(k, k != '' && self[k] != '')", "empty tag keys or values aren't supported"
+            )
+        ),
+    ),
+]
+
+_RESTRICTED_TAGS = (
+    "eks:eks-cluster-name",
+    labels.NODEPOOL,
+    labels.NODECLAIM_TAG,
+    "karpenter.sh/provisioner-name",
+    "karpenter.sh/managed-by",
+    labels.NODECLASS,
+)
+
+Role: TypeAlias = Annotated[
+    str,
+    Field(
+        max_length=64,
+        description=(
+            "Name of the IAM role of the nodes; an instance profile is made for it. Exactly one "
+            "of `role` and `instanceProfile` is set."
+        ),
+        json_schema_extra=rules(
+            Rule("self != ''", "role cannot be empty"),
+            Rule(
+                "!self.contains('/') && !self.startsWith('arn:')",
+                "role must be the name of an IAM role, not its ARN or path",
+            ),
+        ),
+    ),
+]
+
+
+def _exclusive_terms(field: str, kind: str, *others: str) -> list[Rule]:
+    """Rules of a list of selector terms: not empty, each with a field, identity fields alone."""
+    fields = ("tags", "id", *others)
+    present = " || ".join(f"has(x.{name})" for name in fields)
+    checks = [
+        Rule("self.size() != 0", f"{field} cannot be empty"),
+        Rule(f"self.all(x, {present})", f"expected at least one, got none, {list(fields)!r}"),
+    ]
+    for name in ("id", *others):
+        rest = " || ".join(f"has(x.{other})" for other in fields if other != name)
+        checks.append(
+            Rule(
+                f"self.all(x, !(has(x.{name}) && ({rest})))",
+                f"'{name}' is mutually exclusive, cannot be set with a combination of other "
+                f"fields in a {kind} selector term",
+            )
+        )
+    return checks
+
+
+class SubnetSelectorTerm(ApiModel):
+    """Subnets by ID, or by tags."""
+
+    tags: Tags | None = None
+    id: Annotated[
+        str | None, Field(pattern=r"^subnet-[0-9a-z]+$", description="The subnet's ID.")
+    ] = None
+
+
+class SecurityGroupSelectorTerm(ApiModel):
+    """Security groups by ID, by name, or by tags."""
+
+    tags: Tags | None = None
+    id: Annotated[
+        str | None, Field(pattern=r"^sg-[0-9a-z]+$", description="The security group's ID.")
+    ] = None
+    name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            description="The security group's name (not its Name tag); `*` matches any.",
+        ),
+    ] = None
+
+
+class PodSecurityGroupSelectorTerm(ApiModel):
+    """Security groups of pods by ID, or by tags."""
+
+    tags: Tags | None = None
+    id: Annotated[
+        str | None, Field(pattern=r"^sg-[0-9a-z]+$", description="The security group's ID.")
+    ] = None
+
+
+class CapacityReservationSelectorTerm(ApiModel):
+    """Capacity reservations by ID, or by tags and owner."""
+
+    id: Annotated[
+        str | None, Field(pattern=r"^cr-[0-9a-z]+$", description="The reservation's ID.")
+    ] = None
+    tags: Tags | None = None
+    owner: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9]{12}$",
+            description="Account that owns a shared reservation; with `tags` only.",
+        ),
+    ] = None
+
+
+class PlacementGroupSelector(ApiModel):
+    """The placement group by name or by ID."""
+
+    name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=255, description="The placement group's name."),
+    ] = None
+    id: Annotated[
+        str | None, Field(pattern=r"^pg-[0-9a-z]+$", description="The placement group's ID.")
+    ] = None
+
+
+class EphemeralStorage(ApiModel):
+    """The data volume (gp3), which holds images, logs and emptyDir volumes."""
+
+    size: Annotated[
+        str,
+        Field(
+            pattern=_SIZE_PATTERN,
+            description="Size: 1-59000Gi, 1-64000G, 1-58Ti or 1-64T.",
+        ),
+    ] = "80Gi"
+    iops: Annotated[Int32, Field(ge=3000, le=16000, description="I/O operations a second.")] = 3000
+    throughput: Annotated[Int32, Field(ge=125, le=1000, description="Throughput in MiB/s.")] = 125
+    kms_key_id: Annotated[
+        str | None,
+        Field(
+            alias="kmsKeyID",
+            max_length=2048,
+            description=(
+                "KMS key that encrypts the root and the data volume, as key ID, key ARN, alias "
+                "name or alias ARN; the account's default key for EBS when absent."
+            ),
+            json_schema_extra=rules(
+                Rule(
+                    f"self.matches('{_KMS_PATTERN}')",
+                    "kmsKeyID must be a key ID, key ARN, alias name or alias ARN",
+                )
+            ),
+        ),
+    ] = None
+
+
+class AdvancedSecurity(ApiModel):
+    """Hardening of the nodes."""
+
+    fips: Annotated[
+        bool,
+        Field(description="Use an AMI with FIPS 140 validated modules (some regions only)."),
+    ] = False
+    kernel_lockdown: Annotated[
+        Literal["integrity", "none"] | None,
+        Field(description="Kernel lockdown mode; the AMI's own when absent."),
+    ] = None
+
+
+class CertificateBundle(ApiModel):
+    """Certificates for the node's trust store."""
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=63,
+            pattern=r"^[A-Za-z0-9_-]+$",
+            description="Name of the bundle, unique within the NodeClass.",
+        ),
+    ]
+    data: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=131072,
+            pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\n?$",
+            description="Certificates in PEM form, base64-encoded.",
+        ),
+    ]
+
+
+class NodeClassSpec(ApiModel):
+    """How instances are launched and nodes set up."""
+
+    role: Role | None = None
+    instance_profile: Annotated[
+        str | None,
+        Field(
+            max_length=128,
+            description="Name of an instance profile of your own, in place of `role`.",
+            json_schema_extra=rules(
+                Rule("self != ''", "instanceProfile cannot be empty"),
+                Rule(
+                    "!self.contains('/') && !self.startsWith('arn:')",
+                    "instanceProfile must be the name of an instance profile, not its ARN or path",
+                ),
+            ),
+        ),
+    ] = None
+    subnet_selector_terms: Annotated[
+        tuple[SubnetSelectorTerm, ...],
+        Field(
+            max_length=30,
+            description=(
+                "Subnets of the nodes. Of several in a zone, one has the primary network "
+                "interface; further interfaces go to the others."
+            ),
+            json_schema_extra=rules(*_exclusive_terms("subnetSelectorTerms", "subnet")),
+        ),
+    ]
+    security_group_selector_terms: Annotated[
+        tuple[SecurityGroupSelectorTerm, ...],
+        Field(
+            max_length=30,
+            description="Security groups of the nodes.",
+            json_schema_extra=rules(
+                *_exclusive_terms("securityGroupSelectorTerms", "security group", "name")
+            ),
+        ),
+    ]
+    pod_subnet_selector_terms: Annotated[
+        tuple[SubnetSelectorTerm, ...] | None,
+        Field(
+            max_length=30,
+            description=(
+                "Subnets of the pods, when they are others than the nodes'. Set together with "
+                "`podSecurityGroupSelectorTerms`."
+            ),
+            json_schema_extra=rules(*_exclusive_terms("podSubnetSelectorTerms", "subnet")),
+        ),
+    ] = None
+    pod_security_group_selector_terms: Annotated[
+        tuple[PodSecurityGroupSelectorTerm, ...] | None,
+        Field(
+            max_length=30,
+            description="Security groups of the pods, with `podSubnetSelectorTerms`.",
+            json_schema_extra=rules(
+                *_exclusive_terms("podSecurityGroupSelectorTerms", "security group")
+            ),
+        ),
+    ] = None
+    capacity_reservation_selector_terms: Annotated[
+        tuple[CapacityReservationSelectorTerm, ...] | None,
+        Field(
+            max_length=30,
+            description=(
+                "Capacity reservations to launch into. When any NodeClass has such terms, no "
+                "instance of the cluster is matched to open reservations any more."
+            ),
+            json_schema_extra=rules(
+                Rule(
+                    "self.all(x, has(x.tags) || has(x.id))",
+                    "expected at least one, got none, ['tags', 'id']",
+                ),
+                Rule(
+                    "self.all(x, !(has(x.id) && (has(x.tags) || has(x.owner))))",
+                    "'id' is mutually exclusive, cannot be set along with tags in a capacity "
+                    "reservation selector term",
+                ),
+            ),
+        ),
+    ] = None
+    placement_group_selector: Annotated[
+        PlacementGroupSelector | None,
+        Field(
+            description="Placement group to launch into; without it nothing is launched.",
+            json_schema_extra=rules(
+                Rule("has(self.name) != has(self.id)", "expected exactly one of ['name', 'id']")
+            ),
+        ),
+    ] = None
+    snat_policy: Annotated[
+        Literal["Random", "Disabled"],
+        Field(description="Source NAT of pod traffic that leaves the VPC."),
+    ] = "Random"
+    network_policy: Annotated[
+        Literal["DefaultAllow", "DefaultDeny"],
+        Field(description="What pods may do before a network policy selects them."),
+    ] = "DefaultAllow"
+    network_policy_event_logs: Annotated[
+        Literal["Disabled", "Enabled"],
+        Field(description="Log network policy decisions on the node."),
+    ] = "Disabled"
+    ephemeral_storage: Annotated[
+        EphemeralStorage,
+        Field(description="The data volume.", json_schema_extra=rules(default={})),
+    ] = Field(default_factory=EphemeralStorage)
+    advanced_networking: Annotated[
+        AdvancedNetworking | None,
+        Field(
+            description="Addresses, proxies and interfaces.",
+            json_schema_extra=rules(*ADVANCED_NETWORKING_RULES),
+        ),
+    ] = None
+    advanced_security: Annotated[
+        AdvancedSecurity | None, Field(description="Hardening of the nodes.")
+    ] = None
+    advanced_compute: Annotated[
+        AdvancedCompute | None,
+        Field(
+            description="Huge pages, kubelet and kernel settings.",
+            json_schema_extra=rules(*ADVANCED_COMPUTE_RULES),
+        ),
+    ] = None
+    certificate_bundles: Annotated[
+        tuple[CertificateBundle, ...] | None,
+        Field(
+            max_length=20,
+            description="Certificates for the node's trust store.",
+            json_schema_extra=rules(
+                x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["name"]
+            ),
+        ),
+    ] = None
+    tags: Annotated[
+        dict[str, Annotated[str, Field(max_length=256)]] | None,
+        Field(
+            max_length=50,
+            description="Tags of instances, volumes, network interfaces and launch templates.",
+            json_schema_extra=rules(
+                Rule("self.all(k, k != '')", "empty tag keys aren't supported"),
+                Rule(
+                    "self.all(k, !k.startsWith('kubernetes.io/cluster'))",
+                    "tag contains a restricted tag matching kubernetes.io/cluster/",
+                ),
+                *(
+                    Rule(
+                        f"self.all(k, k != '{tag}')",
+                        f"tag contains a restricted tag matching {tag}",
+                    )
+                    for tag in _RESTRICTED_TAGS
+                ),
+            ),
+        ),
+    ] = None
+
+
+SPEC_RULES: Final = (
+    Rule(
+        "has(self.role) != has(self.instanceProfile)",
+        "must specify exactly one of ['role', 'instanceProfile']",
+    ),
+    Rule(
+        "has(self.podSubnetSelectorTerms) == has(self.podSecurityGroupSelectorTerms)",
+        "'podSubnetSelectorTerms' and 'podSecurityGroupSelectorTerms' must be set together",
+    ),
+    Rule(
+        "!has(self.advancedCompute) || !has(self.advancedCompute.hugepages) || "
+        "!has(self.advancedCompute.hugepages.pages) || "
+        "self.advancedCompute.hugepages.pages.size() == 0 || "
+        "!has(self.advancedNetworking) || !has(self.advancedNetworking.networkInterfaces) || "
+        "!self.advancedNetworking.networkInterfaces.exists(x, x.interfaceType == 'efa-only')",
+        "static hugepages cannot be combined with 'efa-only' network interfaces",
+    ),
+    Rule(
+        "!has(self.podSubnetSelectorTerms) || !has(self.advancedNetworking) || "
+        "!has(self.advancedNetworking.networkInterfaces) || "
+        "self.advancedNetworking.networkInterfaces.all(x, "
+        "x.networkCardIndex != 0 || x.deviceIndex != 0 || "
+        "((!has(x.secondaryIPv4Count) || x.secondaryIPv4Count == 0) && "
+        "(!has(x.secondaryIPv4PrefixCount) || x.secondaryIPv4PrefixCount == 0)))",
+        "the primary network interface must have no secondary IPs when "
+        "'podSubnetSelectorTerms' is set",
+    ),
+)
+
+
+class SubnetStatus(ApiModel):
+    id: Annotated[str, Field(description="The subnet's ID.")]
+    zone: Annotated[str, Field(description="Its availability zone.")]
+    zone_id: Annotated[
+        str | None, Field(alias="zoneID", description="The zone's ID, the same in every account.")
+    ] = None
+    available_ip_address_count: Annotated[
+        Int64 | None,
+        Field(alias="availableIPAddressCount", description="Free addresses when last seen."),
+    ] = None
+
+
+class SecurityGroupStatus(ApiModel):
+    id: Annotated[str, Field(description="The security group's ID.")]
+    name: Annotated[str | None, Field(description="Its name.")] = None
+
+
+class AmiStatus(ApiModel):
+    id: Annotated[str, Field(description="The AMI's ID.")]
+    name: Annotated[str | None, Field(description="Its name.")] = None
+    deprecated: Annotated[bool | None, Field(description="Whether AWS has deprecated it.")] = None
+    requirements: Annotated[
+        tuple[Requirement, ...],
+        Field(max_length=100, description="The instance types that it is for."),
+    ] = Field(default_factory=tuple)
+
+
+class CapacityReservationStatus(ApiModel):
+    id: Annotated[str, Field(pattern=r"^cr-[0-9a-z]+$", description="The reservation's ID.")]
+    availability_zone: Annotated[str, Field(description="Its availability zone.")]
+    instance_type: Annotated[str, Field(description="The instance type it reserves.")]
+    instance_match_criteria: Annotated[
+        Literal["open", "targeted"], Field(description="Which instances EC2 counts to it.")
+    ]
+    owner_id: Annotated[
+        str, Field(alias="ownerID", pattern=r"^[0-9]{12}$", description="Account that owns it.")
+    ]
+    reservation_type: Annotated[
+        Literal["default", "capacity-block"], Field(description="Its kind.")
+    ] = "default"
+    state: Annotated[
+        Literal["active", "expiring"], Field(description="Whether it is about to end.")
+    ] = "active"
+    interruptible: Annotated[
+        bool | None, Field(description="Whether its owner may reclaim it.")
+    ] = None
+    available_instance_count: Annotated[
+        Int64 | None, Field(description="How many instances it still has room for, last seen.")
+    ] = None
+    end_time: Annotated[Timestamp | None, Field(description="When it ends.")] = None
+
+
+class PlacementGroupStatus(ApiModel):
+    id: Annotated[str, Field(description="The placement group's ID.")]
+    name: Annotated[str | None, Field(description="Its name.")] = None
+    strategy: Annotated[
+        Literal["cluster", "partition", "spread"] | None, Field(description="Its strategy.")
+    ] = None
+    partition_count: Annotated[Int32 | None, Field(description="How many partitions it has.")] = (
+        None
+    )
+
+
+_BY_ID = rules(x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["id"])
+
+
+class NodeClassStatus(ApiModel):
+    """What the selectors of the spec select now."""
+
+    subnets: Annotated[
+        tuple[SubnetStatus, ...],
+        Field(description="Subnets of the nodes.", json_schema_extra=_BY_ID),
+    ] = Field(default_factory=tuple)
+    security_groups: Annotated[
+        tuple[SecurityGroupStatus, ...],
+        Field(description="Security groups of the nodes.", json_schema_extra=_BY_ID),
+    ] = Field(default_factory=tuple)
+    pod_subnets: Annotated[
+        tuple[SubnetStatus, ...],
+        Field(description="Subnets of the pods.", json_schema_extra=_BY_ID),
+    ] = Field(default_factory=tuple)
+    pod_security_groups: Annotated[
+        tuple[SecurityGroupStatus, ...],
+        Field(description="Security groups of the pods.", json_schema_extra=_BY_ID),
+    ] = Field(default_factory=tuple)
+    amis: Annotated[tuple[AmiStatus, ...], Field(description="AMIs, by what they are for.")] = (
+        Field(default_factory=tuple)
+    )
+    instance_profile: Annotated[
+        str | None, Field(description="Instance profile that instances get.")
+    ] = None
+    capacity_reservations: Annotated[
+        tuple[CapacityReservationStatus, ...],
+        Field(description="Capacity reservations.", json_schema_extra=_BY_ID),
+    ] = Field(default_factory=tuple)
+    placement_group: Annotated[
+        PlacementGroupStatus | None, Field(description="The placement group.")
+    ] = None
+    conditions: Annotated[
+        Conditions,
+        Field(
+            description=(
+                "AMIsReady, SubnetsReady, SecurityGroupsReady, InstanceProfileReady, "
+                "CapacityReservationsReady, PlacementGroupReady and ValidationSucceeded make Ready."
+            ),
+            json_schema_extra=rules(
+                x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["type"]
+            ),
+        ),
+    ] = Field(default_factory=tuple)
+
+
+class NodeClass(CustomResource):
+    """How instances are launched and nodes set up."""
+
+    GROUP: ClassVar[str] = labels.EKS_GROUP
+    VERSION: ClassVar[str] = "v1"
+    KIND: ClassVar[str] = "NodeClass"
+    PLURAL: ClassVar[str] = "nodeclasses"
+    CATEGORIES: ClassVar[tuple[str, ...]] = ("karpenter",)
+    COLUMNS: ClassVar[tuple[PrinterColumn, ...]] = (
+        PrinterColumn(name="Role", type="string", json_path=".spec.role"),
+        PrinterColumn(
+            name="Ready", type="string", json_path='.status.conditions[?(@.type=="Ready")].status'
+        ),
+        PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
+    )
+
+    spec: Annotated[NodeClassSpec, Field(json_schema_extra=rules(*SPEC_RULES))]
+    status: NodeClassStatus = Field(default_factory=NodeClassStatus)
+
+    @property
+    def ready(self) -> bool:
+        return is_true(self.status.conditions, READY)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones its subnets are in, sorted."""
+        return tuple(sorted({subnet.zone for subnet in self.status.subnets}))
