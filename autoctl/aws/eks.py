@@ -1,0 +1,81 @@
+"""The EKS cluster that nodes join, and the access entries that let them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autoctl.aws.call import Caller
+from autoctl.aws.errors import CloudError, Kind
+
+NODE_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAutoNodePolicy"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """What a node must know to join. `version` is the Kubernetes minor, such as 1.34."""
+
+    name: str
+    endpoint: str
+    certificate_authority: str
+    version: str
+    service_cidr: str
+    ipv6: bool = False
+
+    @property
+    def dns_address(self) -> str:
+        """The tenth address of the service network, which EKS gives to the DNS service."""
+        return str(ipaddress.ip_network(self.service_cidr)[10])
+
+
+class EksCluster:
+    """DescribeCluster and access entries of one cluster."""
+
+    def __init__(self, eks: Caller, *, cluster: str) -> None:
+        self._eks = eks
+        self._cluster = cluster
+
+    async def describe(self) -> ClusterInfo:
+        answer = await self._eks("describe_cluster", name=self._cluster)
+        cluster = answer["cluster"]
+        network = cluster.get("kubernetesNetworkConfig", {})
+        ipv6 = network.get("ipFamily") == "ipv6"
+        cidr = network.get("serviceIpv6Cidr" if ipv6 else "serviceIpv4Cidr")
+        return ClusterInfo(
+            name=cluster["name"],
+            endpoint=cluster["endpoint"],
+            certificate_authority=cluster["certificateAuthority"]["data"],
+            version=cluster["version"],
+            service_cidr=cidr or ("fd00::/108" if ipv6 else "10.100.0.0/16"),
+            ipv6=ipv6,
+        )
+
+    async def ensure_access_entry(self, role_arn: str, tags: Mapping[str, str]) -> None:
+        """Let instances of the role join: an entry of type EC2 with the Auto Mode node policy."""
+        try:
+            await self._eks(
+                "create_access_entry",
+                clusterName=self._cluster,
+                principalArn=role_arn,
+                type="EC2",
+                tags=dict(tags),
+            )
+        except CloudError as error:
+            if error.kind is not Kind.EXISTS and error.code != "ResourceInUseException":
+                raise
+        await self._eks(
+            "associate_access_policy",
+            clusterName=self._cluster,
+            principalArn=role_arn,
+            policyArn=NODE_POLICY,
+            accessScope={"type": "cluster"},
+        )
+
+    async def delete_access_entry(self, role_arn: str) -> None:
+        """Remove the entry; one that is gone already is no error."""
+        try:
+            await self._eks("delete_access_entry", clusterName=self._cluster, principalArn=role_arn)
+        except CloudError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
