@@ -33,7 +33,8 @@ from controlplane.process import Process, wait_for
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 """The processes, in the order of their start."""
 
-SYSTEM_NODES = ("system-a", "system-b")
+SYSTEM_NODES = {"system-a": "us-west-2a", "system-b": "us-west-2b"}
+"""Names and zones of the nodes that are there from the start."""
 
 UNMANAGED_LABEL = "simulate.autoctl.io/kubelet-stopped"
 """A Node with this label has no kubelet: no heartbeats, no pod starts or ends on it."""
@@ -117,6 +118,9 @@ class ControlPlane:
 
     def start_part(self, part: str) -> None:
         """Start one part (again), on the ports and data it had, and wait until it answers."""
+        if part == "kwok":
+            # A new KWOK process would wait until the Leases of a killed one run out.
+            self.kubectl("delete", "leases", "--all", "-n", "kube-node-lease")
         self.processes[part].start()
         match part:
             case "etcd":
@@ -156,6 +160,11 @@ class ControlPlane:
         """Apply objects server-side, as field manager `kubectl`. Raises `CommandError`."""
         listing = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(listing))
+
+    def create(self, *objects: Mapping[str, Any]) -> None:
+        """Create objects; unlike `apply`, a Node keeps the status it comes with."""
+        listing = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.kubectl("create", "-f", "-", stdin=json.dumps(listing))
 
     def apply_crds(self, folder: Path) -> None:
         """Apply the CRDs in a folder and wait until the API server serves them."""
@@ -217,13 +226,13 @@ class ControlPlane:
         )
         arguments: dict[str, list[str]] = {
             "etcd": [
-                "--name=default",
+                "--name=etcd-0",
                 f"--data-dir={self.folder / 'etcd'}",
                 f"--listen-client-urls={self._etcd_url}",
                 f"--advertise-client-urls={self._etcd_url}",
                 f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
                 f"--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}",
-                f"--initial-cluster=default=http://127.0.0.1:{peer_port}",
+                f"--initial-cluster=etcd-0=http://127.0.0.1:{peer_port}",
                 "--unsafe-no-fsync",
                 "--log-level=warn",
             ],
@@ -265,6 +274,8 @@ class ControlPlane:
                 f"--manage-nodes-with-label-selector=!{UNMANAGED_LABEL}",
                 "--node-lease-duration-seconds=40",
                 "--cidr=100.64.0.1/10",
+                # Of nodes that registered without an address.
+                "--node-ip=192.0.2.1",
                 *(f"--config={path}" for path in sorted(_STAGES.glob("*.yaml"))),
             ],
         }
@@ -322,12 +333,10 @@ class ControlPlane:
 
     def _create_system_nodes(self) -> None:
         nodes = [
-            system_node(name, zone)
-            for name, zone in zip(SYSTEM_NODES, ("us-west-2a", "us-west-2b"), strict=True)
+            system_node(name, zone, f"192.168.{number}.10")
+            for number, (name, zone) in enumerate(SYSTEM_NODES.items())
         ]
-        # Not apply: a kubelet creates its Node with a status, which apply would drop.
-        for node in nodes:
-            self.kubectl("create", "-f", "-", stdin=json.dumps(node))
+        self.create(*nodes)
 
         def ready() -> bool:
             listing = self.get("nodes", *SYSTEM_NODES)
@@ -374,7 +383,7 @@ class ControlPlane:
         return done.stdout
 
 
-def system_node(name: str, zone: str) -> dict[str, Any]:
+def system_node(name: str, zone: str, address: str) -> dict[str, Any]:
     """A Node of a managed node group, as its kubelet registers it."""
     resources = {"cpu": "4", "memory": "16Gi", "pods": "58", "ephemeral-storage": "80Gi"}
     return {
@@ -400,6 +409,27 @@ def system_node(name: str, zone: str) -> dict[str, Any]:
         "status": {
             "capacity": resources,
             "allocatable": resources | {"cpu": "3920m", "memory": "15Gi"},
+            "addresses": [
+                {"type": "InternalIP", "address": address},
+                {"type": "Hostname", "address": name},
+            ],
+            "nodeInfo": dict.fromkeys(
+                (
+                    "machineID",
+                    "systemUUID",
+                    "bootID",
+                    "kernelVersion",
+                    "osImage",
+                    "containerRuntimeVersion",
+                    "kubeProxyVersion",
+                ),
+                "",
+            )
+            | {
+                "kubeletVersion": build.MODULES["kubernetes"].version,
+                "operatingSystem": "linux",
+                "architecture": "amd64",
+            },
         },
     }
 
