@@ -58,8 +58,8 @@ def is_ephemeral(taint: core.Taint) -> bool:
 
 def scheduling_problem(
     snapshot: Snapshot,
-    *,
     pods: Sequence[core.Pod] | None = None,
+    *,
     exclude_nodes: Collection[str] = (),
     options: SolverOptions | None = None,
 ) -> SchedulingProblem:
