@@ -72,8 +72,8 @@ def fits(requests: FloatArray, feasible: BoolArray, room: FloatArray, cap: IntAr
             most[asked] = np.minimum(most[asked], ratio)
     most = np.minimum(most, cap[:, None])
     most[:, (room < 0).any(axis=1)] = 0
-    whole: IntArray = np.asarray(np.where(feasible, np.maximum(most, 0), 0), np.int64)
-    return whole
+    most[~feasible] = 0
+    return np.maximum(most, 0).astype(np.int64)
 
 
 def shares(

@@ -1,0 +1,116 @@
+"""Rounding the relaxation: each offer gets its share of the pods in balanced nodes, over and over."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoctl.scheduling.packing.budget import Budget
+from autoctl.scheduling.packing.fill import fill_node
+from autoctl.scheduling.packing.market import Market
+from autoctl.scheduling.packing.model import FloatArray, IntArray
+from autoctl.scheduling.packing.plan import Plan, repeats
+from autoctl.scheduling.packing.relaxation import Relaxed, relax
+from autoctl.scheduling.packing.stock import Stock
+
+_GOLDEN = 0.6180339887498949
+_FILL = 0.96
+_FILL_STEP = 0.03
+_ROUNDS = 4
+
+
+def guided(
+    market: Market, left: IntArray, stock: Stock, budget: Budget, first: Relaxed
+) -> tuple[Plan, FloatArray]:
+    """Pack what the relaxation packs well; the rest stays in the plan's `left`.
+
+    `first` is the relaxation of `left` (K,); `stock` is drawn down.
+
+    Returns:
+        the plan and the (K,) value of a pod in the last relaxation solved.
+    """
+    plan = Plan(left.copy())
+    relaxed = first
+    threshold = _FILL
+    for turn in range(_ROUNDS):
+        if turn:
+            relaxed = relax(market, plan.left, stock, budget, tolerance=5e-3, rounds=6)
+        before = plan.nodes
+        mine = _deal(plan.left, relaxed.share)
+        for spot, column in enumerate(relaxed.columns):
+            _nodes_of(market, int(column), mine[:, spot], plan, stock, budget, relaxed, threshold)
+        if not plan.left.any() or not budget.left:
+            break
+        threshold -= _FILL_STEP
+        if plan.nodes == before:
+            threshold -= _FILL_STEP
+    return plan, relaxed.value
+
+
+def _deal(left: IntArray, share: FloatArray) -> IntArray:
+    """(K, U) whole pods for each offer in proportion to `share` (K, U), nobody's pods lost.
+
+    Each class starts at another point of the rounding, so that classes of a single pod do not all
+    end up with the same offer.
+    """
+    offset = (np.arange(len(left)) * _GOLDEN) % 1.0
+    upto = np.cumsum(share, axis=1) * left[:, None] + offset[:, None]
+    whole = np.minimum(np.floor(upto + 1e-9), left[:, None]).astype(np.int64)
+    dealt: IntArray = np.diff(whole, axis=1, prepend=0)
+    return dealt
+
+
+def _nodes_of(
+    market: Market,
+    column: int,
+    mine: IntArray,
+    plan: Plan,
+    stock: Stock,
+    budget: Budget,
+    relaxed: Relaxed,
+    threshold: float,
+) -> None:
+    """Buy nodes of one offer for its share `mine` (K,) while they are worth their price."""
+    offer, room = int(market.offers[column]), market.allocatable[column]
+    fit = market.fit[:, column]
+    mine = np.minimum(mine, plan.left)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = np.where(market.requests > 0, market.requests / room, 0.0)
+    size = part.max(axis=1)
+    order = np.lexsort((np.arange(len(size)), -size))
+    order = order[(mine[order] > 0) & (fit[order] > 0)]
+    capped = market.cap < fit.max(initial=0) + 1
+    while mine.any():
+        nodes = max(1, int(np.ceil((mine @ part).max() - 1e-9)))
+        if capped.any():
+            tight = capped & (mine > 0)
+            nodes = max(nodes, int(np.ceil(mine[tight] / fit[tight]).max(initial=1)))
+        pods = _balanced(market, room, order, mine, fit, nodes)
+        budget.spend(120 + 0.3 * len(order))
+        worth = float(pods @ relaxed.value)
+        if not pods.any() or worth < threshold * relaxed.price[column]:
+            return
+        count = min(repeats(pods, mine), stock.room(offer))
+        if count <= 0:
+            return
+        plan.add(offer, float(market.price[column]), pods, count)
+        stock.take(offer, count)
+        mine = mine - count * pods
+        order = order[mine[order] > 0]
+
+
+def _balanced(
+    market: Market,
+    room: FloatArray,
+    order: IntArray,
+    mine: IntArray,
+    fit: IntArray,
+    nodes: int,
+) -> IntArray:
+    """One of `nodes` nodes that share `mine` evenly: whole shares first, then what still fits."""
+    pods = np.zeros(len(mine), np.int64)
+    free = room.copy()
+    for limit in (mine // nodes, -(-mine // nodes), mine):
+        fill_node(
+            market.requests, free, order, np.minimum(limit, fit) - pods, pods, market.conflict
+        )
+    return pods
