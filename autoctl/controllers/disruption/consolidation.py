@@ -1,0 +1,203 @@
+"""Consolidation: the same pods in a cheaper world, for the disruption it takes.
+
+One question: which of the nodes that may go should go, and what is bought instead, so that the
+world that is left is the cheapest? Sets of nodes are proposed (`proposals`), each is judged by the
+scheduler itself, split into disjoint moves, and moves that do not pay are dropped. Any number of
+nodes may become any number of nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autoctl.catalog.model import InstanceType
+from autoctl.controllers.disruption import balanced
+from autoctl.controllers.disruption.budgets import BudgetLedger
+from autoctl.controllers.disruption.candidates import Candidate, is_consolidatable
+from autoctl.controllers.disruption.launch_filter import Rejected, restrict
+from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.controllers.disruption.proposals import propose
+from autoctl.controllers.disruption.simulation import Simulator
+from autoctl.controllers.disruption.split import Move, split
+from autoctl.state.snapshot import Snapshot
+
+CANNOT_BE_CHEAPER = "Can't replace with a cheaper node"
+
+
+@dataclass(frozen=True)
+class Consolidation:
+    """The moves to make now, and why other nodes stay."""
+
+    commands: tuple[Command, ...]
+    unconsolidatable: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _World:
+    """What is left when `moves` are made; worlds are compared by value, then by evictions."""
+
+    moves: tuple[Move, ...]
+    value: float
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        return (self.value, -sum(m.evictions for m in self.moves))
+
+
+def eligible(
+    candidates: Sequence[Candidate], snapshot: Snapshot
+) -> tuple[list[Candidate], dict[str, str]]:
+    """The candidates consolidation may take, best savings for the disruption first; others' why."""
+    chosen: list[Candidate] = []
+    reasons: dict[str, str] = {}
+    for candidate in candidates:
+        disruption = candidate.pool.spec.disruption
+        name = candidate.pool.metadata.name
+        if candidate.pool.is_static:
+            reasons[candidate.name] = f'NodePool "{name}" is static'
+        elif disruption.quiet_period is None:
+            reasons[candidate.name] = f'NodePool "{name}" has consolidation disabled'
+        elif disruption.consolidation_policy == "WhenEmpty":
+            reasons[candidate.name] = (
+                f'NodePool "{name}" has consolidation policy WhenEmpty, but node is not empty'
+            )
+        elif candidate.instance_type is None:
+            reasons[candidate.name] = f'Instance Type "{candidate.node.instance_type}" not found'
+        elif is_consolidatable(candidate.claim, candidate.pool, snapshot.now):
+            chosen.append(candidate)
+    chosen.sort(key=lambda c: (-c.savings_ratio, c.name))
+    return chosen, reasons
+
+
+def consolidate(
+    simulator: Simulator,
+    candidates: Sequence[Candidate],
+    ledger: BudgetLedger,
+    options: DisruptionOptions,
+) -> Consolidation:
+    """Choose the moves. `candidates` are eligible and in order (see `eligible`)."""
+    within = ledger.trim(candidates, Reason.UNDERUTILIZED)
+    reasons: dict[str, str] = {}
+    judge = _Judge(simulator, options)
+    best = _World((), 0.0)
+    for proposal in propose(simulator, within, options):
+        world = judge.world(proposal, reasons)
+        if world.rank > best.rank:
+            best = world
+    commands = _commands(best.moves, judge)
+    taken = {name for command in commands for name in command.nodes}
+    for candidate in within:
+        if candidate.name not in taken:
+            reasons.setdefault(candidate.name, CANNOT_BE_CHEAPER)
+    return Consolidation(
+        commands, {name: why for name, why in reasons.items() if name not in taken}
+    )
+
+
+class _Judge:
+    """Turns a set of nodes into the moves that are worth making."""
+
+    def __init__(self, simulator: Simulator, options: DisruptionOptions) -> None:
+        self._simulator = simulator
+        self._options = options
+        snapshot = simulator.snapshot
+        self._totals = balanced.pool_totals(snapshot)
+        self._types: dict[str, dict[str, InstanceType]] = {
+            name: {
+                t.name: t
+                for t in snapshot.instance_types.get(
+                    pool.spec.template.spec.node_class_ref.name, ()
+                )
+            }
+            for name, pool in snapshot.node_pools.items()
+        }
+
+    def world(self, candidates: Sequence[Candidate], reasons: dict[str, str]) -> _World:
+        """The moves of taking `candidates` that pay, after leaving out those that cannot go."""
+        remaining = list(candidates)
+        while remaining:
+            solution = self._simulator.solve(remaining, quiet_only=True)
+            if not solution.unschedulable:
+                break
+            homeless = set(solution.unschedulable)
+            staying = {
+                c.name: next(p.key for p in c.movable if p.key in homeless)
+                for c in remaining
+                if any(p.key in homeless for p in c.movable)
+            }
+            assert staying, "only pods of candidates were to be placed"
+            if len(remaining) == 1:
+                for name, pod in staying.items():
+                    reasons.setdefault(name, f"Pod {pod}: {solution.unschedulable[pod].reason}")
+            remaining = [c for c in remaining if c.name not in staying]
+        else:
+            return _World((), 0.0)
+        moves = []
+        for move in split(remaining, solution):
+            judged = self._judge(move)
+            if isinstance(judged, Move):
+                moves.append(judged)
+            elif len(move.candidates) == 1:
+                reasons.setdefault(move.candidates[0].name, judged.reason)
+        return _World(tuple(moves), sum(self.value(m) for m in moves))
+
+    def value(self, move: Move) -> float:
+        """USD/hour the move is worth, evictions paid."""
+        return move.savings - self._options.eviction_price * move.evictions
+
+    def score(self, move: Move) -> float | None:
+        """The Balanced score, where a pool of the move asks for it."""
+        if any(_is_balanced(c) for c in move.candidates):
+            return balanced.score(move, self._totals)
+        return None
+
+    def _judge(self, move: Move) -> Move | Rejected:
+        judged = restrict(
+            move,
+            self._types,
+            threshold=self._options.savings_threshold,
+            spot_alternatives=self._options.spot_alternatives,
+        )
+        if isinstance(judged, Rejected):
+            return judged
+        if self.value(judged) <= 0:
+            return Rejected(CANNOT_BE_CHEAPER)
+        score = self.score(judged)
+        if score is not None and score < balanced.THRESHOLD:
+            return Rejected(
+                f"score {score:.2f} < threshold {balanced.THRESHOLD:.2f} "
+                f"(k: {balanced.BALANCED_K:g})"
+            )
+        return judged
+
+
+def _is_balanced(candidate: Candidate) -> bool:
+    return candidate.pool.spec.disruption.consolidation_policy == "Balanced"
+
+
+def _commands(moves: Sequence[Move], judge: _Judge) -> tuple[Command, ...]:
+    """One command for all plain deletions, one for each move that buys; dearest first."""
+    deletions = [m for m in moves if not m.replacements]
+    commands = [_command([m], judge) for m in moves if m.replacements]
+    if deletions:
+        commands.append(_command(deletions, judge))
+    return tuple(sorted(commands, key=lambda c: (-c.savings, c.nodes)))
+
+
+def _command(moves: Sequence[Move], judge: _Judge) -> Command:
+    nodes = tuple(c.name for m in moves for c in m.candidates)
+    scores = [s for s in (judge.score(m) for m in moves) if s is not None]
+    return Command(
+        reason=Reason.UNDERUTILIZED,
+        nodes=nodes,
+        replacements=tuple(n for m in moves for n in m.replacements),
+        savings=sum(m.savings for m in moves),
+        evictions=sum(m.evictions for m in moves),
+        moves={pod: home for m in moves for pod, home in m.destinations.items()},
+        consolidation_type=(
+            ConsolidationType.SINGLE if len(nodes) == 1 else ConsolidationType.MULTI
+        ),
+        score=min(scores, default=None),
+    )

@@ -1,0 +1,179 @@
+"""One pass of disruption: every command that may start now, and why other nodes stay.
+
+Methods in Karpenter's order: empty nodes, drifted nodes, then consolidation. Unlike there one
+method's success does not end the pass: commands on disjoint nodes are made together, as far as
+every pool's budgets allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from autoctl.api import core
+from autoctl.api.labels import CAPACITY_BUFFER_NAME
+from autoctl.api.nodeclaim import DRIFTED
+from autoctl.controllers.disruption.budgets import BudgetLedger
+from autoctl.controllers.disruption.candidates import (
+    Candidate,
+    DisruptionClass,
+    find_candidates,
+    is_consolidatable,
+)
+from autoctl.controllers.disruption.consolidation import consolidate, eligible
+from autoctl.controllers.disruption.drift import drift_reason, recorded_drift
+from autoctl.controllers.disruption.model import (
+    Blocked,
+    Command,
+    ConsolidationType,
+    Decision,
+    Reason,
+)
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.controllers.disruption.pdbs import EvictionLimits
+from autoctl.controllers.disruption.simulation import Simulator
+from autoctl.controllers.disruption.split import split
+from autoctl.state.pods import Protection, do_not_disrupt
+from autoctl.state.snapshot import Snapshot
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Decision:
+    """Decide a whole pass over `snapshot`."""
+    options = options or DisruptionOptions()
+    graceful, blocked = find_candidates(snapshot, DisruptionClass.GRACEFUL)
+    eventual, _ = find_candidates(snapshot, DisruptionClass.EVENTUAL)
+    ledger = BudgetLedger(snapshot)
+    pools_blocked = ledger.blocked()
+    simulator = Simulator(snapshot, options)
+    unconsolidatable: dict[str, str] = {}
+
+    commands = _emptiness(graceful, snapshot, ledger, simulator)
+    taken = {name for command in commands for name in command.nodes}
+    drifted = [c for c in eventual if c.name not in taken and is_drifted(c, snapshot)]
+    drift_commands, drift_blocked = _drift(drifted, snapshot, ledger, simulator, options)
+    commands += drift_commands
+    # A drifted node is replaced as drifted, when budgets come to it: consolidation leaves it alone.
+    taken.update(c.name for c in drifted)
+
+    remaining = [c for c in graceful if c.name not in taken and not c.empty]
+    chosen, reasons = eligible(remaining, snapshot)
+    unconsolidatable.update(reasons)
+    consolidation = consolidate(simulator, chosen, ledger, options)
+    commands += consolidation.commands
+    unconsolidatable.update(consolidation.unconsolidatable)
+    return Decision(
+        commands=tuple(commands),
+        blocked=(*blocked, *drift_blocked),
+        pools=tuple(pools_blocked),
+        unconsolidatable=unconsolidatable,
+    )
+
+
+def is_drifted(candidate: Candidate, snapshot: Snapshot) -> bool:
+    """Whether the node drifted: its condition says so, or the snapshot shows it."""
+    if recorded_drift(candidate.claim) is not None:
+        return True
+    name = candidate.pool.spec.template.spec.node_class_ref.name
+    return (
+        drift_reason(
+            candidate.claim,
+            candidate.pool,
+            snapshot.node_classes.get(name),
+            snapshot.instance_types.get(name, ()),
+            snapshot.now,
+        )
+        is not None
+    )
+
+
+def _emptiness(
+    candidates: Sequence[Candidate],
+    snapshot: Snapshot,
+    ledger: BudgetLedger,
+    simulator: Simulator,
+) -> list[Command]:
+    """All empty nodes that budgets let go, in one command."""
+    empty = [
+        c
+        for c in candidates
+        if c.empty
+        and not c.pool.is_static
+        and is_consolidatable(c.claim, c.pool, snapshot.now)
+        and not _holds_buffer(c)
+    ]
+    empty.sort(key=lambda c: (-c.price, c.name))
+    going = ledger.trim(empty, Reason.EMPTY)
+    if not going:
+        return []
+    ledger.take(going)
+    simulator.commit(going)
+    return [
+        Command(
+            reason=Reason.EMPTY,
+            nodes=tuple(c.name for c in going),
+            savings=sum(c.price for c in going),
+            evictions=sum(len(c.movable) for c in going),
+            consolidation_type=ConsolidationType.EMPTY,
+        )
+    ]
+
+
+def _holds_buffer(candidate: Candidate) -> bool:
+    return any(CAPACITY_BUFFER_NAME in (p.metadata.annotations or {}) for p in candidate.node.pods)
+
+
+def _drift(
+    drifted: Sequence[Candidate],
+    snapshot: Snapshot,
+    ledger: BudgetLedger,
+    simulator: Simulator,
+    options: DisruptionOptions,
+) -> tuple[list[Command], list[Blocked]]:
+    """One command for each drifted node, empty ones first, then by when they drifted."""
+    ordered = sorted(drifted, key=lambda c: (not c.empty, _drifted_since(c), c.name))
+    commands: list[Command] = []
+    blocked: list[Blocked] = []
+    for candidate in ordered:
+        if len(commands) >= options.drift_per_pass:
+            break
+        if candidate.pool.is_static or not ledger.allows([candidate], Reason.DRIFTED):
+            continue
+        movable = replace(candidate, movable=_drainable_now(candidate, snapshot))
+        solution = simulator.solve([movable], quiet_only=False)
+        if solution.unschedulable:
+            pod, why = next(iter(sorted(solution.unschedulable.items())))
+            blocked.append(Blocked(candidate.name, f"Pod would not schedule: {why.reason}", pod))
+            continue
+        ledger.take([candidate])
+        simulator.commit([candidate], solution)
+        (move,) = split([movable], solution)
+        commands.append(
+            Command(
+                reason=Reason.DRIFTED,
+                nodes=(candidate.name,),
+                replacements=move.replacements,
+                savings=move.savings,
+                evictions=move.evictions,
+                moves=move.destinations,
+            )
+        )
+    return commands, blocked
+
+
+def _drifted_since(candidate: Candidate) -> datetime:
+    since = candidate.node.claim_condition_since(DRIFTED)
+    return since or candidate.node.created or _EPOCH
+
+
+def _drainable_now(candidate: Candidate, snapshot: Snapshot) -> tuple[core.Pod, ...]:
+    """The pods that a drain moves at once; what it has to wait for gets no room bought yet."""
+    limits = EvictionLimits(snapshot.disruption_budgets)
+    return tuple(
+        p
+        for p in candidate.movable
+        if limits.blocks(p) is None
+        and do_not_disrupt(p, snapshot.now).protection is not Protection.ACTIVE
+    )

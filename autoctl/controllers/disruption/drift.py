@@ -1,0 +1,157 @@
+"""Whether a NodeClaim still is what its NodePool and NodeClass ask for.
+
+Rules: Karpenter's `nodeclaim.disruption` drift controller and its AWS provider's `IsDrifted`;
+Auto Mode adds the control plane's minor version. The verdict is the reason that the `Drifted`
+condition carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from autoctl.api.hashing import nodeclass_hash, nodepool_hash
+from autoctl.api.labels import (
+    CAPACITY_RESERVATION_ID,
+    CAPACITY_TYPE,
+    INSTANCE_TYPE,
+    NODECLASS_HASH,
+    NODECLASS_HASH_VERSION,
+    NODEPOOL_HASH,
+    NODEPOOL_HASH_VERSION,
+    ZONE,
+)
+from autoctl.api.nodeclaim import DRIFTED, NodeClaim
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodepool import NodePool
+from autoctl.catalog.model import ON_DEMAND, RESERVED, InstanceType
+from autoctl.scheduling.requirements import Requirements
+from autoctl.state.problem import requirement_specs
+
+INSTANCE_TYPE_GRACE: Final = timedelta(hours=1)
+"""A NodeClaim younger than this is not judged by the catalog, which may lag behind."""
+
+
+class DriftReason(StrEnum):
+    """Why a NodeClaim drifted."""
+
+    NODE_POOL = "NodePoolDrifted"
+    REQUIREMENTS = "RequirementsDrifted"
+    INSTANCE_TYPE = "InstanceTypeNotFound"
+    NODE_CLASS = "NodeClassDrift"
+    AMI = "AMIDrift"
+    SUBNET = "SubnetDrift"
+    SECURITY_GROUP = "SecurityGroupDrift"
+    CAPACITY_RESERVATION = "CapacityReservationDrift"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """What EC2 says of a NodeClaim's instance; None where it was not asked."""
+
+    subnet_id: str | None = None
+    security_group_ids: frozenset[str] | None = None
+
+
+def drift_reason(
+    claim: NodeClaim,
+    pool: NodePool,
+    node_class: NodeClass | None,
+    types: Iterable[InstanceType],
+    now: datetime,
+    facts: InstanceFacts | None = None,
+) -> DriftReason | None:
+    """Why the NodeClaim drifted from its pool and class; None when it has not.
+
+    Only a launched NodeClaim can drift: before that its labels say nothing.
+    """
+    if not claim.launched:
+        return None
+    if _hash_differs(
+        claim.metadata.annotations,
+        pool.metadata.annotations,
+        NODEPOOL_HASH,
+        NODEPOOL_HASH_VERSION,
+        nodepool_hash(pool),
+    ):
+        return DriftReason.NODE_POOL
+    wanted = Requirements.of_specs(requirement_specs(pool.spec.template.spec.requirements))
+    if not wanted.accepts(claim.metadata.labels):
+        return DriftReason.REQUIREMENTS
+    created = claim.metadata.creation_timestamp
+    if created is not None and now - created >= INSTANCE_TYPE_GRACE and _type_gone(claim, types):
+        return DriftReason.INSTANCE_TYPE
+    return None if node_class is None else _class_drift(claim, node_class, facts)
+
+
+def recorded_drift(claim: NodeClaim) -> str | None:
+    """The reason of the NodeClaim's `Drifted` condition, where that is True."""
+    condition = next((c for c in claim.status.conditions if c.type == DRIFTED), None)
+    if condition is None or condition.status != "True":
+        return None
+    return condition.reason or DRIFTED
+
+
+def _hash_differs(
+    claimed: Mapping[str, str],
+    declared: Mapping[str, str],
+    key: str,
+    version_key: str,
+    current: str,
+) -> bool:
+    """Hashes are compared only where both were made by the same version of the algorithm."""
+    mine, theirs = claimed.get(version_key), declared.get(version_key)
+    if key not in claimed or mine is None or theirs is None or mine != theirs:
+        return False
+    return claimed[key] != declared.get(key, current)
+
+
+def _type_gone(claim: NodeClaim, types: Iterable[InstanceType]) -> bool:
+    """Whether nothing on sale (with capacity or without) is the NodeClaim's offering any more."""
+    labels = claim.metadata.labels
+    name = labels.get(INSTANCE_TYPE)
+    if name is None:
+        return False
+    found = next((t for t in types if t.name == name), None)
+    if found is None:
+        return True
+    capacity_type = labels.get(CAPACITY_TYPE)
+    accepted = {RESERVED, ON_DEMAND} if capacity_type == RESERVED else {capacity_type}
+    return not any(
+        o.zone == labels.get(ZONE, o.zone) and o.capacity_type in accepted for o in found.offerings
+    )
+
+
+def _class_drift(
+    claim: NodeClaim, node_class: NodeClass, facts: InstanceFacts | None
+) -> DriftReason | None:
+    status = node_class.status
+    if _hash_differs(
+        claim.metadata.annotations,
+        node_class.metadata.annotations,
+        NODECLASS_HASH,
+        NODECLASS_HASH_VERSION,
+        nodeclass_hash(node_class),
+    ):
+        return DriftReason.NODE_CLASS
+    image = claim.status.image_id
+    if image and status.amis and image not in {a.id for a in status.amis}:
+        return DriftReason.AMI
+    zone = claim.metadata.labels.get(ZONE)
+    zones = {s.zone for s in status.subnets}
+    if zone and zones and zone not in zones:
+        return DriftReason.SUBNET
+    if facts is not None:
+        subnets = {s.id for s in status.subnets}
+        if facts.subnet_id is not None and subnets and facts.subnet_id not in subnets:
+            return DriftReason.SUBNET
+        groups = frozenset(g.id for g in status.security_groups)
+        if facts.security_group_ids is not None and groups and facts.security_group_ids != groups:
+            return DriftReason.SECURITY_GROUP
+    reservation = claim.metadata.labels.get(CAPACITY_RESERVATION_ID)
+    if reservation and reservation not in {r.id for r in status.capacity_reservations}:
+        return DriftReason.CAPACITY_RESERVATION
+    return None

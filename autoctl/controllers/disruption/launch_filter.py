@@ -1,0 +1,108 @@
+"""Which instance types a replacement may be launched as.
+
+The launch may end with any of the types a NodeClaim lists, so the list is cut to those that keep
+the promise the command was chosen for: cheaper than what goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
+from autoctl.catalog.model import ON_DEMAND, SPOT, InstanceType, Offering
+from autoctl.controllers.disruption.split import Move
+from autoctl.scheduling.problem import NewNode, RequirementSpec
+from autoctl.scheduling.requirements import Requirements
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Why a move is not made; the text of the `Unconsolidatable` event."""
+
+    reason: str
+
+
+def restrict(
+    move: Move,
+    types: Mapping[str, Mapping[str, InstanceType]],
+    *,
+    threshold: float,
+    spot_alternatives: int,
+) -> Move | Rejected:
+    """Cut the replacements' instance types to those that make the move worth while.
+
+    `types` maps a NodePool's name to its instance types by name. A node bought on demand is
+    replaced by spot only where spot is what saves: the requirement is pinned, so that a shortage of
+    spot capacity ends the command instead of buying on demand.
+    """
+    if not move.replacements:
+        return move
+    allowance = move.price * (1 - threshold) - move.replacement_price
+    if allowance < 0 or move.savings <= 0:
+        return Rejected("Can't replace with a cheaper node")
+    slack = allowance / len(move.replacements)
+    all_spot = all(c.node.capacity_type == SPOT for c in move.candidates)
+    replacements = []
+    for node in move.replacements:
+        pinned = _pin_spot(node)
+        limit = pinned.offer.price + slack
+        kept = tuple(
+            name
+            for name in pinned.instance_types
+            if _worst_price(pinned, types.get(node.pool, {}).get(name)) <= limit
+        )
+        if pinned.offer.instance_type not in kept:
+            kept = (pinned.offer.instance_type, *kept)
+        single = len(move.candidates) == 1 and len(move.replacements) == 1
+        if single and all_spot and pinned.offer.capacity_type == SPOT:
+            if len(kept) < spot_alternatives:
+                return Rejected(
+                    f"SpotToSpotConsolidation requires {spot_alternatives} cheaper instance type "
+                    f"options than the current candidate to consolidate, got {len(kept)}"
+                )
+            kept = kept[: max(spot_alternatives, _most_min_values(pinned))]
+        replacements.append(_with_types(pinned, kept))
+    return Move(move.candidates, tuple(replacements), move.destinations)
+
+
+def _pin_spot(node: NewNode) -> NewNode:
+    capacity = Requirements.of_specs(node.requirements).get(CAPACITY_TYPE)
+    if node.offer.capacity_type != SPOT or (capacity is not None and not capacity.has(ON_DEMAND)):
+        return node
+    others = tuple(r for r in node.requirements if r.key != CAPACITY_TYPE)
+    return replace(node, requirements=(*others, RequirementSpec(CAPACITY_TYPE, "In", (SPOT,))))
+
+
+def _with_types(node: NewNode, names: Sequence[str]) -> NewNode:
+    others = tuple(r for r in node.requirements if r.key != INSTANCE_TYPE)
+    own = next((r for r in node.requirements if r.key == INSTANCE_TYPE), None)
+    pinned = RequirementSpec(
+        INSTANCE_TYPE, "In", tuple(names), own.min_values if own is not None else None
+    )
+    return replace(node, instance_types=tuple(names), requirements=(*others, pinned))
+
+
+def _worst_price(node: NewNode, instance_type: InstanceType | None) -> float:
+    """The dearest the launch of this type may become: it prefers spot, then on demand."""
+    if instance_type is None:
+        return float("inf")
+    requirements = Requirements.of_specs(node.requirements)
+    for capacity_type in (SPOT, ON_DEMAND):
+        prices = [
+            o.price
+            for o in instance_type.offerings
+            if o.available and o.capacity_type == capacity_type and _allowed(requirements, o)
+        ]
+        if prices:
+            return max(prices)
+    return node.offer.price if node.offer.instance_type == instance_type.name else float("inf")
+
+
+def _allowed(requirements: Requirements, offering: Offering) -> bool:
+    wanted = ((CAPACITY_TYPE, offering.capacity_type), (ZONE, offering.zone))
+    return all(key not in requirements or requirements[key].has(value) for key, value in wanted)
+
+
+def _most_min_values(node: NewNode) -> int:
+    return max((r.min_values or 0 for r in node.requirements), default=0)

@@ -1,0 +1,28 @@
+"""Settings of disruption decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from autoctl.scheduling.problem import SolverOptions
+
+
+@dataclass(frozen=True)
+class DisruptionOptions:
+    """How eagerly nodes are taken away.
+
+    `savings_threshold` is the least share of what its nodes cost that a move with replacements
+    must save; moves that only delete nodes need no threshold. `eviction_price` (USD/hour for each
+    evicted pod) breaks ties between worlds of about equal cost in favour of moving fewer pods.
+    `spot_alternatives` is how many cheaper instance types a spot node's single spot replacement
+    must be able to choose from. `exhaustive` bounds the number of candidates up to which every
+    prefix and every single node is tried; above it the packer proposes. `drift_per_pass` bounds
+    how many drifted nodes one pass replaces, whatever budgets allow.
+    """
+
+    solver: SolverOptions = field(default_factory=lambda: SolverOptions(reserved_fallback=True))
+    savings_threshold: float = 0.02
+    eviction_price: float = 1e-5
+    spot_alternatives: int = 15
+    exhaustive: int = 24
+    drift_per_pass: int = 50

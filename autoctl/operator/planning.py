@@ -1,0 +1,189 @@
+"""`plan`: what the operator would do with a snapshot, as data.
+
+Observe and decide are the operator's own functions; only acting is left out. The JSON form is a
+contract (`autoctl.plan/v1`, see `docs/plan.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from autoctl.api import core
+from autoctl.catalog.model import Resources
+from autoctl.catalog.units import format_amount
+from autoctl.controllers.disruption.decide import DisruptionOptions, decide
+from autoctl.controllers.disruption.model import Decision
+from autoctl.scheduling.problem import NewNode, RequirementSpec, SchedulingProblem, Solution
+from autoctl.scheduling.solve import solve
+from autoctl.state.pods import is_pending, unbound
+from autoctl.state.pricing import node_prices
+from autoctl.state.problem import scheduling_problem
+from autoctl.state.snapshot import Snapshot
+
+SCHEMA = "autoctl.plan/v1"
+
+Only: TypeAlias = Literal["provision", "disrupt"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """USD/hour of all managed nodes: now, after the plan, and what no plan could go below."""
+
+    before: float
+    after: float
+    lower_bound: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done: the solution for pending pods and the disruptions after it."""
+
+    solution: Solution
+    decision: Decision
+    cost: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's form: plain dicts, lists, strings and numbers, in a stable order."""
+        names = _names(self.solution.new_nodes)
+        return {
+            "schema": SCHEMA,
+            "nodeClaims": [
+                node_claim_json(node, name)
+                for node, name in zip(self.solution.new_nodes, names, strict=True)
+            ],
+            "placements": dict(sorted(self.solution.placements.items())),
+            "unschedulable": [
+                {"pod": pod, "reason": why.reason, "detail": dict(sorted(why.detail.items()))}
+                for pod, why in sorted(self.solution.unschedulable.items())
+            ],
+            "disruptions": [
+                {
+                    "reason": command.reason.value,
+                    "nodes": list(command.nodes),
+                    "replacements": [
+                        node_claim_json(node, name)
+                        for node, name in zip(
+                            command.replacements, _names(command.replacements), strict=True
+                        )
+                    ],
+                    "savings": round(command.savings, 6),
+                    "evictions": command.evictions,
+                }
+                for command in self.decision.commands
+            ],
+            "blocked": [
+                {"node": b.node, "reason": b.reason, **({"pod": b.pod} if b.pod else {})}
+                for b in self.decision.blocked
+            ]
+            + [
+                {"node": node, "reason": reason}
+                for node, reason in sorted(self.decision.unconsolidatable.items())
+            ]
+            + [
+                {"nodePool": p.pool, "reason": p.message, "disruption": p.reason.value}
+                for p in self.decision.pools
+            ],
+            "cost": {
+                "before": round(self.cost.before, 6),
+                "after": round(self.cost.after, 6),
+                "lowerBound": round(self.cost.lower_bound, 6),
+            },
+        }
+
+
+def make_plan(
+    snapshot: Snapshot,
+    *,
+    only: Only | None = None,
+    options: DisruptionOptions | None = None,
+) -> Plan:
+    """Decide everything the operator would decide at `snapshot.now`.
+
+    Pending pods are always placed first, since they take room that consolidation would otherwise
+    count on; `only` chooses which half is told.
+    """
+    options = options or DisruptionOptions()
+    pending = tuple(p for p in snapshot.pods.values() if is_pending(p))
+    solution = solve(scheduling_problem(snapshot, pending, options=options.solver))
+    decision = Decision()
+    if only != "provision":
+        decision = decide(nominate(snapshot, solution), options)
+    if only == "disrupt":
+        solution = Solution()
+    return Plan(solution, decision, _cost(snapshot, solution, decision, options))
+
+
+def nominate(snapshot: Snapshot, solution: Solution) -> Snapshot:
+    """The snapshot with the solution's placements promised, as provisioning promises them."""
+    return replace(snapshot, nominations={**snapshot.nominations, **solution.placements})
+
+
+def node_claim_json(node: NewNode, name: str) -> dict[str, Any]:
+    """A node to buy, in the contract's form."""
+    return {
+        "name": name,
+        "nodePool": node.pool,
+        "pods": sorted(node.pods),
+        "requests": resources_json(node.requests),
+        "requirements": [_requirement_json(r) for r in node.requirements],
+        "offer": {
+            "instanceType": node.offer.instance_type,
+            "zone": node.offer.zone,
+            "capacityType": node.offer.capacity_type,
+            "price": node.offer.price,
+        },
+        "alternatives": [t for t in node.instance_types if t != node.offer.instance_type],
+    }
+
+
+def resources_json(amounts: Resources) -> dict[str, str]:
+    """Resource amounts as Kubernetes quantities."""
+    return {name: format_amount(name, amount) for name, amount in sorted(amounts.items())}
+
+
+def _requirement_json(requirement: RequirementSpec) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "key": requirement.key,
+        "operator": requirement.operator,
+        "values": list(requirement.values),
+    }
+    if requirement.min_values is not None:
+        result["minValues"] = requirement.min_values
+    return result
+
+
+def _names(nodes: tuple[NewNode, ...]) -> list[str]:
+    """Names as the API server would generate them from the pool's, but stable."""
+    return [f"{node.pool}-{index:05d}" for index, node in enumerate(nodes, start=1)]
+
+
+def _cost(
+    snapshot: Snapshot, solution: Solution, decision: Decision, options: DisruptionOptions
+) -> Cost:
+    prices = node_prices(snapshot)
+    before = sum(prices.values())
+    after = before + solution.cost
+    for command in decision.commands:
+        after += sum(n.offer.price for n in command.replacements)
+        after -= sum(prices.get(name, 0.0) for name in command.nodes)
+    return Cost(before, after, min(after, world_lower_bound(snapshot, options)))
+
+
+def world_lower_bound(snapshot: Snapshot, options: DisruptionOptions) -> float:
+    """USD/hour that no set of managed nodes holding the same pods goes below.
+
+    The bound of the question "place every pod that is on a managed node, or pending, on new
+    nodes": what exists is forgotten, what other nodes hold is left to them.
+    """
+    pods: list[core.Pod] = [p for p in snapshot.pods.values() if is_pending(p)]
+    managed: Mapping[str, Any] = {n.name: n for n in snapshot.state_nodes.values() if n.managed}
+    for node in managed.values():
+        pods += [unbound(p) for p in node.pods]
+    problem = scheduling_problem(snapshot, tuple(pods), options=replace(options.solver, budget=0))
+    return solve(_without_nodes(problem, managed)).lower_bound
+
+
+def _without_nodes(problem: SchedulingProblem, names: Mapping[str, Any]) -> SchedulingProblem:
+    return replace(problem, nodes=tuple(n for n in problem.nodes if n.name not in names))
