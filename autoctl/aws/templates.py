@@ -44,7 +44,6 @@ class LaunchTemplates:
                 LaunchTemplateName=name,
                 LaunchTemplateData=dict(data),
                 TagSpecifications=[{"ResourceType": "launch-template", "Tags": to_api(tags)}],
-                ClientToken=name.rpartition("/")[2][:64],
             )
         except CloudError as error:
             if error.kind is not Kind.EXISTS:

@@ -1,0 +1,179 @@
+"""What each NodeClass can launch now: the snapshot's source of instance types.
+
+Everything here is computed from what is known, without a request: the market's facts, the class's
+resolved status, and the offerings that are out of capacity. Results are kept, and types that did
+not change stay the same objects, so that whoever caches by them may go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from autoctl.api import labels
+from autoctl.api.nodeclass import AmiStatus, CapacityReservationStatus, NodeClass
+from autoctl.aws.market import Market
+from autoctl.aws.offerings import UnavailableOfferings
+from autoctl.catalog.build import instance_type_from_api
+from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
+from autoctl.catalog.node_settings import node_settings
+from autoctl.catalog.overhead import hugepages_fit
+from autoctl.catalog.universe import in_universe
+from autoctl.scheduling.problem import RequirementSpec
+from autoctl.scheduling.requirements import Requirements
+
+RESERVED_DISCOUNT = 10_000_000
+"""Reserved capacity is paid for already: it costs next to nothing, in the order of its price."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    node_class: NodeClass
+    market: Market
+    base: tuple[InstanceType, ...]
+    revision: int
+    types: tuple[InstanceType, ...]
+
+
+class InstanceTypes:
+    """`state.cluster.InstanceTypeSource` for EC2."""
+
+    def __init__(self, market: Market, unavailable: UnavailableOfferings) -> None:
+        self.market = market
+        """Replace it when prices or types were refreshed."""
+        self._unavailable = unavailable
+        self._entries: dict[str, _Entry] = {}
+
+    def launchable(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
+        """The class's types with offerings in its subnets' zones; none while it is not ready."""
+        if not node_class.ready or node_class.deleting:
+            return ()
+        return self.known(node_class)
+
+    def known(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
+        """As `launchable`, but also of a class that is not ready (any more)."""
+        revision = self._unavailable.refresh()
+        entry = self._entries.get(node_class.name)
+        if entry is not None and entry.node_class is node_class and entry.market is self.market:
+            if entry.revision == revision:
+                return entry.types
+            base = entry.base
+        elif (
+            entry is not None
+            and entry.market is self.market
+            and _shape(entry.node_class) == _shape(node_class)
+        ):
+            base = entry.base
+        else:
+            base = class_types(node_class, self.market)
+        types = tuple(self._masked(t, node_class) for t in base)
+        self._entries[node_class.name] = _Entry(node_class, self.market, base, revision, types)
+        return types
+
+    def _masked(self, instance_type: InstanceType, node_class: NodeClass) -> InstanceType:
+        zones = {
+            s.zone for s in node_class.status.subnets if self._unavailable.subnet_available(s.id)
+        }
+        offerings = tuple(
+            o
+            if o.zone in zones
+            and self._unavailable.available(instance_type.name, o.zone, o.capacity_type)
+            else replace(o, available=False)
+            for o in instance_type.offerings
+        )
+        if all(new is old for new, old in zip(offerings, instance_type.offerings, strict=True)):
+            return instance_type
+        return replace(instance_type, offerings=offerings)
+
+
+def _shape(node_class: NodeClass) -> tuple[object, ...]:
+    """What decides the types: free addresses, which change all the time, do not."""
+    status = node_class.status
+    return (
+        node_class.spec,
+        node_class.zones,
+        status.amis,
+        status.capacity_reservations,
+        status.placement_group,
+    )
+
+
+def class_types(node_class: NodeClass, market: Market) -> tuple[InstanceType, ...]:
+    """All types that fit the class, with every offering in its zones, capacity aside."""
+    settings = node_settings(node_class)
+    zones = set(node_class.zones)
+    group = node_class.status.placement_group
+    extra = {labels.PLACEMENT_GROUP_ID: group.id} if group is not None else {}
+    reservations = node_class.status.capacity_reservations
+    found = []
+    for name in sorted(market.types):
+        api = market.types[name]
+        if not in_universe(api) or not hugepages_fit(api, settings):
+            continue
+        offerings = _offerings(name, market, zones, reservations, extra)
+        if not offerings:
+            continue
+        instance_type = instance_type_from_api(api, offerings, settings)
+        if image_of(node_class.status.amis, instance_type) is not None:
+            found.append(instance_type)
+    return tuple(found)
+
+
+def image_of(amis: tuple[AmiStatus, ...], instance_type: InstanceType) -> str | None:
+    """The first image whose requirements the type meets."""
+    for ami in amis:
+        if _image_requirements(ami).accepts(instance_type.labels):
+            return ami.id
+    return None
+
+
+@lru_cache(maxsize=256)
+def _image_requirements(ami: AmiStatus) -> Requirements:
+    return Requirements.of_specs(
+        RequirementSpec(r.key, r.operator, r.values) for r in ami.requirements
+    )
+
+
+def _offerings(
+    name: str,
+    market: Market,
+    zones: set[str],
+    reservations: tuple[CapacityReservationStatus, ...],
+    extra: Mapping[str, str],
+) -> tuple[Offering, ...]:
+    price = market.on_demand.get(name)
+    found = []
+    for zone in sorted(market.offered.get(name, frozenset()) & zones):
+        placed = {labels.ZONE_ID: market.zones[zone], **extra} if zone in market.zones else extra
+        if price is not None:
+            found.append(Offering(zone, ON_DEMAND, price, labels=placed))
+        spot = market.spot.get((name, zone))
+        if spot is not None:
+            found.append(Offering(zone, SPOT, spot, labels=placed))
+        found += [
+            _reserved(reservation, price or 0.0, placed)
+            for reservation in reservations
+            if reservation.instance_type == name and reservation.availability_zone == zone
+        ]
+    return tuple(found)
+
+
+def _reserved(
+    reservation: CapacityReservationStatus, price: float, placed: Mapping[str, str]
+) -> Offering:
+    room = reservation.available_instance_count or 0
+    return Offering(
+        zone=reservation.availability_zone,
+        capacity_type=RESERVED,
+        price=price / RESERVED_DISCOUNT,
+        available=room > 0 and reservation.state == "active",
+        reservation_id=reservation.id,
+        reservation_capacity=room,
+        labels={
+            **placed,
+            labels.CAPACITY_RESERVATION_ID: reservation.id,
+            labels.CAPACITY_RESERVATION_TYPE: reservation.reservation_type,
+            labels.CAPACITY_RESERVATION_INTERRUPTIBLE: str(bool(reservation.interruptible)).lower(),
+        },
+    )

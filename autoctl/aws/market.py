@@ -1,0 +1,99 @@
+"""What EC2 sells in the region: types, where they are offered, for how much.
+
+It begins with the embedded catalog, so that the first decision need not wait for AWS, and is
+brought up to date while the operator runs. What cannot be refreshed stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoctl.aws.call import Caller
+from autoctl.catalog.embedded import api_instance_types, region_data
+
+ON_DEMAND_USAGE = "Linux/UNIX"
+
+
+@dataclass(frozen=True)
+class Market:
+    """The facts of one region.
+
+    `zones` maps a zone's name to its id; `offered` a type to the zones that have it; `on_demand` a
+    type to USD/hour; `spot` (type, zone) to USD/hour.
+    """
+
+    types: Mapping[str, Mapping[str, Any]]
+    zones: Mapping[str, str]
+    offered: Mapping[str, frozenset[str]]
+    on_demand: Mapping[str, float]
+    spot: Mapping[tuple[str, str], float]
+    revision: int = field(default=0, compare=False)
+
+
+def embedded_market(region: str) -> Market:
+    """The packaged facts. Raises LookupError for a region without any."""
+    data = region_data(region)
+    types = api_instance_types()
+    return Market(
+        types={name: types[name] for name in data.types},
+        zones={zone.name: zone.id for zone in data.zones},
+        offered={
+            name: frozenset(data.zones[zone].name for zone in priced.zones)
+            for name, priced in data.types.items()
+        },
+        on_demand={name: priced.price for name, priced in data.types.items()},
+        spot={
+            (name, data.zones[zone].name): price
+            for name, priced in data.types.items()
+            for zone, price in zip(priced.zones, priced.spot, strict=bool(priced.spot))
+        },
+    )
+
+
+class MarketApi:
+    """The requests that bring a `Market` up to date."""
+
+    def __init__(self, ec2: Caller) -> None:
+        self._ec2 = ec2
+
+    async def types(self) -> dict[str, dict[str, Any]]:
+        """Every current x86_64 and arm64 type with hardware virtualization."""
+        found = await self._ec2.pages(
+            "describe_instance_types",
+            "InstanceTypes",
+            Filters=[
+                {"Name": "supported-virtualization-type", "Values": ["hvm"]},
+                {"Name": "processor-info.supported-architecture", "Values": ["x86_64", "arm64"]},
+            ],
+            MaxResults=100,
+        )
+        return {entry["InstanceType"]: entry for entry in found}
+
+    async def offered(self) -> dict[str, frozenset[str]]:
+        """Type -> zones that offer it."""
+        found = await self._ec2.pages(
+            "describe_instance_type_offerings",
+            "InstanceTypeOfferings",
+            LocationType="availability-zone",
+            MaxResults=1000,
+        )
+        zones: dict[str, set[str]] = {}
+        for entry in found:
+            zones.setdefault(entry["InstanceType"], set()).add(entry["Location"])
+        return {name: frozenset(where) for name, where in zones.items()}
+
+    async def spot(self, since: object) -> dict[tuple[str, str], float]:
+        """(type, zone) -> the present USD/hour; `since` is now, which gives the latest entry."""
+        found = await self._ec2.pages(
+            "describe_spot_price_history",
+            "SpotPriceHistory",
+            ProductDescriptions=[ON_DEMAND_USAGE, f"{ON_DEMAND_USAGE} (Amazon VPC)"],
+            StartTime=since,
+            MaxResults=1000,
+        )
+        return {
+            (entry["InstanceType"], entry["AvailabilityZone"]): float(entry["SpotPrice"])
+            for entry in sorted(found, key=lambda entry: entry["Timestamp"])
+        }
