@@ -198,6 +198,21 @@ class ScaleSubresource(ApiModel):
     status_replicas_path: str
 
 
+def conditions_field(description: str) -> Any:
+    """The field `status.conditions`: a list keyed by type."""
+    return Field(
+        description=description,
+        json_schema_extra=rules(x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["type"]),
+    )
+
+
+def ready_column() -> PrinterColumn:
+    """The status of condition Ready."""
+    return PrinterColumn(
+        name="Ready", type="string", json_path='.status.conditions[?(@.type=="Ready")].status'
+    )
+
+
 class CustomResource(ApiModel):
     """An object with metadata; subclasses say how their CRD is named and shown."""
 
@@ -210,8 +225,6 @@ class CustomResource(ApiModel):
     CATEGORIES: ClassVar[tuple[str, ...]] = ()
     COLUMNS: ClassVar[tuple[PrinterColumn, ...]] = ()
     SCALE: ClassVar[ScaleSubresource | None] = None
-    SPEC_REQUIRED: ClassVar[bool] = True
-    DESCRIPTION: ClassVar[str] = ""
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
 

@@ -22,8 +22,10 @@ from autoctl.api.meta import (
     Quantity,
     Rule,
     Timestamp,
+    conditions_field,
     find_condition,
     is_true,
+    ready_column,
     rules,
 )
 
@@ -64,19 +66,18 @@ LIFETIME_RULE: Final = Rule(
 `Never` passes, so that Karpenter's manifests apply: it switches the soft expiry off, and the hard
 cap of `MAX_LIFETIME` holds all the same."""
 
-_GREATER_OR_LESS = "['Gt', 'Lt', 'Gte', 'Lte']"
+GREATER_OR_LESS_RULE: Final = Rule(
+    "self.all(x, !(x.operator in ['Gt', 'Lt', 'Gte', 'Lte']) || (has(x.values) && "
+    "x.values.size() == 1 && x.values[0].matches('^[0-9]{1,18}$')))",
+    "requirements operator 'Gt', 'Lt', 'Gte', or 'Lte' must have a single positive integer value",
+)
 
 REQUIREMENT_RULES: Final = (
     Rule(
         "self.all(x, x.operator != 'In' || (has(x.values) && x.values.size() != 0))",
         "requirements with operator 'In' must have a value defined",
     ),
-    Rule(
-        f"self.all(x, !(x.operator in {_GREATER_OR_LESS}) || (has(x.values) && "
-        "x.values.size() == 1 && x.values[0].matches('^[0-9]{1,18}$')))",
-        "requirements operator 'Gt', 'Lt', 'Gte', or 'Lte' must have a single positive integer"
-        " value",
-    ),
+    GREATER_OR_LESS_RULE,
     Rule(
         "self.all(x, !(x.operator == 'In' && has(x.minValues)) || (has(x.values) && "
         "x.values.size() >= x.minValues))",
@@ -112,18 +113,22 @@ def label_rules(subject: str, *, nodepool_allowed: bool) -> list[Rule]:
     return [Rule(f"self.all({subject}, {check})", message) for check, message in checks]
 
 
+def _requirement_key(*, nodepool_allowed: bool) -> Any:
+    return Field(
+        max_length=316,
+        pattern=labels.QUALIFIED_NAME_PATTERN,
+        description="The label key that the requirement applies to.",
+        json_schema_extra=rules(*label_rules("self", nodepool_allowed=nodepool_allowed)),
+    )
+
+
+RequirementKey: TypeAlias = Annotated[str, _requirement_key(nodepool_allowed=True)]
+
+
 class Requirement(ApiModel):
     """A node selector requirement that may also ask for a number of distinct values."""
 
-    key: Annotated[
-        str,
-        Field(
-            max_length=316,
-            pattern=labels.QUALIFIED_NAME_PATTERN,
-            description="The label key that the requirement applies to.",
-            json_schema_extra=rules(*label_rules("self", nodepool_allowed=True)),
-        ),
-    ]
+    key: RequirementKey
     operator: Annotated[
         Operator,
         Field(description="How the label's value relates to `values`."),
@@ -138,7 +143,7 @@ class Requirement(ApiModel):
             ),
             json_schema_extra=rules(x_kubernetes_list_type="atomic"),
         ),
-    ] = ()
+    ] = Field(default_factory=tuple)
     min_values: Annotated[
         int | None,
         Field(
@@ -152,15 +157,7 @@ class Requirement(ApiModel):
 class PoolRequirement(Requirement):
     """A requirement of a NodePool, which may not name the pool's own label."""
 
-    key: Annotated[
-        str,
-        Field(
-            max_length=316,
-            pattern=labels.QUALIFIED_NAME_PATTERN,
-            description="The label key that the requirement applies to.",
-            json_schema_extra=rules(*label_rules("self", nodepool_allowed=False)),
-        ),
-    ]
+    key: Annotated[str, _requirement_key(nodepool_allowed=False)]
 
 
 class Taint(ApiModel):
@@ -230,14 +227,6 @@ class Resources(ApiModel):
     ] = Field(default_factory=dict)
 
 
-def _requirements(kind: str, **extra: Any) -> Any:
-    return Field(
-        max_length=100,
-        description=f"What the node's labels must be, beside those of the {kind}.",
-        json_schema_extra=rules(*REQUIREMENT_RULES, **extra),
-    )
-
-
 ExpireAfter: TypeAlias = Annotated[
     str,
     Field(
@@ -282,7 +271,14 @@ class NodeClaimSpec(ApiModel):
     node_class_ref: Annotated[
         NodeClassReference, Field(description="The node class to launch with.")
     ]
-    requirements: Annotated[tuple[Requirement, ...], _requirements("NodePool")]
+    requirements: Annotated[
+        tuple[Requirement, ...],
+        Field(
+            max_length=100,
+            description="What the node may be.",
+            json_schema_extra=rules(*REQUIREMENT_RULES),
+        ),
+    ]
     resources: Annotated[
         Resources, Field(description="The resources the node must at least have.")
     ] = Field(default_factory=Resources)
@@ -326,11 +322,8 @@ class NodeClaimStatus(ApiModel):
     ] = None
     conditions: Annotated[
         Conditions,
-        Field(
-            description="Launched, Registered, Initialized make Ready; more tell about disruption.",
-            json_schema_extra=rules(
-                x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["type"]
-            ),
+        conditions_field(
+            "Launched, Registered, Initialized make Ready; more tell about disruption."
         ),
     ] = Field(default_factory=tuple)
 
@@ -360,9 +353,7 @@ class NodeClaim(CustomResource):
             json_path=r".metadata.labels.topology\.kubernetes\.io/zone",
         ),
         PrinterColumn(name="Node", type="string", json_path=".status.nodeName"),
-        PrinterColumn(
-            name="Ready", type="string", json_path='.status.conditions[?(@.type=="Ready")].status'
-        ),
+        ready_column(),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
         PrinterColumn(name="ImageID", type="string", json_path=".status.imageID", priority=1),
         PrinterColumn(name="ID", type="string", json_path=".status.providerID", priority=1),

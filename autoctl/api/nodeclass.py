@@ -20,7 +20,9 @@ from autoctl.api.meta import (
     PrinterColumn,
     Rule,
     Timestamp,
+    conditions_field,
     is_true,
+    ready_column,
     rules,
 )
 from autoctl.api.nodeclaim import Requirement
@@ -528,14 +530,9 @@ class NodeClassStatus(ApiModel):
     ] = None
     conditions: Annotated[
         Conditions,
-        Field(
-            description=(
-                "AMIsReady, SubnetsReady, SecurityGroupsReady, InstanceProfileReady, "
-                "CapacityReservationsReady, PlacementGroupReady and ValidationSucceeded make Ready."
-            ),
-            json_schema_extra=rules(
-                x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["type"]
-            ),
+        conditions_field(
+            "AMIsReady, SubnetsReady, SecurityGroupsReady, InstanceProfileReady, "
+            "CapacityReservationsReady, PlacementGroupReady and ValidationSucceeded make Ready."
         ),
     ] = Field(default_factory=tuple)
 
@@ -550,9 +547,7 @@ class NodeClass(CustomResource):
     CATEGORIES: ClassVar[tuple[str, ...]] = ("karpenter",)
     COLUMNS: ClassVar[tuple[PrinterColumn, ...]] = (
         PrinterColumn(name="Role", type="string", json_path=".spec.role"),
-        PrinterColumn(
-            name="Ready", type="string", json_path='.status.conditions[?(@.type=="Ready")].status'
-        ),
+        ready_column(),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     )
 

@@ -24,7 +24,9 @@ from autoctl.api.meta import (
     Quantity,
     Rule,
     ScaleSubresource,
+    conditions_field,
     is_true,
+    ready_column,
     rules,
 )
 from autoctl.api.nodeclaim import (
@@ -67,7 +69,6 @@ class Budget(ApiModel):
         Field(
             pattern=r"^((100|[0-9]{1,2})%|[0-9]+)$",
             description="A number of nodes, or a percentage of the pool's nodes, rounded up.",
-            json_schema_extra=rules(x_autoctl_required=True),
         ),
     ] = "10%"
     schedule: Annotated[
@@ -318,12 +319,7 @@ class NodePoolStatus(ApiModel):
     ] = None
     conditions: Annotated[
         Conditions,
-        Field(
-            description="ValidationSucceeded and NodeClassReady make Ready.",
-            json_schema_extra=rules(
-                x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["type"]
-            ),
-        ),
+        conditions_field("ValidationSucceeded and NodeClassReady make Ready."),
     ] = Field(default_factory=tuple)
 
 
@@ -343,9 +339,7 @@ class NodePool(CustomResource):
             name="NodeClass", type="string", json_path=".spec.template.spec.nodeClassRef.name"
         ),
         PrinterColumn(name="Nodes", type="string", json_path=".status.nodes"),
-        PrinterColumn(
-            name="Ready", type="string", json_path='.status.conditions[?(@.type=="Ready")].status'
-        ),
+        ready_column(),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
         PrinterColumn(name="Weight", type="integer", json_path=".spec.weight", priority=1),
         PrinterColumn(name="CPU", type="string", json_path=".status.resources.cpu", priority=1),

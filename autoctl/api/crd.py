@@ -1,0 +1,125 @@
+"""The CustomResourceDefinitions, made from the models."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from autoctl.api.capacitybuffer import CapacityBuffer
+from autoctl.api.meta import CustomResource
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodediagnostic import NodeDiagnostic
+from autoctl.api.nodeoverlay import NodeOverlay
+from autoctl.api.nodepool import NodePool
+from autoctl.api.schema import structural_schema
+
+MODELS: Final[tuple[type[CustomResource], ...]] = (
+    NodePool,
+    NodeClaim,
+    NodeOverlay,
+    NodeClass,
+    NodeDiagnostic,
+    CapacityBuffer,
+)
+"""Every custom resource, in the order the documentation names them."""
+
+HEADER: Final = "# Made by `autoctl crds` from the models in autoctl/api; do not edit.\n"
+
+_KEEP = "{{- if .Values.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}"
+
+
+def crd(model: type[CustomResource]) -> dict[str, Any]:
+    """The CustomResourceDefinition of a model."""
+    names: dict[str, Any] = {
+        "kind": model.KIND,
+        "listKind": f"{model.KIND}List",
+        "plural": model.PLURAL,
+        "singular": model.KIND.lower(),
+    }
+    if model.CATEGORIES:
+        names["categories"] = list(model.CATEGORIES)
+    if model.SHORT_NAMES:
+        names["shortNames"] = list(model.SHORT_NAMES)
+    subresources: dict[str, Any] = {"status": {}}
+    if model.SCALE is not None:
+        subresources["scale"] = model.SCALE.to_dict()
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{model.PLURAL}.{model.GROUP}"},
+        "spec": {
+            "group": model.GROUP,
+            "names": names,
+            "scope": "Namespaced" if model.NAMESPACED else "Cluster",
+            "versions": [
+                {
+                    "name": model.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": copy.deepcopy(structural_schema(model))},
+                    "additionalPrinterColumns": [column.to_dict() for column in model.COLUMNS],
+                    "subresources": subresources,
+                }
+            ],
+        },
+    }
+
+
+def crds() -> list[dict[str, Any]]:
+    """Every CustomResourceDefinition of the project."""
+    return [crd(model) for model in MODELS]
+
+
+def file_name(definition: dict[str, Any]) -> str:
+    """The file a definition is kept in, such as `karpenter.sh_nodepools.yaml`."""
+    spec = definition["spec"]
+    return f"{spec['group']}_{spec['names']['plural']}.yaml"
+
+
+def to_yaml(definition: dict[str, Any]) -> str:
+    """A definition as YAML."""
+    return HEADER + yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=100)
+
+
+def to_chart_template(definition: dict[str, Any]) -> str:
+    """A definition as a Helm template.
+
+    With the chart's value `keep` Helm leaves it, and thus every object of the kind, in place when
+    the chart is uninstalled. Text that Helm would take for its own is quoted.
+    """
+    text = to_yaml(definition).replace("{{", "{{`{{`}}")
+    name = f"  name: {definition['metadata']['name']}\n"
+    head, found, tail = text.partition(name)
+    if not found:
+        raise ValueError(f"no name line in {definition['metadata']['name']}")
+    return f"{head}{name}  annotations:\n    {_KEEP}\n    {{{{- with .Values.annotations }}}}\n    {{{{- toYaml . | nindent 4 }}}}\n    {{{{- end }}}}\n{tail}"
+
+
+def write_crds(directory: Path, *, chart: bool = False) -> list[Path]:
+    """Write every definition into `directory`, as manifests or as Helm templates.
+
+    Raises:
+        OSError: the directory cannot be made or written to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    render = to_chart_template if chart else to_yaml
+    written = []
+    for definition in crds():
+        path = directory / file_name(definition)
+        path.write_text(render(definition), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML without anchors, list items indented under their key."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow=flow, indentless=False)
