@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -150,7 +151,7 @@ async def test_pauses_grow_to_half_a_minute_and_start_anew_after_success() -> No
     script = Script([*failures, []], [])
     reflector, _ = await play(script)
     starts = [at for at, _ in script.calls]
-    pauses = [after - before for before, after in zip(starts, starts[1:-1], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(starts[:-1])]
     ceilings = [min(30, 0.5 * 2**n) for n in range(10)]
     for pause, ceiling in zip(pauses, ceilings, strict=True):
         assert ceiling / 2 <= pause <= ceiling
