@@ -1,4 +1,4 @@
-# Every target makes what it needs; `make help` lists them.
+# Every target makes what it needs; `make` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -6,6 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
+# What a run of the tests takes besides: make test PYTEST_ARGS="-k lifecycle"
+PYTEST_ARGS ?=
+# The programs of the control plane, built with Go into a cache outside of the work tree.
+BUILD := PYTHONPATH=hack $(BIN)/python -m controlplane.build
 
 .PHONY: help
 help: ## list the targets
@@ -22,13 +26,54 @@ $(STAMP): requirements.lock pyproject.toml
 venv: $(STAMP) ## make the virtual environment with the locked versions
 
 .PHONY: lock
-lock: ## write requirements.lock anew from pyproject.toml
+lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --universal -p 3.11 --extra dev pyproject.toml -o requirements.lock
 
+.PHONY: demo
+demo: $(STAMP) ## play the built-in simulation, write report.html
+	$(BIN)/autoctl simulate --report report.html
+	@echo "The report is in report.html."
+
+.PHONY: controlplane
+controlplane: $(STAMP) ## build etcd, Kubernetes, KWOK, helm and promtool (once; needs Go)
+	@if command -v go >/dev/null; then $(BUILD) >/dev/null; \
+	else echo "LEFT OUT: without Go there is no real control plane and no helm" >&2; fi
+
 .PHONY: lint
-lint: $(STAMP) ## ruff, mypy --strict, import-linter
+lint: controlplane ## ruff, mypy --strict, import-linter, hadolint, helm lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	@if command -v go >/dev/null; then \
+	  helm="$$($(BUILD) helm)/helm"; \
+	  "$$helm" lint --strict charts/autoctl --set settings.clusterName=lint; \
+	  "$$helm" lint --strict charts/autoctl-crds; \
+	fi
+
+.PHONY: test
+test: lint ## lint, then every test; those of the real control plane where Go is there
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: $(STAMP) ## the unit and simulated tests with a report of what they reach
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup -m "not cluster" \
+	  --cov=autoctl --cov-branch --cov-report=term --cov-report=xml $(PYTEST_ARGS)
+
+.PHONY: cluster
+cluster: controlplane ## a real control plane, a simulated cloud and the operator, to play with
+	@PYTHONPATH=hack $(BIN)/python -m controlplane.cluster
+
+.PHONY: crds
+crds: $(STAMP) ## write crds/ anew from the models
+	$(BIN)/autoctl crds --output crds
+
+.PHONY: docs
+docs: $(STAMP) ## write the generated pages of docs/ anew
+	$(BIN)/python hack/docs.py
+
+.PHONY: image
+image: ## build the container image (needs Docker)
+	docker build -t autoctl/autoctl:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
