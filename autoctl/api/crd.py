@@ -29,7 +29,15 @@ MODELS: Final[tuple[type[CustomResource], ...]] = (
 
 HEADER: Final = "# Made by `autoctl crds` from the models in autoctl/api; do not edit.\n"
 
-_KEEP = "{{- if .Values.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}"
+_CHART_ANNOTATIONS: Final = """\
+  annotations:
+    {{- if .Values.keep }}
+    helm.sh/resource-policy: keep
+    {{- end }}
+    {{- with .Values.annotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+"""
 
 
 def crd(model: type[CustomResource]) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def to_chart_template(definition: dict[str, Any]) -> str:
     head, found, tail = text.partition(name)
     if not found:
         raise ValueError(f"no name line in {definition['metadata']['name']}")
-    return f"{head}{name}  annotations:\n    {_KEEP}\n    {{{{- with .Values.annotations }}}}\n    {{{{- toYaml . | nindent 4 }}}}\n    {{{{- end }}}}\n{tail}"
+    return f"{head}{name}{_CHART_ANNOTATIONS}{tail}"
 
 
 def write_crds(directory: Path, *, chart: bool = False) -> list[Path]:
@@ -118,8 +126,8 @@ def write_crds(directory: Path, *, chart: bool = False) -> list[Path]:
 class _Dumper(yaml.SafeDumper):
     """YAML without anchors, list items indented under their key."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+    def increase_indent(self, flow: bool = False, _indentless: bool = False) -> None:
         super().increase_indent(flow=flow, indentless=False)

@@ -125,10 +125,10 @@ def _requirement_key(*, nodepool_allowed: bool) -> Any:
 RequirementKey: TypeAlias = Annotated[str, _requirement_key(nodepool_allowed=True)]
 
 
-class Requirement(ApiModel):
-    """A node selector requirement that may also ask for a number of distinct values."""
+class LabelRequirement(ApiModel):
+    """A node selector requirement."""
 
-    key: RequirementKey
+    key: Annotated[str, Field(max_length=316, description="The label key.")]
     operator: Annotated[
         Operator,
         Field(description="How the label's value relates to `values`."),
@@ -138,12 +138,18 @@ class Requirement(ApiModel):
         Field(
             max_length=1000,
             description=(
-                "Label values. Not empty for In; one non-negative integer for Gt, Lt, Gte, Lte; "
-                "empty for Exists and DoesNotExist."
+                "Label values. Not empty for In and NotIn; one non-negative integer for Gt, Lt, "
+                "Gte, Lte; empty for Exists and DoesNotExist."
             ),
             json_schema_extra=rules(x_kubernetes_list_type="atomic"),
         ),
     ] = Field(default_factory=tuple)
+
+
+class Requirement(LabelRequirement):
+    """A requirement that may also ask for a number of distinct values."""
+
+    key: RequirementKey
     min_values: Annotated[
         int | None,
         Field(

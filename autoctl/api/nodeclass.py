@@ -25,7 +25,7 @@ from autoctl.api.meta import (
     ready_column,
     rules,
 )
-from autoctl.api.nodeclaim import Requirement
+from autoctl.api.nodeclaim import LabelRequirement
 from autoctl.api.nodeclass_compute import ADVANCED_COMPUTE_RULES, AdvancedCompute
 from autoctl.api.nodeclass_network import ADVANCED_NETWORKING_RULES, AdvancedNetworking
 
@@ -452,7 +452,7 @@ class AmiStatus(ApiModel):
     name: Annotated[str | None, Field(description="Its name.")] = None
     deprecated: Annotated[bool | None, Field(description="Whether AWS has deprecated it.")] = None
     requirements: Annotated[
-        tuple[Requirement, ...],
+        tuple[LabelRequirement, ...],
         Field(max_length=100, description="The instance types that it is for."),
     ] = Field(default_factory=tuple)
 

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from autoctl.api.meta import ApiModel, Int32, Rule, rules
 
-_HOST = r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@ ]+)"
+# Within a CEL string, so that its backslashes are doubled.
+_HOST = r"(\\[[0-9a-fA-F:.]+\\]|[^\\[\\]:/@ ]+)"
 _PROXY_PATTERN = rf"^(https?://)?([^@/ ]+@)?{_HOST}(:[0-9]{{1,5}})?/?$"
 
 

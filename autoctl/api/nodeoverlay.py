@@ -22,8 +22,7 @@ from autoctl.api.meta import (
 )
 from autoctl.api.nodeclaim import (
     GREATER_OR_LESS_RULE,
-    LabelValue,
-    Operator,
+    LabelRequirement,
     RequirementKey,
 )
 
@@ -39,22 +38,10 @@ _PRICE_ADJUSTMENT_PATTERN = (
 )
 
 
-class OverlayRequirement(ApiModel):
+class OverlayRequirement(LabelRequirement):
     """A node selector requirement."""
 
     key: RequirementKey
-    operator: Annotated[
-        Operator,
-        Field(description="How the label's value relates to `values`."),
-    ]
-    values: Annotated[
-        tuple[LabelValue, ...],
-        Field(
-            max_length=1000,
-            description="Label values, as the operator needs them.",
-            json_schema_extra=rules(x_kubernetes_list_type="atomic"),
-        ),
-    ] = Field(default_factory=tuple)
 
 
 class NodeOverlaySpec(ApiModel):
