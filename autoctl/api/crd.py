@@ -29,16 +29,6 @@ MODELS: Final[tuple[type[CustomResource], ...]] = (
 
 HEADER: Final = "# Made by `autoctl crds` from the models in autoctl/api; do not edit.\n"
 
-_CHART_ANNOTATIONS: Final = """\
-  annotations:
-    {{- if .Values.keep }}
-    helm.sh/resource-policy: keep
-    {{- end }}
-    {{- with .Values.annotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-"""
-
 
 def crd(model: type[CustomResource]) -> dict[str, Any]:
     """The CustomResourceDefinition of a model."""
@@ -93,41 +83,23 @@ def to_yaml(definition: dict[str, Any]) -> str:
     return HEADER + yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=100)
 
 
-def to_chart_template(definition: dict[str, Any]) -> str:
-    """A definition as a Helm template.
-
-    With the chart's value `keep` Helm leaves it, and thus every object of the kind, in place when
-    the chart is uninstalled. Text that Helm would take for its own is quoted.
-    """
-    text = to_yaml(definition).replace("{{", "{{`{{`}}")
-    name = f"  name: {definition['metadata']['name']}\n"
-    head, found, tail = text.partition(name)
-    if not found:
-        raise ValueError(f"no name line in {definition['metadata']['name']}")
-    return f"{head}{name}{_CHART_ANNOTATIONS}{tail}"
-
-
-def write_crds(directory: Path, *, chart: bool = False) -> list[Path]:
-    """Write every definition into `directory`, as manifests or as Helm templates.
+def write_crds(directory: Path) -> list[Path]:
+    """Write every definition into a file of `directory`; the files' paths.
 
     Raises:
         OSError: the directory cannot be made or written to.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    render = to_chart_template if chart else to_yaml
     written = []
     for definition in crds():
         path = directory / file_name(definition)
-        path.write_text(render(definition), encoding="utf-8")
+        path.write_text(to_yaml(definition), encoding="utf-8")
         written.append(path)
     return written
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML without anchors, list items indented under their key."""
+    """YAML without anchors."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
-
-    def increase_indent(self, flow: bool = False, _indentless: bool = False) -> None:
-        super().increase_indent(flow=flow, indentless=False)
