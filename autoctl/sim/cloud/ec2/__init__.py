@@ -1,0 +1,1 @@
+"""Simulated EC2: instances, fleets, launch templates, networks, images, capacity."""

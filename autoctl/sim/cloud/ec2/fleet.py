@@ -1,0 +1,434 @@
+"""CreateFleet of type instant, and RunInstances: from overrides to instances and errors.
+
+Every override becomes a pool (type, zone, price, room). The allocation strategy orders the pools;
+launches go down the order, and each pool that refuses leaves one entry in `Errors`, as EC2 does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autoctl.sim.cloud.account import ACCOUNT
+from autoctl.sim.cloud.ec2.launch import LaunchRequest
+from autoctl.sim.cloud.ec2.network import Subnet
+from autoctl.sim.cloud.ec2.records import (
+    ON_DEMAND,
+    SPOT,
+    InstanceRecord,
+    LaunchTemplate,
+    tags_of,
+)
+from autoctl.sim.cloud.errors import AwsFailure, dry_run_succeeded, missing_parameter
+from autoctl.sim.cloud.service import Answer, Params
+
+if TYPE_CHECKING:
+    from autoctl.sim.cloud.ec2.backend import Ec2
+
+MAX_OVERRIDES = 300
+MAX_TARGET = 10_000
+CAPACITY_SCORE_BAND = 3
+"""Pools whose depth differs by less count as equally likely to last; then the price decides."""
+
+
+@dataclass
+class Pool:
+    """One override, resolved."""
+
+    template: LaunchTemplate
+    version: int
+    data: Params
+    override: Params
+    subnet: Subnet | None
+    failure: AwsFailure | None
+    price: float
+    position: int
+
+    @property
+    def instance_type(self) -> str:
+        return str(self.data.get("InstanceType", ""))
+
+    @property
+    def zone(self) -> str | None:
+        return self.subnet.zone if self.subnet else None
+
+    @property
+    def priority(self) -> float:
+        """Lower goes first; overrides without one go last."""
+        return float(self.override.get("Priority", float("inf")))
+
+    def echo(self) -> dict[str, Any]:
+        """LaunchTemplateAndOverrides of the answer."""
+        overrides = dict(self.override)
+        overrides.setdefault("InstanceType", self.instance_type)
+        if "Placement" in overrides:
+            name = overrides["Placement"].get("GroupName")
+            overrides["Placement"] = {"GroupName": name} if name else {}
+        if self.subnet is not None:
+            overrides.setdefault("SubnetId", self.subnet.subnet_id)
+            overrides.setdefault("AvailabilityZone", self.subnet.zone)
+        return {
+            "LaunchTemplateSpecification": {
+                "LaunchTemplateId": self.template.template_id,
+                "Version": str(self.version),
+            },
+            "Overrides": overrides,
+        }
+
+
+@dataclass
+class Outcome:
+    """What came of one target (spot or on-demand) of a fleet."""
+
+    market: str
+    instances: list[tuple[Pool, InstanceRecord]]
+    errors: list[tuple[Pool, AwsFailure]]
+
+
+class Fleets:
+    """Launch requests for many instances at once."""
+
+    def __init__(self, ec2: Ec2) -> None:
+        self._ec2 = ec2
+
+    def create_fleet(self, params: Params) -> Answer:
+        if params.get("Type") != "instant":
+            raise AwsFailure(
+                "InvalidParameterValue",
+                f"Value ({params.get('Type', 'maintain')}) for parameter Type is invalid. Only "
+                "instant fleets are simulated.",
+            )
+        targets = self._targets(params)
+        pools = self._pools(params)
+        if params.get("DryRun"):
+            raise dry_run_succeeded()
+
+        def create(request: Params) -> Answer:
+            return self._create(request, targets, pools)
+
+        return self._ec2.idempotent("CreateFleet", params, create)
+
+    def _create(self, params: Params, targets: list[tuple[str, int]], pools: list[Pool]) -> Answer:
+        fleet_id = self._ec2.new_fleet_id()
+        tags = tags_of(params.get("TagSpecifications"), "instance")
+        outcomes = [
+            self._fill(params, market, count, pools, fleet_id, tags) for market, count in targets
+        ]
+        return {
+            "FleetId": fleet_id,
+            "Instances": [entry for outcome in outcomes for entry in _instances(outcome)],
+            "Errors": [
+                {
+                    "LaunchTemplateAndOverrides": pool.echo(),
+                    "Lifecycle": _fleet_lifecycle(outcome.market),
+                    "ErrorCode": failure.code,
+                    "ErrorMessage": failure.message,
+                }
+                for outcome in outcomes
+                for pool, failure in outcome.errors
+            ],
+        }
+
+    def _targets(self, params: Params) -> list[tuple[str, int]]:
+        """(market, instances) of the TargetCapacitySpecification."""
+        wanted = params["TargetCapacitySpecification"]
+        total = wanted["TotalTargetCapacity"]
+        if not 1 <= total <= MAX_TARGET:
+            raise AwsFailure(
+                "InvalidTargetCapacitySpecification",
+                f"TotalTargetCapacity must be between 1 and {MAX_TARGET}, got {total}",
+            )
+        spot = wanted.get("SpotTargetCapacity", 0)
+        on_demand = wanted.get("OnDemandTargetCapacity", 0)
+        if spot + on_demand > total:
+            raise AwsFailure(
+                "InvalidTargetCapacitySpecification",
+                "The sum of OnDemandTargetCapacity and SpotTargetCapacity exceeds "
+                "TotalTargetCapacity",
+            )
+        default = wanted.get("DefaultTargetCapacityType")
+        rest = total - spot - on_demand
+        if rest and default is None:
+            raise missing_parameter("TargetCapacitySpecification.DefaultTargetCapacityType")
+        counts = {SPOT: spot, ON_DEMAND: on_demand}
+        if rest:
+            counts[str(default)] = counts.get(str(default), 0) + rest
+        return [(market, count) for market, count in counts.items() if count]
+
+    def _pools(self, params: Params) -> list[Pool]:
+        pools: list[Pool] = []
+        for config in params["LaunchTemplateConfigs"]:
+            reference = config.get("LaunchTemplateSpecification")
+            if reference is None:
+                raise missing_parameter("LaunchTemplateConfigs.LaunchTemplateSpecification")
+            if "Version" not in reference:
+                raise missing_parameter("LaunchTemplateSpecification.Version")
+            template = self._ec2.templates.find(reference)
+            number, data = self._ec2.templates.version(template, reference["Version"])
+            for override in config.get("Overrides") or [{}]:
+                pools.append(self._pool(template, number, data, override, len(pools)))
+        if len(pools) > MAX_OVERRIDES:
+            raise AwsFailure(
+                "InvalidFleetConfiguration",
+                f"A fleet takes at most {MAX_OVERRIDES} overrides, got {len(pools)}",
+            )
+        return pools
+
+    def _pool(
+        self,
+        template: LaunchTemplate,
+        number: int,
+        base: Params,
+        override: Params,
+        position: int,
+    ) -> Pool:
+        data = {**base, **{key: value for key, value in override.items() if key in _DATA_KEYS}}
+        if "Placement" in override:
+            data["Placement"] = {**base.get("Placement", {}), **override["Placement"]}
+        subnet: Subnet | None = None
+        failure: AwsFailure | None = None
+        try:
+            subnet = self._subnet(data, override)
+            if "InstanceType" not in data:
+                raise missing_parameter("InstanceType")
+        except AwsFailure as error:
+            failure = error
+        price = float("inf")
+        if failure is None:
+            try:
+                price = self._ec2.types.on_demand_price(data["InstanceType"])
+            except KeyError:
+                failure = AwsFailure(
+                    "InvalidParameterValue",
+                    f"Invalid value '{data['InstanceType']}' for InstanceType.",
+                )
+        return Pool(template, number, data, override, subnet, failure, price, position)
+
+    def _subnet(self, data: Params, override: Params) -> Subnet:
+        network = self._ec2.network
+        subnet_id = override.get("SubnetId")
+        for interface in data.get("NetworkInterfaces", ()):
+            subnet_id = subnet_id or interface.get("SubnetId")
+        if subnet_id is not None:
+            subnet = network.subnet(subnet_id)
+            zone = override.get("AvailabilityZone")
+            if zone is not None and zone != subnet.zone:
+                raise AwsFailure(
+                    "InvalidParameterValue",
+                    f"The subnet {subnet_id} is in {subnet.zone}, not in {zone}",
+                )
+            return subnet
+        zone = override.get("AvailabilityZone") or data.get("Placement", {}).get("AvailabilityZone")
+        for subnet in network.subnets.values():
+            if zone in (None, subnet.zone):
+                return subnet
+        raise AwsFailure("MissingInput", f"No default subnet for availability zone: '{zone}'.")
+
+    def _fill(
+        self,
+        params: Params,
+        market: str,
+        count: int,
+        pools: list[Pool],
+        fleet_id: str,
+        tags: dict[str, str],
+    ) -> Outcome:
+        options = params.get("SpotOptions" if market == SPOT else "OnDemandOptions", {})
+        outcome = Outcome(market, [], [])
+        ordered = self._order(pools, market, options)
+        single_type, single_zone = (
+            options.get("SingleInstanceType"),
+            options.get("SingleAvailabilityZone"),
+        )
+        for pool in ordered:
+            if len(outcome.instances) == count:
+                break
+            if outcome.instances:
+                first = outcome.instances[0][0]
+                if single_type and pool.instance_type != first.instance_type:
+                    continue
+                if single_zone and pool.zone != first.zone:
+                    continue
+            while len(outcome.instances) < count:
+                try:
+                    instance = self._launch(params, pool, market, fleet_id, tags)
+                except AwsFailure as failure:
+                    outcome.errors.append((pool, failure))
+                    break
+                outcome.instances.append((pool, instance))
+        least = options.get("MinTargetCapacity", 0)
+        if outcome.instances and len(outcome.instances) < least:
+            for _, instance in outcome.instances:
+                self._ec2.instances.terminate(instance)
+            pool = outcome.instances[0][0]
+            outcome.errors.append(
+                (
+                    pool,
+                    AwsFailure(
+                        "UnfulfillableCapacity",
+                        "Unable to fulfill capacity due to your request configuration. Please "
+                        "adjust your request and try again.",
+                    ),
+                )
+            )
+            outcome.instances = []
+        return outcome
+
+    def _launch(
+        self, params: Params, pool: Pool, market: str, fleet_id: str, tags: dict[str, str]
+    ) -> InstanceRecord:
+        if pool.failure is not None:
+            raise pool.failure
+        assert pool.subnet is not None, "a pool without a failure has a subnet"
+        if market == SPOT:
+            self._check_max_price(params, pool)
+        request = LaunchRequest(
+            data=pool.data,
+            subnet=pool.subnet,
+            market=market,
+            template=(pool.template, pool.version),
+            fleet_id=fleet_id,
+            client_token=params.get("ClientToken"),
+            tags=tuple(tags.items()),
+        )
+        return self._ec2.launcher.launch(request)
+
+    def _check_max_price(self, params: Params, pool: Pool) -> None:
+        most = pool.override.get("MaxPrice")
+        price = self._spot_price(pool)
+        if most is not None and price is not None and float(most) < price:
+            raise AwsFailure(
+                "SpotMaxPriceTooLow",
+                f"Your Spot request price of {most} is lower than the minimum required Spot "
+                f"request fulfillment price of {price:.4f}.",
+            )
+        total = params.get("SpotOptions", {}).get("MaxTotalPrice")
+        if total is not None and price is not None and float(total) < price:
+            raise AwsFailure(
+                "UnfulfillableCapacity",
+                "Unable to fulfill capacity due to your request configuration. Please adjust your "
+                "request and try again.",
+            )
+
+    def _spot_price(self, pool: Pool) -> float | None:
+        if pool.subnet is None:
+            return None
+        return self._ec2.types.spot_price(pool.instance_type, pool.subnet.zone)
+
+    def _order(self, pools: list[Pool], market: str, options: Params) -> list[Pool]:
+        """The pools in the order in which the allocation strategy tries them."""
+        strategy = options.get("AllocationStrategy", "lowest-price")
+        if market != SPOT:
+            if strategy == "prioritized":
+                return sorted(pools, key=lambda p: (p.priority, p.position))
+            return sorted(pools, key=lambda p: (p.price, p.position))
+
+        def price(pool: Pool) -> float:
+            found = self._spot_price(pool)
+            return float("inf") if found is None else found
+
+        def depth(pool: Pool) -> int:
+            if pool.subnet is None:
+                return 0
+            return self._ec2.capacity.depth(pool.instance_type, pool.subnet.zone)
+
+        deepest = max((depth(pool) for pool in pools), default=0)
+        if strategy == "capacity-optimized":
+            return sorted(pools, key=lambda p: (-depth(p), p.position))
+        if strategy == "capacity-optimized-prioritized":
+            return sorted(pools, key=lambda p: (depth(p) == 0, p.priority, -depth(p), p.position))
+        if strategy == "price-capacity-optimized":
+            return sorted(
+                pools,
+                key=lambda p: (deepest - depth(p) > CAPACITY_SCORE_BAND, price(p), p.position),
+            )
+        return sorted(pools, key=lambda p: (price(p), p.position))
+
+    def run_instances(self, params: Params) -> Answer:
+        template: tuple[LaunchTemplate, int] | None = None
+        data: Params = {}
+        if reference := params.get("LaunchTemplate"):
+            found = self._ec2.templates.find(reference)
+            number, data = self._ec2.templates.version(found, reference.get("Version", "$Default"))
+            template = (found, number)
+        data = {**data, **{key: value for key, value in params.items() if key in _RUN_KEYS}}
+        for key in ("ImageId", "InstanceType"):
+            if key not in data:
+                raise missing_parameter(key)
+        subnet = self._subnet(data, {k: v for k, v in params.items() if k == "SubnetId"})
+        market = data.get("InstanceMarketOptions", {}).get("MarketType", ON_DEMAND)
+        request = LaunchRequest(
+            data=data,
+            subnet=subnet,
+            market=market,
+            template=template,
+            client_token=params.get("ClientToken"),
+            tags=tuple(tags_of(params.get("TagSpecifications"), "instance").items()),
+        )
+        self._ec2.launcher.check(request)
+        if params.get("DryRun"):
+            raise dry_run_succeeded()
+        if params["MinCount"] > params["MaxCount"]:
+            raise AwsFailure("InvalidParameterValue", "minCount exceeds maxCount")
+
+        def run(_: Params) -> Answer:
+            return self._run(request, params["MinCount"], params["MaxCount"])
+
+        return self._ec2.idempotent("RunInstances", params, run)
+
+    def _run(self, request: LaunchRequest, least: int, most: int) -> Answer:
+        launched: list[InstanceRecord] = []
+        for _ in range(most):
+            try:
+                launched.append(self._ec2.launcher.launch(request))
+            except AwsFailure:
+                if len(launched) >= least:
+                    break
+                for instance in launched:
+                    self._ec2.instances.terminate(instance)
+                raise
+        return {
+            "ReservationId": f"r-{launched[0].instance_id[2:]}",
+            "OwnerId": ACCOUNT,
+            "Groups": [],
+            "Instances": [self._ec2.instances.describe(instance) for instance in launched],
+        }
+
+
+_DATA_KEYS = ("InstanceType", "ImageId", "BlockDeviceMappings", "IamInstanceProfile")
+_RUN_KEYS = (
+    *_DATA_KEYS,
+    "CapacityReservationSpecification",
+    "InstanceMarketOptions",
+    "MetadataOptions",
+    "NetworkInterfaces",
+    "Placement",
+    "SecurityGroupIds",
+    "UserData",
+)
+
+
+def _instances(outcome: Outcome) -> list[dict[str, Any]]:
+    """The launched instances grouped by pool, as the answer has them."""
+    groups: dict[int, tuple[Pool, list[str]]] = {}
+    for pool, instance in outcome.instances:
+        groups.setdefault(pool.position, (pool, []))[1].append(instance.instance_id)
+    entries = []
+    for pool, ids in groups.values():
+        assert pool.subnet is not None, "an instance is in a subnet"
+        entries.append(
+            {
+                "LaunchTemplateAndOverrides": pool.echo(),
+                "Lifecycle": _fleet_lifecycle(outcome.market),
+                "InstanceIds": ids,
+                "InstanceType": pool.instance_type,
+                "AvailabilityZone": pool.subnet.zone,
+                "AvailabilityZoneId": pool.subnet.zone_id,
+                "SubnetId": pool.subnet.subnet_id,
+            }
+        )
+    return entries
+
+
+def _fleet_lifecycle(market: str) -> str:
+    return {"reserved-capacity": "interruptible-capacity-reservation"}.get(market, market)

@@ -1,0 +1,334 @@
+"""One launch: everything EC2 checks before an instance exists, and the instance itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from autoctl.catalog.labels import ARCHITECTURES
+from autoctl.sim.cloud.ec2.network import Subnet
+from autoctl.sim.cloud.ec2.records import (
+    RESERVED,
+    SPOT,
+    InstanceRecord,
+    Interface,
+    LaunchTemplate,
+    Reservation,
+    tags_of,
+)
+from autoctl.sim.cloud.ec2.templates import user_data
+from autoctl.sim.cloud.errors import AwsFailure, invalid_value
+from autoctl.sim.cloud.service import Params
+
+if TYPE_CHECKING:
+    from autoctl.sim.cloud.ec2.backend import Ec2
+
+KMS_KEY = re.compile(
+    r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/[0-9a-zA-Z-]+|alias/.+)"
+    r"|alias/[a-zA-Z0-9/_-]+"
+    r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|mrk-[0-9a-f]{32})$"
+)
+"""A key by id, key ARN, alias name or alias ARN."""
+
+GP3_IOPS = (3000, 16000)
+GP3_THROUGHPUT = (125, 1000)
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """What one instance is to be launched with: launch template data with overrides applied.
+
+    `market` is `spot`, `on-demand`, `capacity-block` or `reserved-capacity`.
+    """
+
+    data: Params
+    subnet: Subnet
+    market: str
+    template: tuple[LaunchTemplate, int] | None = None
+    fleet_id: str | None = None
+    client_token: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def instance_type(self) -> str:
+        return str(self.data["InstanceType"])
+
+
+class Launcher:
+    """Checks and carries out launches."""
+
+    def __init__(self, ec2: Ec2) -> None:
+        self._ec2 = ec2
+
+    def check(self, request: LaunchRequest) -> None:
+        """Raise whatever EC2 refuses about the request itself, whatever capacity there is."""
+        ec2, data = self._ec2, request.data
+        ec2.types.check_offered(request.instance_type, request.subnet.zone)
+        api = ec2.types.get(request.instance_type)
+        image = ec2.images.get(data.get("ImageId"))
+        if image.architecture not in api["ProcessorInfo"]["SupportedArchitectures"]:
+            raise AwsFailure(
+                "InvalidParameterValue",
+                f"The architecture '{api['ProcessorInfo']['SupportedArchitectures'][0]}' of the "
+                f"specified instance type does not match the architecture '{image.architecture}' "
+                "of the specified AMI. Specify an instance type and an AMI that have matching "
+                "architectures, and try again.",
+            )
+        if request.market == SPOT and "spot" not in api["SupportedUsageClasses"]:
+            raise AwsFailure(
+                "UnsupportedOperation",
+                f"The instance type '{request.instance_type}' is not supported by Spot.",
+            )
+        for group_id in self._group_ids(request):
+            group = ec2.network.group(group_id)
+            if group.vpc_id != request.subnet.vpc_id:
+                raise AwsFailure(
+                    "InvalidParameter",
+                    f"Security group {group_id} and subnet {request.subnet.subnet_id} belong to "
+                    "different networks.",
+                )
+        self._profile_arn(data)
+        self._check_interfaces(request, api)
+        for mapping in data.get("BlockDeviceMappings", ()):
+            check_volume(mapping.get("Ebs", {}))
+        hops = data.get("MetadataOptions", {}).get("HttpPutResponseHopLimit", 1)
+        if not 1 <= hops <= 64:
+            raise invalid_value("HttpPutResponseHopLimit", hops, "Expecting 1 to 64.")
+        tenancy = data.get("Placement", {}).get("Tenancy", "default")
+        if (
+            tenancy == "dedicated"
+            and api["BurstablePerformanceSupported"]
+            and api["InstanceType"].startswith("t2.")
+        ):
+            raise AwsFailure(
+                "Unsupported", f"dedicated tenancy is not supported for {request.instance_type}"
+            )
+
+    def launch(self, request: LaunchRequest) -> InstanceRecord:
+        """Launch one instance; raises AwsFailure and changes nothing when it cannot be."""
+        ec2, data, subnet = self._ec2, request.data, request.subnet
+        self.check(request)
+        api = ec2.types.get(request.instance_type)
+        reservation, targeted = self._reservation(request)
+        capacity_type = ec2.capacity.capacity_type_of(reservation, request.market == SPOT, targeted)
+        placement = data.get("Placement", {})
+        group = ec2.capacity.placement_group(placement)
+        partition = None
+        if group is not None:
+            partition = ec2.capacity.place(
+                group, request.instance_type, subnet.zone, placement.get("PartitionNumber")
+            )
+        vcpus = int(api["VCpuInfo"]["DefaultVCpus"])
+        if (
+            capacity_type != RESERVED
+            and ec2.capacity.room(request.instance_type, subnet.zone, capacity_type) == 0
+        ):
+            ec2.capacity.take(request.instance_type, subnet.zone, capacity_type)
+        interfaces = self._interfaces(request)
+        try:
+            ec2.capacity.take_vcpus(request.instance_type, capacity_type, vcpus)
+        except AwsFailure:
+            for interface in interfaces:
+                ec2.network.drop_interface(interface)
+            raise
+        if reservation is None:
+            ec2.capacity.take(request.instance_type, subnet.zone, capacity_type)
+        now = ec2.now()
+        instance = InstanceRecord(
+            instance_id=ec2.new_id("i"),
+            instance_type=request.instance_type,
+            architecture=ARCHITECTURES[ec2.images.get(data["ImageId"]).architecture],
+            zone=subnet.zone,
+            zone_id=subnet.zone_id,
+            subnet_id=subnet.subnet_id,
+            vpc_id=subnet.vpc_id,
+            capacity_type=capacity_type,
+            lifecycle=_lifecycle(request.market, reservation),
+            image_id=data["ImageId"],
+            launched_at=now,
+            visible_at=now + timedelta(seconds=ec2.timings.visible),
+            user_data=user_data(data).decode(errors="replace"),
+            group_ids=self._group_ids(request),
+            interfaces=interfaces,
+            tags={**tags_of(data.get("TagSpecifications"), "instance"), **dict(request.tags)},
+            template=self._template(request),
+            fleet_id=request.fleet_id,
+            client_token=request.client_token,
+            profile_arn=self._profile_arn(data),
+            reservation_id=reservation.reservation_id if reservation else None,
+            placement_group_id=group.group_id if group else None,
+            partition=partition,
+            tenancy=placement.get("Tenancy", "default"),
+            metadata_options=dict(data.get("MetadataOptions", {})),
+            block_devices=[
+                {**mapping, "VolumeId": ec2.new_id("vol")}
+                for mapping in data.get("BlockDeviceMappings", ())
+                if "Ebs" in mapping
+            ],
+            spot_request_id=ec2.new_id("sir") if capacity_type == SPOT else None,
+        )
+        if request.template is not None:
+            template, number = request.template
+            instance.tags["aws:ec2launchtemplate:id"] = template.template_id
+            instance.tags["aws:ec2launchtemplate:version"] = str(number)
+        if request.fleet_id is not None:
+            instance.tags["aws:ec2:fleet-id"] = request.fleet_id
+        if reservation is not None:
+            reservation.used_by.add(instance.instance_id)
+        ec2.instances.begin(instance)
+        return instance
+
+    def _template(self, request: LaunchRequest) -> tuple[str, str] | None:
+        if request.template is None:
+            return None
+        template, number = request.template
+        return template.template_id, str(number)
+
+    def _reservation(self, request: LaunchRequest) -> tuple[Reservation | None, bool]:
+        """The reservation that pays for the launch and whether the request named it."""
+        capacity = self._ec2.capacity
+        specification = request.data.get("CapacityReservationSpecification", {})
+        zone = request.subnet.zone
+        target = specification.get("CapacityReservationTarget", {}).get("CapacityReservationId")
+        if target is not None:
+            return capacity.targeted(target, request.instance_type, zone), True
+        if request.market == "capacity-block":
+            raise AwsFailure(
+                "InvalidParameterCombination",
+                "A launch into a Capacity Block must name its capacity reservation.",
+            )
+        preference = specification.get("CapacityReservationPreference", "open")
+        if request.market == SPOT or preference == "none":
+            return None, False
+        tenancy = request.data.get("Placement", {}).get("Tenancy", "default")
+        match = capacity.open_match(request.instance_type, zone, tenancy)
+        if match is None and preference == "capacity-reservations-only":
+            raise AwsFailure(
+                "ReservationCapacityExceeded",
+                "No open capacity reservation has sufficient compatible and available capacity "
+                "for this request.",
+            )
+        return match, False
+
+    def _group_ids(self, request: LaunchRequest) -> list[str]:
+        wanted = request.data.get("SecurityGroupIds")
+        for interface in request.data.get("NetworkInterfaces", ()):
+            wanted = wanted or interface.get("Groups")
+        if wanted:
+            return list(wanted)
+        default = next(
+            group
+            for group in self._ec2.network.groups.values()
+            if group.name == "default" and group.vpc_id == request.subnet.vpc_id
+        )
+        return [default.group_id]
+
+    def _profile_arn(self, data: Params) -> str | None:
+        profile = data.get("IamInstanceProfile")
+        if not profile:
+            return None
+        name = profile.get("Name") or str(profile.get("Arn", "")).rpartition("/")[2]
+        arn = self._ec2.cloud.iam.profile_arn(name)
+        if arn is None:
+            raise AwsFailure(
+                "InvalidParameterValue",
+                f"Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM "
+                "Instance Profile name",
+            )
+        return arn
+
+    def _check_interfaces(self, request: LaunchRequest, api: Params) -> None:
+        """The type's limits on interfaces, network cards and addresses."""
+        wanted = request.data.get("NetworkInterfaces", ())
+        network = api["NetworkInfo"]
+        cards = {card["NetworkCardIndex"]: card for card in network["NetworkCards"]}
+        counts: dict[int, int] = {}
+        for entry in wanted:
+            card = entry.get("NetworkCardIndex", 0)
+            if card not in cards:
+                raise AwsFailure(
+                    "InvalidParameterValue",
+                    f"Network card index {card} does not exist on {request.instance_type}",
+                )
+            counts[card] = counts.get(card, 0) + 1
+            if counts[card] > cards[card]["MaximumNetworkInterfaces"]:
+                raise AwsFailure(
+                    "AttachmentLimitExceeded",
+                    f"Interface count {counts[card]} exceeds the limit for {request.instance_type}",
+                )
+            kind = entry.get("InterfaceType", "interface")
+            if kind in ("efa", "efa-only") and not network["EfaSupported"]:
+                raise AwsFailure(
+                    "Unsupported",
+                    f"EFA interfaces are not supported on {request.instance_type}",
+                )
+            slots = 1 + entry.get("SecondaryPrivateIpAddressCount", 0)
+            slots += entry.get("Ipv4PrefixCount", 0)
+            if slots > network["Ipv4AddressesPerInterface"]:
+                raise AwsFailure(
+                    "PrivateIpAddressLimitExceeded",
+                    f"Number of private addresses will exceed limit for {request.instance_type}",
+                )
+        if len(wanted) > 1 and any(entry.get("AssociatePublicIpAddress") for entry in wanted):
+            raise AwsFailure(
+                "InvalidParameterCombination",
+                "The associatePublicIPAddress parameter cannot be specified when launching with "
+                "multiple network interfaces.",
+            )
+        if wanted and request.data.get("SecurityGroupIds"):
+            raise AwsFailure(
+                "InvalidParameterCombination",
+                "Network interfaces and an instance-level security groups may not be specified on "
+                "the same request",
+            )
+
+    def _interfaces(self, request: LaunchRequest) -> list[Interface]:
+        """The interfaces of the new instance; none is kept when one cannot be made."""
+        wanted = request.data.get("NetworkInterfaces") or [{"DeviceIndex": 0}]
+        made: list[Interface] = []
+        try:
+            for entry in wanted:
+                groups = list(entry.get("Groups") or self._group_ids(request))
+                made.append(
+                    self._ec2.network.make_interface(
+                        request.subnet, groups, entry, device_index=entry.get("DeviceIndex", 0)
+                    )
+                )
+        except AwsFailure:
+            for interface in made:
+                self._ec2.network.drop_interface(interface)
+            raise
+        return made
+
+
+def _lifecycle(market: str, reservation: Reservation | None) -> str | None:
+    if market == SPOT:
+        return "spot"
+    if reservation is not None and reservation.kind == "capacity-block":
+        return "capacity-block"
+    if reservation is not None and reservation.interruptible:
+        return "interruptible-capacity-reservation"
+    return None
+
+
+def check_volume(ebs: dict[str, Any]) -> None:
+    """The limits of a gp3 volume and the form of its key."""
+    if ebs.get("VolumeType", "gp3") == "gp3":
+        for name, (low, high) in (("Iops", GP3_IOPS), ("Throughput", GP3_THROUGHPUT)):
+            value = ebs.get(name)
+            if value is not None and not low <= value <= high:
+                raise invalid_value(name, value, f"gp3 volumes take {low} to {high}.")
+    key = ebs.get("KmsKeyId")
+    if key is not None:
+        if not ebs.get("Encrypted"):
+            raise AwsFailure(
+                "InvalidParameterDependency",
+                "The parameter KmsKeyId requires the parameter Encrypted to be set.",
+            )
+        if not KMS_KEY.match(key):
+            raise AwsFailure(
+                "InvalidParameterValue", f"Value ({key}) for parameter KmsKeyId is malformed"
+            )

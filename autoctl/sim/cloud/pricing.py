@@ -1,0 +1,94 @@
+"""Simulated Price List: on-demand Linux prices from the embedded catalog."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from autoctl.catalog.embedded import RegionData, api_instance_types, region_data
+from autoctl.sim.cloud.errors import AwsFailure
+from autoctl.sim.cloud.service import Answer, Params, Service
+
+PAGE = 100
+
+
+class Pricing(Service):
+    """GetProducts for AmazonEC2 in the account's region."""
+
+    name = "pricing"
+    facts: ClassVar[dict[str, str]] = {
+        "operatingSystem": "Linux",
+        "preInstalledSw": "NA",
+        "capacitystatus": "Used",
+        "marketoption": "OnDemand",
+        "licenseModel": "No License required",
+    }
+
+    def get_products(self, params: Params) -> Answer:
+        if params["ServiceCode"] != "AmazonEC2":
+            raise AwsFailure(
+                "InvalidParameterException", f"Invalid service code: {params['ServiceCode']}"
+            )
+        data = region_data(self.cloud.region)
+        found = [
+            product
+            for name in sorted(data.types)
+            if all(
+                _passes(self._attributes(data, name), entry) for entry in params.get("Filters", ())
+            )
+            for product in [self._product(data, name)]
+        ]
+        start, size = int(params.get("NextToken", "0")), params.get("MaxResults", PAGE)
+        answer: Answer = {"FormatVersion": "aws_v1", "PriceList": found[start : start + size]}
+        if start + size < len(found):
+            answer["NextToken"] = str(start + size)
+        return answer
+
+    def _attributes(self, data: RegionData, name: str) -> dict[str, str]:
+        metal = api_instance_types()[name]["BareMetal"]
+        return {
+            **self.facts,
+            "instanceType": name,
+            "regionCode": data.region,
+            "tenancy": "Dedicated" if metal else "Shared",
+            "productFamily": "Compute Instance (bare metal)" if metal else "Compute Instance",
+        }
+
+    def _product(self, data: RegionData, name: str) -> str:
+        attributes = self._attributes(data, name)
+        sku = f"SKU{name.upper().replace('.', '').replace('-', '')}"
+        product: dict[str, Any] = {
+            "product": {
+                "productFamily": attributes.pop("productFamily"),
+                "attributes": attributes,
+                "sku": sku,
+            },
+            "serviceCode": "AmazonEC2",
+            "terms": {
+                "OnDemand": {
+                    f"{sku}.JRTCKXETXF": {
+                        "priceDimensions": {
+                            f"{sku}.JRTCKXETXF.6YS6EN2CT7": {
+                                "unit": "Hrs",
+                                "pricePerUnit": {"USD": f"{data.types[name].price:.10f}"},
+                            }
+                        }
+                    }
+                }
+            },
+        }
+        return json.dumps(product)
+
+
+def _passes(attributes: dict[str, str], entry: dict[str, str]) -> bool:
+    value = attributes.get(entry["Field"], attributes.get(_camel(entry["Field"])))
+    if entry["Type"] in ("ANY_OF", "NONE_OF"):
+        inside = value in entry["Value"].split(",")
+        return inside if entry["Type"] == "ANY_OF" else not inside
+    if entry["Type"] == "CONTAINS":
+        return value is not None and entry["Value"] in value
+    return value == entry["Value"]
+
+
+def _camel(name: str) -> str:
+    return name[:1].lower() + name[1:]
