@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from autoctl.aws.call import Caller
 from autoctl.aws.errors import CloudError, Kind
+from autoctl.ports.clock import Clock
 
 NODE_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAutoNodePolicy"
 
@@ -27,6 +29,32 @@ class ClusterInfo:
     def dns_address(self) -> str:
         """The tenth address of the service network, which EKS gives to the DNS service."""
         return str(ipaddress.ip_network(self.service_cidr)[10])
+
+
+_KEEP = timedelta(minutes=5)
+
+
+class ClusterFacts:
+    """The cluster's facts, asked for again every five minutes; the last answer outlives errors."""
+
+    def __init__(self, cluster: EksCluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._known: tuple[ClusterInfo, datetime] | None = None
+
+    async def get(self) -> ClusterInfo:
+        """Raises `CloudError` only while nothing is known."""
+        now = self._clock.now()
+        if self._known is not None and now - self._known[1] < _KEEP:
+            return self._known[0]
+        try:
+            info = await self._cluster.describe()
+        except CloudError:
+            if self._known is None:
+                raise
+            info = self._known[0]
+        self._known = (info, now)
+        return info
 
 
 class EksCluster:

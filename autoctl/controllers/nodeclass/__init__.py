@@ -1,0 +1,1 @@
+"""NodeClasses: what their selectors select, and what nodes of theirs are launched with."""

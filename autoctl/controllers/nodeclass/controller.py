@@ -1,0 +1,226 @@
+"""Keeps each NodeClass's status, and cleans up after one that is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from autoctl.api.hashing import HASH_VERSION, nodeclass_hash
+from autoctl.api.labels import NODECLASS_FINALIZER, NODECLASS_HASH, NODECLASS_HASH_VERSION
+from autoctl.api.meta import find_condition
+from autoctl.api.nodeclass import (
+    AMIS_READY,
+    INSTANCE_PROFILE_READY,
+    SECURITY_GROUPS_READY,
+    SUBNETS_READY,
+    VALIDATION_SUCCEEDED,
+    NodeClass,
+)
+from autoctl.aws.eks import ClusterFacts
+from autoctl.aws.errors import CloudError
+from autoctl.aws.images import Images
+from autoctl.aws.network import Network
+from autoctl.aws.profiles import InstanceProfiles, profile_name
+from autoctl.aws.tags import resource_tags
+from autoctl.controllers.nodeclass.resolve import (
+    Part,
+    Verdict,
+    failure,
+    image_queries,
+    images_part,
+    next_status,
+    security_groups_part,
+    selectors,
+    subnets_part,
+)
+from autoctl.controllers.nodeclass.templates import TemplateStore
+from autoctl.controllers.objects import (
+    add_finalizer,
+    reference,
+    remove_finalizer,
+    write_metadata,
+    write_status,
+)
+from autoctl.controllers.runtime.controller import DONE, Result
+from autoctl.controllers.runtime.events import Event, EventRecorder
+from autoctl.ports.clock import Clock
+from autoctl.ports.kubernetes import NODE_CLASSES, KubernetesApi, NotFound
+from autoctl.state.cluster import ClusterState
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+REFRESH_SECONDS = 60.0
+_PROFILE_REFRESH = timedelta(minutes=15)
+_NAMED_CLAIMS = 3
+_WAITING_DEDUPE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class NodeClassDependencies:
+    """What the controller talks to."""
+
+    api: KubernetesApi
+    state: ClusterState
+    clock: Clock
+    events: EventRecorder
+    network: Network
+    images: Images
+    profiles: InstanceProfiles
+    cluster: ClusterFacts
+    templates: TemplateStore
+    region: str
+    cluster_name: str
+
+
+class NodeClassController:
+    """`nodeclass`: one NodeClass a reconcile."""
+
+    name = "nodeclass"
+
+    def __init__(self, dependencies: NodeClassDependencies) -> None:
+        self._d = dependencies
+        self._profiles: dict[tuple[str, str], datetime] = {}
+
+    async def reconcile(self, key: str) -> Result:
+        node_class = self._d.state.node_class(key)
+        if node_class is None:
+            return DONE
+        if node_class.deleting:
+            return await self._finalize(node_class)
+        api = self._d.api
+        node_class = await add_finalizer(api, NODE_CLASSES, node_class, NODECLASS_FINALIZER)
+        hashed = {
+            NODECLASS_HASH: nodeclass_hash(node_class),
+            NODECLASS_HASH_VERSION: HASH_VERSION,
+        }
+        node_class = await write_metadata(api, NODE_CLASSES, node_class, annotations=hashed)
+        parts, errors = await self._resolve(node_class)
+        status = next_status(node_class, parts, self._d.clock.now())
+        await write_status(api, NODE_CLASSES, node_class, status)
+        if errors:
+            raise errors[0]
+        return Result(REFRESH_SECONDS)
+
+    async def _resolve(self, node_class: NodeClass) -> tuple[list[Part], list[CloudError]]:
+        """The parts of the status; errors of requests that are worth repeating soon."""
+        work: dict[str, Awaitable[Part]] = {
+            SUBNETS_READY: self._subnets(node_class),
+            SECURITY_GROUPS_READY: self._security_groups(node_class),
+            AMIS_READY: self._images(node_class),
+            INSTANCE_PROFILE_READY: self._profile(node_class),
+        }
+        outcomes = await asyncio.gather(*work.values(), return_exceptions=True)
+        parts: list[Part] = []
+        errors: list[CloudError] = []
+        verdicts: dict[str, bool] = {}
+        for condition, outcome in zip(work, outcomes, strict=True):
+            part: Part | None
+            if isinstance(outcome, CloudError):
+                part = failure(condition, outcome)
+                if part is None:
+                    errors.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                part = outcome
+            if part is not None:
+                parts.append(part)
+                verdicts[condition] = part.verdict.ok is True
+            else:
+                old = find_condition(node_class.status.conditions, condition)
+                verdicts[condition] = old is not None and old.status == "True"
+        parts.append(_validation(verdicts))
+        return parts, errors
+
+    async def _subnets(self, node_class: NodeClass) -> Part:
+        spec = node_class.spec
+        network = self._d.network
+        return subnets_part(
+            node_class,
+            await network.subnets(selectors(spec.subnet_selector_terms)),
+            await network.subnets(selectors(spec.pod_subnet_selector_terms)),
+        )
+
+    async def _security_groups(self, node_class: NodeClass) -> Part:
+        spec = node_class.spec
+        network = self._d.network
+        return security_groups_part(
+            node_class,
+            await network.security_groups(selectors(spec.security_group_selector_terms)),
+            await network.security_groups(selectors(spec.pod_security_group_selector_terms)),
+        )
+
+    async def _images(self, node_class: NodeClass) -> Part:
+        cluster = await self._d.cluster.get()
+        queries = image_queries(node_class, cluster.version)
+        found = await self._d.images.find(queries)
+        return images_part([(q, found[q]) for q in queries if q in found], cluster.version)
+
+    async def _profile(self, node_class: NodeClass) -> Part:
+        """The class's own profile, or one made for its role."""
+        spec = node_class.spec
+        own = spec.instance_profile
+        name = own if own is not None else self._profile_name(node_class)
+        now = self._d.clock.now()
+        checked = self._profiles.get((name, spec.role or ""))
+        if checked is None or now - checked >= _PROFILE_REFRESH:
+            if own is not None:
+                if not await self._d.profiles.exists(own):
+                    return Part(
+                        INSTANCE_PROFILE_READY,
+                        Verdict(
+                            False,
+                            "InstanceProfileNotFound",
+                            f"instance profile {own!r} does not exist",
+                        ),
+                    )
+            else:
+                assert spec.role is not None, "admission wants a role or an instance profile"
+                tags = resource_tags(self._d.cluster_name, node_class.name, None, spec.tags or {})
+                await self._d.profiles.ensure(name, spec.role, tags)
+            self._profiles[name, spec.role or ""] = now
+        return Part(INSTANCE_PROFILE_READY, Verdict(True), {"instance_profile": name})
+
+    def _profile_name(self, node_class: NodeClass) -> str:
+        return profile_name(self._d.region, self._d.cluster_name, node_class.metadata.uid)
+
+    async def _finalize(self, node_class: NodeClass) -> Result:
+        if NODECLASS_FINALIZER not in node_class.metadata.finalizers:
+            return DONE
+        users = sorted(self._d.state.claims_by_class[node_class.name])
+        if users:
+            self._d.events.publish(_waiting(node_class, users))
+            return Result(REFRESH_SECONDS)
+        if node_class.spec.role is not None:
+            await self._d.profiles.delete(self._profile_name(node_class))
+        await self._d.templates.delete_all(node_class.name)
+        try:
+            await remove_finalizer(self._d.api, NODE_CLASSES, node_class, NODECLASS_FINALIZER)
+        except NotFound:
+            _log.debug("NodeClass is gone already", node_class=node_class.name)
+        return DONE
+
+
+def _validation(verdicts: dict[str, bool]) -> Part:
+    broken = sorted(kind for kind, ok in verdicts.items() if not ok)
+    if broken:
+        verdict = Verdict(None, "DependenciesNotReady", f"waits for {', '.join(broken)}")
+    else:
+        verdict = Verdict(True)
+    return Part(VALIDATION_SUCCEEDED, verdict)
+
+
+def _waiting(node_class: NodeClass, users: list[str]) -> Event:
+    named = ", ".join(users[:_NAMED_CLAIMS])
+    more = len(users) - _NAMED_CLAIMS
+    rest = f" and {more} other(s)" if more > 0 else ""
+    return Event(
+        reference(NODE_CLASSES, node_class),
+        "WaitingOnNodeClaimTermination",
+        f"Waiting on NodeClaim termination for {named}{rest}",
+        dedupe_seconds=_WAITING_DEDUPE_SECONDS,
+    )

@@ -1,0 +1,153 @@
+"""The launch template of nodes: everything about an instance but its type, image and subnet."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.quantity import whole
+from autoctl.aws.eks import ClusterInfo
+from autoctl.aws.tags import to_api
+from autoctl.controllers.nodeclass.userdata import NodeSpecifics, user_data
+
+_GIB = 1024**3
+ROOT_GIB = 4
+"""Bottlerocket's root volume is read-only and small."""
+NVME_DATA_GIB = 20
+"""The data volume beside an instance store that holds what nodes write."""
+
+
+@dataclass(frozen=True)
+class ReservationTarget:
+    """The capacity reservation that instances must run in."""
+
+    id: str
+    capacity_block: bool = False
+
+
+@dataclass(frozen=True)
+class LaunchTemplate:
+    """A template by its content: equal content has the equal name."""
+
+    name: str
+    data: Mapping[str, Any] = field(compare=False)
+    tags: Mapping[str, str] = field(compare=False)
+
+
+def launch_template(
+    node_class: NodeClass,
+    cluster: ClusterInfo,
+    node: NodeSpecifics,
+    tags: Mapping[str, str],
+    *,
+    reservation: ReservationTarget | None = None,
+    open_matching: bool = True,
+) -> LaunchTemplate:
+    """The template for nodes of the class.
+
+    `tags` go to the template and to network interfaces; `open_matching` False keeps instances out
+    of open capacity reservations, which any NodeClass that selects reservations brings about for
+    the whole cluster (EKS User Guide, "Control deployment of workloads into Capacity
+    Reservations").
+    """
+    document = user_data(node_class, cluster, node)
+    data: dict[str, Any] = {
+        "UserData": base64.b64encode(document.encode()).decode(),
+        "IamInstanceProfile": {"Name": node_class.status.instance_profile},
+        "MetadataOptions": {
+            "HttpEndpoint": "enabled",
+            "HttpProtocolIpv6": "enabled" if cluster.ipv6 else "disabled",
+            "HttpPutResponseHopLimit": 1,
+            "HttpTokens": "required",
+        },
+        "BlockDeviceMappings": _volumes(node_class, nvme=node.nvme),
+        "TagSpecifications": [{"ResourceType": "network-interface", "Tags": to_api(tags)}],
+    }
+    data |= _network(node_class)
+    data |= _reservation(reservation, open_matching=open_matching)
+    group = node_class.status.placement_group
+    if group is not None:
+        data["Placement"] = {"GroupId": group.id}
+    content = json.dumps([data, sorted(tags.items())], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:32]
+    return LaunchTemplate(f"autoctl/{cluster.name}/{digest}"[-128:], data, dict(tags))
+
+
+def _volumes(node_class: NodeClass, *, nvme: bool) -> list[dict[str, Any]]:
+    storage = node_class.spec.ephemeral_storage
+    common: dict[str, Any] = {
+        "VolumeType": "gp3",
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
+    if storage.kms_key_id is not None:
+        common["KmsKeyId"] = storage.kms_key_id
+    size = NVME_DATA_GIB if nvme else -(-whole(storage.size) // _GIB)
+    return [
+        {"DeviceName": "/dev/xvda", "Ebs": common | {"VolumeSize": ROOT_GIB}},
+        {
+            "DeviceName": "/dev/xvdb",
+            "Ebs": common
+            | {"VolumeSize": size, "Iops": storage.iops, "Throughput": storage.throughput},
+        },
+    ]
+
+
+def _network(node_class: NodeClass) -> dict[str, Any]:
+    """Security groups, on interfaces where the class says something about these."""
+    groups = [group.id for group in node_class.status.security_groups]
+    network = node_class.spec.advanced_networking
+    public = network.associate_public_ip_address if network is not None else None
+    interfaces = (network.network_interfaces if network is not None else None) or ()
+    if interfaces:
+        return {
+            "NetworkInterfaces": [
+                {
+                    "NetworkCardIndex": interface.network_card_index,
+                    "DeviceIndex": interface.device_index,
+                    "InterfaceType": interface.interface_type,
+                    "Groups": groups,
+                    "DeleteOnTermination": True,
+                }
+                | _addresses(interface.secondary_ipv4_count, interface.secondary_ipv4_prefix_count)
+                | ({} if public is None else {"AssociatePublicIpAddress": public})
+                for interface in interfaces
+            ]
+        }
+    if public is None:
+        return {"SecurityGroupIds": groups}
+    return {
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "Groups": groups,
+                "AssociatePublicIpAddress": public,
+                "DeleteOnTermination": True,
+            }
+        ]
+    }
+
+
+def _addresses(single: int | None, prefixes: int | None) -> dict[str, int]:
+    if single:
+        return {"SecondaryPrivateIpAddressCount": single}
+    return {"Ipv4PrefixCount": prefixes} if prefixes else {}
+
+
+def _reservation(target: ReservationTarget | None, *, open_matching: bool) -> dict[str, Any]:
+    if target is None:
+        preference = "open" if open_matching else "none"
+        return {"CapacityReservationSpecification": {"CapacityReservationPreference": preference}}
+    found: dict[str, Any] = {
+        "CapacityReservationSpecification": {
+            "CapacityReservationTarget": {"CapacityReservationId": target.id}
+        }
+    }
+    if target.capacity_block:
+        found["InstanceMarketOptions"] = {"MarketType": "capacity-block"}
+    return found

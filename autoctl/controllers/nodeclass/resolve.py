@@ -1,0 +1,211 @@
+"""What a NodeClass's status says, decided from what AWS answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from autoctl.api import labels
+from autoctl.api.meta import Condition, Conditions, find_condition, set_condition
+from autoctl.api.nodeclaim import Requirement
+from autoctl.api.nodeclass import (
+    AMIS_READY,
+    INSTANCE_PROFILE_READY,
+    READY,
+    SECURITY_GROUPS_READY,
+    SUBNETS_READY,
+    VALIDATION_SUCCEEDED,
+    AmiStatus,
+    NodeClass,
+    NodeClassStatus,
+    SecurityGroupStatus,
+    SubnetStatus,
+)
+from autoctl.aws.errors import CloudError, Kind
+from autoctl.aws.images import ImageQuery
+from autoctl.aws.network import SecurityGroup, Selector, Subnet
+
+CONDITIONS = (
+    AMIS_READY,
+    SUBNETS_READY,
+    SECURITY_GROUPS_READY,
+    INSTANCE_PROFILE_READY,
+    VALIDATION_SUCCEEDED,
+)
+"""The conditions that `Ready` needs of every NodeClass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One condition's state; `ok` None stands for Unknown."""
+
+    ok: bool | None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One condition and the status fields that it speaks of."""
+
+    condition: str
+    verdict: Verdict
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def selectors(terms: object) -> tuple[Selector, ...]:
+    """A NodeClass's selector terms as gateways take them."""
+    return tuple(
+        Selector.of(id=t.id, name=getattr(t, "name", None), tags=t.tags)
+        for t in (terms or ())  # type: ignore[attr-defined]  # tuples of one of three term models
+    )
+
+
+def image_queries(node_class: NodeClass, minor: str) -> list[ImageQuery]:
+    """The images that nodes of the class may need, the special ones first."""
+    security = node_class.spec.advanced_security
+    fips = security is not None and security.fips
+    return [
+        ImageQuery(minor, architecture, nvidia=nvidia, fips=fips)
+        for nvidia in (True, False)
+        for architecture in ("amd64", "arm64")
+    ]
+
+
+def image_status(query: ImageQuery, image: str) -> AmiStatus:
+    """The status entry of a found image, with what instance types it is for."""
+    gpu = Requirement.model_validate(
+        {
+            "key": labels.INSTANCE_GPU_MANUFACTURER,
+            "operator": "In" if query.nvidia else "NotIn",
+            "values": ["nvidia"],
+        }
+    )
+    architecture = Requirement.model_validate(
+        {"key": labels.ARCH, "operator": "In", "values": [query.architecture]}
+    )
+    name = query.parameter.removesuffix("/image_id").removeprefix("/aws/service/bottlerocket/")
+    return AmiStatus(id=image, name=name.replace("/", "-"), requirements=(architecture, gpu))
+
+
+def subnets_part(
+    node_class: NodeClass, subnets: tuple[Subnet, ...], pod_subnets: tuple[Subnet, ...]
+) -> Part:
+    """What the subnet selectors found."""
+    fields = {
+        "subnets": tuple(_subnet(s) for s in subnets),
+        "pod_subnets": tuple(_subnet(s) for s in pod_subnets),
+    }
+    verdict = Verdict(True)
+    if not subnets:
+        verdict = Verdict(False, "SubnetsNotFound", "SubnetSelector did not match any Subnets")
+    elif node_class.spec.pod_subnet_selector_terms:
+        lacking = sorted({s.zone for s in subnets} - {s.zone for s in pod_subnets})
+        if lacking:
+            verdict = Verdict(
+                False,
+                "PodSubnetsNotFound",
+                f"podSubnetSelectorTerms did not match any subnet in {', '.join(lacking)}",
+            )
+    return Part(SUBNETS_READY, verdict, fields)
+
+
+def security_groups_part(
+    node_class: NodeClass,
+    groups: tuple[SecurityGroup, ...],
+    pod_groups: tuple[SecurityGroup, ...],
+) -> Part:
+    """What the security group selectors found."""
+    fields = {
+        "security_groups": tuple(SecurityGroupStatus(id=g.id, name=g.name) for g in groups),
+        "pod_security_groups": tuple(SecurityGroupStatus(id=g.id, name=g.name) for g in pod_groups),
+    }
+    verdict = Verdict(True)
+    if not groups:
+        verdict = Verdict(
+            False,
+            "SecurityGroupsNotFound",
+            "SecurityGroupSelector did not match any SecurityGroups",
+        )
+    elif node_class.spec.pod_security_group_selector_terms and not pod_groups:
+        verdict = Verdict(
+            False,
+            "PodSecurityGroupsNotFound",
+            "podSecurityGroupSelectorTerms did not match any security group",
+        )
+    return Part(SECURITY_GROUPS_READY, verdict, fields)
+
+
+def images_part(images: Sequence[tuple[ImageQuery, str]], minor: str) -> Part:
+    """The images found, in the order of their queries."""
+    verdict = Verdict(True)
+    if not images:
+        verdict = Verdict(False, "AMINotFound", f"no Bottlerocket image for Kubernetes {minor}")
+    return Part(AMIS_READY, verdict, {"amis": tuple(image_status(query, i) for query, i in images)})
+
+
+def failure(condition: str, error: CloudError) -> Part | None:
+    """What a failed request means for its condition; None when it says nothing new."""
+    if error.transient:
+        return None
+    if error.kind is Kind.UNAUTHORIZED:
+        message = f"not authorized for {error.operation}: {error.message}"
+        return Part(condition, Verdict(False, "Unauthorized", message))
+    return Part(condition, Verdict(False, error.code, error.message))
+
+
+def next_status(node_class: NodeClass, parts: Iterable[Part], now: datetime) -> NodeClassStatus:
+    """The status with the parts in it; what no part speaks of stays."""
+    fields: dict[str, Any] = {}
+    given: dict[str, Verdict] = {}
+    for part in parts:
+        fields |= part.fields
+        given[part.condition] = part.verdict
+    generation = node_class.metadata.generation
+    conditions = _with_conditions(node_class.status.conditions, given, generation, now)
+    return node_class.status.model_copy(update={**fields, "conditions": conditions})
+
+
+def _with_conditions(
+    conditions: Conditions, given: dict[str, Verdict], generation: int, now: datetime
+) -> Conditions:
+    """The conditions with the given verdicts, and `Ready` over all that count."""
+    for kind, verdict in given.items():
+        conditions = _set(conditions, kind, verdict, generation, now)
+    states = {kind: find_condition(conditions, kind) for kind in CONDITIONS}
+    broken = [kind for kind, c in states.items() if c is not None and c.status == "False"]
+    unknown = [kind for kind, c in states.items() if c is None or c.status == "Unknown"]
+    if broken:
+        ready = Verdict(False, "UnhealthyDependents", f"{', '.join(sorted(broken))} False")
+    elif unknown:
+        ready = Verdict(None, "ReconcilingDependents", f"{', '.join(sorted(unknown))} Unknown")
+    else:
+        ready = Verdict(True)
+    return _set(conditions, READY, ready, generation, now)
+
+
+def _set(
+    conditions: Conditions, kind: str, verdict: Verdict, generation: int, now: datetime
+) -> Conditions:
+    status = {True: "True", False: "False", None: "Unknown"}[verdict.ok]
+    condition = Condition.model_validate(
+        {
+            "type": kind,
+            "status": status,
+            "reason": verdict.reason or kind,
+            "message": verdict.message,
+            "observedGeneration": generation,
+        }
+    )
+    return set_condition(conditions, condition, now)
+
+
+def _subnet(subnet: Subnet) -> SubnetStatus:
+    return SubnetStatus(
+        id=subnet.id,
+        zone=subnet.zone,
+        zone_id=subnet.zone_id or None,
+        available_ip_address_count=subnet.free_addresses,
+    )

@@ -1,0 +1,139 @@
+"""User data: the settings a Bottlerocket node starts with, as TOML.
+
+Names and forms are those of the Bottlerocket documentation ("Settings reference").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tomli_w
+
+from autoctl.api import core
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeclass_compute import AdvancedCompute, Kubelet
+from autoctl.aws.eks import ClusterInfo
+
+_EPHEMERAL_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/log/pods")
+_PAGE_NAMES = {"2Mi": "2M", "1Gi": "1G"}
+
+
+@dataclass(frozen=True)
+class NodeSpecifics:
+    """What differs between nodes of one NodeClass.
+
+    `nvme`: the instance store becomes the node's ephemeral storage.
+    """
+
+    labels: Mapping[str, str]
+    taints: Sequence[core.Taint]
+    max_pods: int
+    nvme: bool = False
+
+
+def user_data(node_class: NodeClass, cluster: ClusterInfo, node: NodeSpecifics) -> str:
+    """The TOML document."""
+    spec = node_class.spec
+    compute = spec.advanced_compute or AdvancedCompute()
+    settings: dict[str, Any] = {
+        "kubernetes": _kubernetes(cluster, node, compute.kubelet or Kubelet()),
+        "host-containers": {"admin": {"enabled": False}, "control": {"enabled": False}},
+    }
+    kernel = _kernel(node_class)
+    if kernel:
+        settings["kernel"] = kernel
+    boot = _boot(compute)
+    if boot:
+        settings["boot"] = boot
+    network = spec.advanced_networking
+    if network is not None and network.https_proxy:
+        settings["network"] = {"https-proxy": network.https_proxy}
+        if network.no_proxy:
+            settings["network"]["no-proxy"] = list(network.no_proxy)
+    if spec.certificate_bundles:
+        settings["pki"] = {
+            bundle.name: {"data": bundle.data.strip(), "trusted": True}
+            for bundle in sorted(spec.certificate_bundles, key=lambda b: b.name)
+        }
+    if node.nvme:
+        settings["bootstrap-commands"] = {"ephemeral-storage": _ephemeral_storage()}
+    return tomli_w.dumps({"settings": settings})
+
+
+def _kubernetes(cluster: ClusterInfo, node: NodeSpecifics, kubelet: Kubelet) -> dict[str, Any]:
+    taints: dict[str, list[str]] = {}
+    for taint in node.taints:
+        taints.setdefault(taint.key, []).append(f"{taint.value or ''}:{taint.effect}")
+    found: dict[str, Any] = {
+        "api-server": cluster.endpoint,
+        "cluster-certificate": cluster.certificate_authority,
+        "cluster-name": cluster.name,
+        "cluster-dns-ip": cluster.dns_address,
+        "hostname-override-source": "instance-id",
+        "max-pods": node.max_pods,
+        "registry-qps": 25,
+        "registry-burst": 50,
+        "node-labels": dict(sorted(node.labels.items())),
+        "node-taints": {key: sorted(values) for key, values in sorted(taints.items())},
+    }
+    optional: dict[str, Any] = {
+        "pod-pids-limit": kubelet.pod_pids_limit,
+        "ids-per-pod": kubelet.ids_per_pod,
+        "single-process-oom-kill": kubelet.single_process_oom_kill,
+        "allowed-unsafe-sysctls": list(kubelet.allowed_unsafe_sysctls or ()) or None,
+    }
+    if kubelet.logging is not None:
+        optional["container-log-max-size"] = kubelet.logging.container_log_max_size
+        optional["container-log-max-files"] = kubelet.logging.container_log_max_files
+    if kubelet.eviction is not None:
+        eviction = kubelet.eviction
+        optional["eviction-hard"] = dict(sorted((eviction.hard or {}).items())) or None
+        optional["eviction-soft"] = dict(sorted((eviction.soft or {}).items())) or None
+        optional["eviction-soft-grace-period"] = (
+            dict(sorted((eviction.soft_grace_period or {}).items())) or None
+        )
+        optional["eviction-max-pod-grace-period"] = eviction.max_pod_grace_period
+    found.update({key: value for key, value in optional.items() if value is not None})
+    return found
+
+
+def _kernel(node_class: NodeClass) -> dict[str, Any]:
+    kernel: dict[str, Any] = {}
+    security = node_class.spec.advanced_security
+    if security is not None and security.kernel_lockdown is not None:
+        kernel["lockdown"] = security.kernel_lockdown
+    compute = node_class.spec.advanced_compute
+    if compute is not None and compute.kernel is not None and compute.kernel.sysctl is not None:
+        values = compute.kernel.sysctl.model_dump(by_alias=True, exclude_none=True)
+        if values:
+            kernel["sysctl"] = {name: str(value) for name, value in sorted(values.items())}
+    return kernel
+
+
+def _boot(compute: AdvancedCompute) -> dict[str, Any]:
+    """Huge pages are reserved by the kernel's command line, which needs one more boot."""
+    if compute.hugepages is None:
+        return {}
+    parameters: dict[str, list[str]] = {}
+    for pages in compute.hugepages.pages or ():
+        parameters.setdefault("hugepagesz", []).append(_PAGE_NAMES[pages.size])
+        parameters.setdefault("hugepages", []).append(str(pages.count))
+    transparent = compute.hugepages.transparent
+    if transparent is not None and transparent.enabled is not None:
+        parameters["transparent_hugepage"] = [transparent.enabled]
+    if not parameters:
+        return {}
+    return {"kernel-parameters": parameters, "reboot-to-reconcile": True}
+
+
+def _ephemeral_storage() -> dict[str, Any]:
+    return {
+        "commands": [
+            ["apiclient", "ephemeral-storage", "init"],
+            ["apiclient", "ephemeral-storage", "bind", "--dirs", *_EPHEMERAL_DIRECTORIES],
+        ],
+        "essential": True,
+        "mode": "always",
+    }
