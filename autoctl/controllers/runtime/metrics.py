@@ -213,6 +213,16 @@ class Metrics:
             *("decision", "nodepool", "policy"),
             buckets=SCORE_BUCKETS,
         )
+        self.lifetime_cap_remaining = self._gauge(
+            "autoctl_nodeclaims_lifetime_cap_remaining_seconds",
+            "Seconds until the 21-day cap ends the instance.",
+            *("nodepool", "node_name"),
+        )
+        self.lifetime_cap_forced = self._counter(
+            "autoctl_nodeclaims_lifetime_cap_forced_total",
+            "Instances ended because of the 21-day cap.",
+            "nodepool",
+        )
         self.consolidation_moves = self._counter(
             "karpenter_consolidation_moves_total",
             "Consolidation moves judged.",

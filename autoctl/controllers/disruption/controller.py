@@ -1,0 +1,201 @@
+"""`disruption`: decides which nodes go and starts their commands; `disruption.queue` ends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+import structlog
+
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.controllers.disruption.budgets import BudgetLedger
+from autoctl.controllers.disruption.candidates import DisruptionClass, find_candidates
+from autoctl.controllers.disruption.deadlines import next_deadline
+from autoctl.controllers.disruption.decide import decide
+from autoctl.controllers.disruption.execution import Execution
+from autoctl.controllers.disruption.marks import in_flight, read_mark, unfinished_replacements
+from autoctl.controllers.disruption.model import Command, Decision, Reason
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.controllers.disruption.progress import Next, judge
+from autoctl.controllers.disruption.reporting import Reporter
+from autoctl.ports.kubernetes import ApiError
+from autoctl.state.cluster import ClusterState
+from autoctl.state.pods import is_active, is_reschedulable
+from autoctl.state.snapshot import Snapshot
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
+Offload = Callable[[Callable[[], T]], Awaitable[T]]
+"""Runs a pure computation off the event loop (in the simulator: at once)."""
+
+UNSYNCED_SECONDS: Final = 1.0
+BUSY_SECONDS: Final = 1.0
+LONGEST_IDLE_SECONDS: Final = 300.0
+"""A quiet cluster is looked at again after this long, whatever changed or not."""
+SETTLE: Final = timedelta(seconds=20)
+"""How long a destination is kept for pods a command has sent there."""
+
+
+@dataclass
+class _Promises:
+    """Where commands have sent pods, until they have had time to arrive."""
+
+    _until: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+
+    def add(self, command: Command, now: datetime) -> None:
+        for pod, home in command.moves.items():
+            if not home.startswith("replacement:"):
+                self._until[pod] = (home, now + SETTLE)
+
+    def current(self, now: datetime) -> dict[str, str]:
+        self._until = {p: (h, t) for p, (h, t) in self._until.items() if now < t}
+        return {pod: home for pod, (home, _) in self._until.items()}
+
+
+@dataclass
+class DisruptionController:
+    """Periodic: one pass decides all commands that may start together, and starts them."""
+
+    state: ClusterState
+    execution: Execution
+    reporter: Reporter
+    offload: Callable[[Callable[[], Decision]], Awaitable[Decision]]
+    options: DisruptionOptions = field(default_factory=DisruptionOptions)
+    name: str = "disruption"
+    _promises: _Promises = field(default_factory=_Promises)
+
+    async def run_once(self) -> float:
+        if not self.state.synced:
+            return UNSYNCED_SECONDS
+        snapshot = self._observe()
+        decision = await self.offload(lambda: decide(snapshot, self.options))
+        self.reporter.decided(snapshot, decision)
+        if decision.commands:
+            await self._start(decision.commands)
+            return BUSY_SECONDS
+        return self._pause(snapshot)
+
+    def _observe(self) -> Snapshot:
+        """The snapshot with what is under way taken for granted."""
+        snapshot = self.state.snapshot()
+        commands = in_flight(snapshot.node_claims.values())
+        going = {c.name for command in commands.values() for c in command.candidates}
+        going |= self.execution.unseen(snapshot)
+        resting = self.execution.cool_down.active(snapshot.now, snapshot.node_claims)
+        kept = unfinished_replacements(snapshot.node_claims)
+        nominations = {
+            **self._promises.current(snapshot.now),
+            **snapshot.nominations,
+            **{f"command/{name}": name for name in sorted(kept)},
+            **{f"cool-down/{name}": name for name in sorted(resting)},
+        }
+        return replace(snapshot, disrupting=snapshot.disrupting | going, nominations=nominations)
+
+    async def _start(self, commands: tuple[Command, ...]) -> None:
+        """Start the commands that still hold, all at once."""
+        snapshot = self._observe()
+        ledger = BudgetLedger(snapshot)
+        allowed = {
+            disruption_class: {c.name: c for c in find_candidates(snapshot, disruption_class)[0]}
+            for disruption_class in DisruptionClass
+        }
+        starts = []
+        for command in commands:
+            by_name = allowed[
+                DisruptionClass.EVENTUAL
+                if command.reason is Reason.DRIFTED
+                else DisruptionClass.GRACEFUL
+            ]
+            candidates = [by_name[name] for name in command.nodes if name in by_name]
+            if len(candidates) < len(command.nodes) or self._arrivals(command, snapshot):
+                self.reporter.rejected(command, "churn")
+                continue
+            if not ledger.allows(candidates, command.reason):
+                self.reporter.rejected(command, "budget")
+                continue
+            ledger.take(candidates)
+            self._promises.add(command, snapshot.now)
+            self.reporter.started(snapshot, command)
+            starts.append(self.execution.start(command, [c.claim for c in candidates]))
+        await asyncio.gather(*starts)
+
+    def _arrivals(self, command: Command, snapshot: Snapshot) -> bool:
+        """Whether a node of the command has got a pod since, or a destination has gone."""
+        for name in command.nodes:
+            node = snapshot.state_nodes.get(name)
+            if node is None:
+                return True
+            if command.reason is Reason.EMPTY:
+                continue
+            if any(
+                p.key not in command.moves and is_reschedulable(p) and is_active(p)
+                for p in node.pods
+            ):
+                return True
+        homes = {h for h in command.moves.values() if not h.startswith("replacement:")}
+        return any(
+            home not in snapshot.state_nodes
+            or snapshot.state_nodes[home].deleting
+            or snapshot.state_nodes[home].disrupted
+            for home in homes
+        )
+
+    def _pause(self, snapshot: Snapshot) -> float:
+        """Until the next instant at which the answer could change by itself."""
+        wake = next_deadline(snapshot)
+        if wake is None:
+            return LONGEST_IDLE_SECONDS
+        return min(LONGEST_IDLE_SECONDS, max(BUSY_SECONDS, (wake - snapshot.now).total_seconds()))
+
+
+@dataclass
+class DisruptionQueue:
+    """Periodic: brings every command under way one step further, and frees orphaned nodes."""
+
+    state: ClusterState
+    execution: Execution
+    name: str = "disruption.queue"
+
+    async def run_once(self) -> float:
+        if not self.state.synced:
+            return UNSYNCED_SECONDS
+        snapshot = self.state.snapshot()
+        commands = in_flight(snapshot.node_claims.values())
+        busy = False
+        steps = []
+        for command in commands.values():
+            verdict = judge(
+                command,
+                snapshot.now,
+                len(commands),
+                starting=command.mark.id in self.execution.starting,
+            )
+            busy = busy or verdict.next is not Next.NOTHING
+            if verdict.next is Next.FINISH:
+                steps.append(self.execution.finish(command))
+            elif verdict.next is Next.ROLL_BACK:
+                steps.append(self.execution.roll_back(command, verdict.why))
+        steps += [self.execution.release(claim) for claim in _orphans(snapshot)]
+        for error in await asyncio.gather(*steps, return_exceptions=True):
+            if isinstance(error, ApiError):
+                _log.warning("a step of a command failed", error=str(error))
+                busy = True
+            elif isinstance(error, BaseException):
+                raise error
+        return BUSY_SECONDS if busy else LONGEST_IDLE_SECONDS
+
+
+def _orphans(snapshot: Snapshot) -> list[NodeClaim]:
+    """Nodes tainted for a disruption that nobody is carrying out: they get their taint off."""
+    return [
+        node.claim
+        for node in snapshot.state_nodes.values()
+        if node.claim is not None
+        and node.disrupted
+        and not node.deleting
+        and read_mark(node.claim) is None
+    ]

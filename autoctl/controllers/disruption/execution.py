@@ -1,0 +1,282 @@
+"""Carrying commands out: mark and taint, buy, wait, delete; or take everything back.
+
+Every step can be repeated, and the process may die between any two: `marks` say what was begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from autoctl.api.labels import DISRUPTED_TAINT
+from autoctl.api.meta import Condition, set_condition
+from autoctl.api.nodeclaim import DISRUPTION_REASON, NodeClaim
+from autoctl.api.nodepool import NodePool
+from autoctl.controllers.disruption.marks import COMMAND, REPLACES, InFlight, Mark
+from autoctl.controllers.disruption.model import Command, Reason
+from autoctl.controllers.objects import reference, write_status
+from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
+from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.clock import Clock
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, ApiError, Conflict, KubernetesApi, NotFound
+from autoctl.scheduling.problem import NewNode
+from autoctl.state.cluster import ClusterState
+from autoctl.state.snapshot import Snapshot
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+COOL_DOWN: Final = timedelta(minutes=2)
+"""A node whose command failed is left alone this long, doubled each time, up to an hour."""
+LONGEST_COOL_DOWN: Final = timedelta(hours=1)
+_TAINT: Final = {"key": DISRUPTED_TAINT, "effect": "NoSchedule"}
+_TRIES: Final = 5
+_MIRROR_LAG: Final = timedelta(seconds=30)
+"""A mirror further behind than this is resynced, and shows the mark then."""
+
+Launch = Callable[[NewNode, NodePool, str, dict[str, str]], Awaitable[NodeClaim]]
+"""Creates the NodeClaim of a node to buy: node, its NodePool, the reason, annotations."""
+
+
+@dataclass
+class CoolDown:
+    """Which nodes' commands failed lately, and until when they are left alone."""
+
+    _until: dict[str, datetime] = field(default_factory=dict)
+    _failures: dict[str, int] = field(default_factory=dict)
+
+    def failed(self, claims: Iterable[str], now: datetime) -> None:
+        """Count a failure of each NodeClaim."""
+        for name in claims:
+            count = self._failures[name] = self._failures.get(name, 0) + 1
+            pause = min(LONGEST_COOL_DOWN, COOL_DOWN * 2 ** (count - 1))
+            self._until[name] = now + pause
+
+    def active(self, now: datetime, known: Iterable[str]) -> frozenset[str]:
+        """The NodeClaims to leave alone now; those no longer `known` are forgotten."""
+        names = set(known)
+        self._until = {n: t for n, t in self._until.items() if n in names}
+        self._failures = {n: c for n, c in self._failures.items() if n in names}
+        return frozenset(n for n, until in self._until.items() if now < until)
+
+
+@dataclass
+class Execution:
+    """Acts on commands. Raises `ApiError` where the API server refuses; calling again goes on."""
+
+    api: KubernetesApi
+    state: ClusterState
+    clock: Clock
+    events: EventRecorder
+    metrics: Metrics
+    launch: Launch
+    cool_down: CoolDown = field(default_factory=CoolDown)
+    starting: set[str] = field(default_factory=set)
+    """Commands whose replacements this process is still making."""
+    _begun: dict[str, datetime] = field(default_factory=dict)
+
+    def unseen(self, snapshot: Snapshot) -> frozenset[str]:
+        """NodeClaims that were marked just now, as long as the mirror does not show it."""
+        claims = snapshot.node_claims
+        self._begun = {
+            name: since
+            for name, since in self._begun.items()
+            if name in claims
+            and COMMAND not in claims[name].metadata.annotations
+            and snapshot.now < since + _MIRROR_LAG
+        }
+        return frozenset(self._begun)
+
+    async def start(self, command: Command, claims: list[NodeClaim]) -> None:
+        """Mark and taint the nodes, then buy the replacements; roll back if that fails."""
+        now = self.clock.now()
+        mark = Mark(
+            id=f"{claims[0].name}-{int(now.timestamp()):x}",
+            reason=command.reason,
+            replacements=len(command.replacements),
+            started=now,
+            consolidation_type=command.consolidation_type,
+        )
+        self.starting.add(mark.id)
+        self._begun.update({claim.name: now for claim in claims})
+        marked: list[NodeClaim] = []
+        bought: list[NodeClaim] = []
+        try:
+            for claim in claims:
+                marked += [await self._mark(claim, mark)]
+            await asyncio.gather(*(self._taint(claim) for claim in marked))
+            await self._buy(command, mark, bought)
+        except ApiError as error:
+            _log.warning("command not started", command=mark.id, error=str(error))
+            await self.roll_back(
+                InFlight(mark, tuple(marked), tuple(bought)), f"it could not be started: {error}"
+            )
+            return
+        finally:
+            self.starting.discard(mark.id)
+        self._count_start(command, claims)
+
+    async def finish(self, command: InFlight) -> None:
+        """Delete the NodeClaims that go; their finalizers drain them."""
+        for claim in command.candidates:
+            if claim.deleting:
+                continue
+            self._tell_terminating(claim, command.mark.reason)
+            try:
+                await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
+            except NotFound:
+                continue
+            self._count_disrupted(claim, command.mark.reason)
+
+    async def roll_back(self, command: InFlight, why: str) -> None:
+        """Leave the nodes as they were and delete what was bought."""
+        _log.info("command taken back", command=command.mark.id, why=why)
+        for claim in command.replacements:
+            if not claim.deleting:
+                await self._delete(claim)
+        for claim in command.candidates:
+            if not claim.deleting:
+                await self.release(claim)
+        self.cool_down.failed((c.name for c in command.candidates), self.clock.now())
+        self.metrics.disruption_queue_failures.labels(
+            command.decision, command.mark.reason.value.lower(), command.mark.consolidation_type
+        ).inc()
+
+    async def release(self, claim: NodeClaim) -> None:
+        """Take taint, condition and mark off a node that stays after all, the mark last."""
+        for node in self.state.nodes_of_claim(claim):
+            await self._patch_taints(node.metadata.name, present=False)
+        await self._set_reason(claim, None)
+        if COMMAND in claim.metadata.annotations:
+            body = {"metadata": {"annotations": {COMMAND: None}}}
+            await self._gone_is_fine(self.api.patch(NODE_CLAIMS, claim.name, body))
+
+    async def _mark(self, claim: NodeClaim, mark: Mark) -> NodeClaim:
+        body = {"metadata": {"annotations": {COMMAND: mark.encode()}}}
+        marked = NodeClaim.from_dict(await self.api.patch(NODE_CLAIMS, claim.name, body))
+        await self._set_reason(marked, mark.reason)
+        return marked
+
+    async def _taint(self, claim: NodeClaim) -> None:
+        for node in self.state.nodes_of_claim(claim):
+            await self._patch_taints(node.metadata.name, present=True)
+
+    async def _buy(self, command: Command, mark: Mark, bought: list[NodeClaim]) -> None:
+        for node in command.replacements:
+            pool = self.state.pool(node.pool)
+            if pool is None or pool.deleting:
+                raise NotFound(f"NodePool {node.pool} is gone")
+            reason = command.reason.value.lower()
+            claim = await self.launch(node, pool, reason, {REPLACES: mark.id})
+            bought.append(claim)
+            self.events.publish(
+                Event(
+                    reference(NODE_CLAIMS, claim),
+                    "DisruptionLaunching",
+                    f"Launching NodeClaim: {command.reason.value}",
+                )
+            )
+
+    async def _patch_taints(self, name: str, *, present: bool) -> None:
+        """Add or remove the disruption taint; others' taints stay as they are."""
+        for _ in range(_TRIES):
+            try:
+                node = await self.api.get(NODES, name)
+            except NotFound:
+                return
+            taints = list(node.get("spec", {}).get("taints") or ())
+            others = [t for t in taints if t.get("key") != DISRUPTED_TAINT]
+            wanted = [*others, dict(_TAINT)] if present else others
+            if wanted == taints:
+                return
+            body = {
+                "metadata": {"resourceVersion": node["metadata"]["resourceVersion"]},
+                "spec": {"taints": wanted or None},
+            }
+            try:
+                await self.api.patch(NODES, name, body)
+            except Conflict:
+                continue
+            except NotFound:
+                return
+            return
+        raise Conflict(f"node {name} changed {_TRIES} times while its taints were set")
+
+    async def _set_reason(self, claim: NodeClaim, reason: Reason | None) -> None:
+        now = self.clock.now()
+        for _ in range(_TRIES):
+            try:
+                current = NodeClaim.from_dict(await self.api.get(NODE_CLAIMS, claim.name))
+            except NotFound:
+                return
+            conditions = tuple(c for c in current.status.conditions if c.type != DISRUPTION_REASON)
+            if reason is not None:
+                conditions = set_condition(
+                    current.status.conditions,
+                    Condition(
+                        type=DISRUPTION_REASON,
+                        status="True",
+                        reason=reason.value,
+                        message=reason.value,
+                        observed_generation=current.metadata.generation,
+                    ),
+                    now,
+                )
+            status = current.status.model_copy(update={"conditions": conditions})
+            try:
+                await write_status(self.api, NODE_CLAIMS, current, status)
+            except Conflict:
+                continue
+            except NotFound:
+                return
+            return
+        raise Conflict(f"NodeClaim {claim.name} changed {_TRIES} times under the status write")
+
+    async def _delete(self, claim: NodeClaim) -> None:
+        await self._gone_is_fine(self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid))
+
+    async def _gone_is_fine(self, request: Awaitable[Any]) -> None:
+        try:
+            await request
+        except NotFound:
+            return
+
+    def _tell_terminating(self, claim: NodeClaim, reason: Reason) -> None:
+        self.events.publish(
+            Event(
+                reference(NODE_CLAIMS, claim),
+                "DisruptionTerminating",
+                f"Disrupting NodeClaim: {reason.value}",
+            ),
+            *(
+                Event(
+                    ObjectReference.of(NODES, n.metadata.name, uid=n.metadata.uid),
+                    "DisruptionTerminating",
+                    f"Disrupting Node: {reason.value}",
+                )
+                for n in self.state.nodes_of_claim(claim)
+            ),
+        )
+
+    def _count_start(self, command: Command, claims: list[NodeClaim]) -> None:
+        labels = (command.decision, command.reason.value.lower(), command.consolidation_type.value)
+        self.metrics.disruption_decisions.labels(*labels).inc()
+        for pool in sorted({c.node_pool or "" for c in claims}):
+            self.metrics.disruption_decisions_by_nodepool.labels(pool, *labels).inc()
+            if command.score is not None:
+                self.metrics.consolidation_score.labels(command.decision, pool, "Balanced").observe(
+                    command.score
+                )
+
+    def _count_disrupted(self, claim: NodeClaim, reason: Reason) -> None:
+        pool = self.state.pool(claim.node_pool or "")
+        policy = pool.spec.disruption.consolidation_policy if pool is not None else ""
+        capacity = claim.metadata.labels.get("karpenter.sh/capacity-type", "")
+        mode = "eventual" if reason is Reason.DRIFTED else "graceful"
+        self.metrics.nodeclaims_disrupted.labels(
+            reason.value.lower(), claim.node_pool or "", capacity, policy, mode
+        ).inc()

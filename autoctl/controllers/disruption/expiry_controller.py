@@ -1,0 +1,178 @@
+"""`nodeclaim.expiration`: removes nodes that have lived long enough, and never lets one pass 21 days.
+
+Expiry deletes the NodeClaim and leaves the rest to its drain. When the cap comes near, what holds
+the drain no longer counts: the termination timestamp is brought forward, and at the end the
+instance is terminated directly, whatever finalizers are left on the objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from autoctl.api.labels import CAPACITY_TYPE, TERMINATION_TIMESTAMP
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.controllers.disruption.budgets import BudgetLedger
+from autoctl.controllers.disruption.candidates import make_candidate
+from autoctl.controllers.disruption.expiration import CAP_WARNINGS, Lifetime, lifetime_of
+from autoctl.controllers.disruption.model import Reason
+from autoctl.controllers.objects import reference, write_metadata
+from autoctl.controllers.runtime.controller import DONE, Result
+from autoctl.controllers.runtime.events import Event, EventRecorder
+from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.clock import Clock
+from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
+from autoctl.state.cluster import ClusterState
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+BUDGET_RETRY_SECONDS: Final = 60.0
+FORCE_BEFORE_CAP: Final = timedelta(minutes=15)
+"""The instance is ended this long before the cap: EC2 takes minutes, and calls may fail."""
+FORCE_RETRY_SECONDS: Final = 30.0
+
+Terminate = Callable[[str], Awaitable[None]]
+"""Ends the instance of a provider id; one that is gone is no error."""
+
+
+@dataclass
+class ExpirationController:
+    """One NodeClaim a reconcile."""
+
+    api: KubernetesApi
+    state: ClusterState
+    clock: Clock
+    events: EventRecorder
+    metrics: Metrics
+    terminate: Terminate
+    name: str = "nodeclaim.expiration"
+
+    async def reconcile(self, key: str) -> Result:
+        claim = self.state.claim(key)
+        lifetime = None if claim is None else lifetime_of(claim)
+        if claim is None or lifetime is None:
+            return DONE
+        now = self.clock.now()
+        self._warn(claim, lifetime, now)
+        if now >= lifetime.cap - FORCE_BEFORE_CAP:
+            await self._force(claim)
+            return Result(FORCE_RETRY_SECONDS)
+        if lifetime.expired(now):
+            wait = await self._expire(claim, lifetime, now)
+            if wait is not None:
+                return Result(wait)
+        return Result(self._next(lifetime, now))
+
+    async def _expire(self, claim: NodeClaim, lifetime: Lifetime, now: datetime) -> float | None:
+        """Delete the NodeClaim if nothing bounds that; seconds to wait where a budget does."""
+        near_cap = now >= lifetime.must_drain
+        if near_cap:
+            await self._bring_forward(claim, lifetime)
+        if claim.deleting:
+            return None
+        if not near_cap and not self._budget_allows(claim):
+            return BUDGET_RETRY_SECONDS
+        _log.info("node expired", nodeclaim=claim.name, near_cap=near_cap)
+        try:
+            await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
+        except NotFound:
+            return None
+        pool = self.state.pool(claim.node_pool or "")
+        self.metrics.nodeclaims_disrupted.labels(
+            "expired",
+            claim.node_pool or "",
+            claim.metadata.labels.get(CAPACITY_TYPE, ""),
+            pool.spec.disruption.consolidation_policy if pool is not None else "",
+            "forceful",
+        ).inc()
+        self.events.publish(
+            Event(
+                reference(NODE_CLAIMS, claim),
+                "DisruptionTerminating",
+                "Disrupting NodeClaim: Expired",
+            )
+        )
+        return None
+
+    def _budget_allows(self, claim: NodeClaim) -> bool:
+        """Budgets bound expiry only where one names the reason Expired."""
+        snapshot = self.state.snapshot()
+        node = next(
+            (n for n in snapshot.state_nodes.values() if n.claim and n.claim.name == claim.name),
+            None,
+        )
+        pool = snapshot.node_pools.get(claim.node_pool or "")
+        if node is None or pool is None:
+            return True
+        candidate = make_candidate(node, claim, pool, snapshot)
+        return BudgetLedger(snapshot).allows([candidate], Reason.EXPIRED)
+
+    async def _bring_forward(self, claim: NodeClaim, lifetime: Lifetime) -> None:
+        """The drain ends at the cap at the latest."""
+        latest = lifetime.cap - FORCE_BEFORE_CAP
+        known = _instant(claim.metadata.annotations.get(TERMINATION_TIMESTAMP))
+        if known is not None and known <= latest:
+            return
+        await write_metadata(
+            self.api,
+            NODE_CLAIMS,
+            claim,
+            annotations={
+                TERMINATION_TIMESTAMP: latest.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            },
+        )
+
+    async def _force(self, claim: NodeClaim) -> None:
+        """End the instance itself, and ask for the objects to go."""
+        if claim.status.provider_id:
+            _log.warning("lifetime cap reached, ending the instance", nodeclaim=claim.name)
+            self.metrics.lifetime_cap_forced.labels(claim.node_pool or "").inc()
+            await self.terminate(claim.status.provider_id)
+        if not claim.deleting:
+            try:
+                await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
+            except NotFound:
+                return
+
+    def _warn(self, claim: NodeClaim, lifetime: Lifetime, now: datetime) -> None:
+        """Tell ahead of time that the cap will not wait."""
+        left = lifetime.cap - now
+        self.metrics.lifetime_cap_remaining.labels(
+            claim.node_pool or "", claim.status.node_name or claim.name
+        ).set(left.total_seconds())
+        due = [w for w in CAP_WARNINGS if left <= w]
+        if due:
+            self.events.publish(
+                Event(
+                    reference(NODE_CLAIMS, claim),
+                    "LifetimeCapApproaching",
+                    f"The instance is ended by {lifetime.cap:%Y-%m-%dT%H:%M:%SZ}, 21 days after "
+                    "its creation, whatever budgets, PodDisruptionBudgets or do-not-disrupt say",
+                    type="Warning",
+                    dedupe_values=(str(min(due)),),
+                    dedupe_seconds=24 * 3600.0,
+                )
+            )
+
+    @staticmethod
+    def _next(lifetime: Lifetime, now: datetime) -> float:
+        instants = [
+            lifetime.next_change(now),
+            *(lifetime.cap - w for w in CAP_WARNINGS),
+            lifetime.cap - FORCE_BEFORE_CAP,
+        ]
+        later = [t for t in instants if t is not None and t > now]
+        return max(1.0, (min(later, default=lifetime.cap) - now).total_seconds())
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
