@@ -21,6 +21,7 @@ from autoctl.kube.config import ConnectionConfig
 from autoctl.kube.credentials import ConfigError
 from autoctl.kube.ratelimit import RateLimiter
 from autoctl.ports.kubernetes import (
+    FIELD_MANAGER,
     PODS,
     ApiError,
     Gone,
@@ -115,6 +116,10 @@ class KubeClient:
         body = await self._request("GET", resource, _path(resource, namespace, name))
         return codec.decode_object(body)
 
+    async def server_version(self) -> str:
+        """The API server's version, such as `v1.34.4`."""
+        return str((await self.get_raw("/version")).get("gitVersion", ""))
+
     async def get_raw(self, path: str) -> Object:
         """GET any path: `/version`, discovery documents."""
         resource = Resource("", "", path, "", namespaced=False)
@@ -207,7 +212,7 @@ class KubeClient:
         dry_run: bool = False,
     ) -> Object:
         namespace = namespace or body.get("metadata", {}).get("namespace")
-        query = {"dryRun": "All"} if dry_run else {}
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
         answer = await self._request(
             "POST", resource, _path(resource, namespace), query=query, body=body
         )
@@ -223,7 +228,9 @@ class KubeClient:
     ) -> Object:
         meta = body["metadata"]
         path = _path(resource, namespace or meta.get("namespace"), meta["name"], subresource)
-        return codec.decode_object(await self._request("PUT", resource, path, body=body))
+        query = {"fieldManager": FIELD_MANAGER}
+        answer = await self._request("PUT", resource, path, query=query, body=body)
+        return codec.decode_object(answer)
 
     async def patch(
         self,
@@ -234,7 +241,7 @@ class KubeClient:
         *,
         subresource: Subresource | None = None,
         patch_type: PatchType = PatchType.MERGE,
-        field_manager: str = "autoctl",
+        field_manager: str = FIELD_MANAGER,
         force: bool = False,
     ) -> Object:
         query = {"fieldManager": field_manager}

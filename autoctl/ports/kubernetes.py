@@ -17,6 +17,9 @@ from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 Object: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
+FIELD_MANAGER = "autoctl"
+"""The name under which the API server records what this project wrote (`managedFields`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -297,7 +300,7 @@ class KubernetesApi(Protocol):
         *,
         subresource: Subresource | None = None,
         patch_type: PatchType = PatchType.MERGE,
-        field_manager: str = "autoctl",
+        field_manager: str = FIELD_MANAGER,
         force: bool = False,
     ) -> Object:
         """PATCH and return the new object.
