@@ -44,7 +44,9 @@ class SimApi:
         faults: Faults,
         timings: Timings,
         check: Callable[[], None],
+        budgets_of: Callable[[Object], list[Object]],
     ) -> None:
+        self._budgets_of = budgets_of
         self._server = server
         self._store: Store = server.store
         self._faults = faults
@@ -198,7 +200,12 @@ class SimApi:
                 self._server.get(k8s.PODS, name, namespace)
                 raise eviction.blocked()
             eviction.evict(
-                self._server, name, namespace, uid=uid, grace_period_seconds=grace_period_seconds
+                self._server,
+                name,
+                namespace,
+                budgets_of=self._budgets_of,
+                uid=uid,
+                grace_period_seconds=grace_period_seconds,
             )
 
         await self._call(Request("evict", k8s.PODS, name, namespace, "eviction"), evict)

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from autoctl.ports import kubernetes as k8s
 from autoctl.ports.clock import Clock
-from autoctl.ports.kubernetes import Object, Resource
+from autoctl.ports.kubernetes import RESOURCES, Object, Resource
 from autoctl.sim.cluster.api import SimApi
+from autoctl.sim.cluster.budgets import Budgets
+from autoctl.sim.cluster.daemonset import DaemonSets
+from autoctl.sim.cluster.deployment import Deployments, ReplicaSets
 from autoctl.sim.cluster.faults import Faults
+from autoctl.sim.cluster.gc import GarbageCollector
+from autoctl.sim.cluster.jobs import Jobs
+from autoctl.sim.cluster.kubelet import Kubelets
+from autoctl.sim.cluster.nodes import NodeLifecycle
+from autoctl.sim.cluster.registration import NodeRegistrar
+from autoctl.sim.cluster.runtime import Controller, Wheel
 from autoctl.sim.cluster.server import Admission, Defaulting, Server
+from autoctl.sim.cluster.statefulset import StatefulSets
+from autoctl.sim.cluster.storage import AttachDetach, VolumeBinder
 from autoctl.sim.cluster.store import Store
 from autoctl.sim.cluster.timings import Timings
 
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_BY_KIND = {(r.api_version, r.kind): r for r in RESOURCES}
 
 
 class SimCluster:
-    """A Kubernetes cluster in memory. Make it inside a running event loop.
+    """A Kubernetes cluster in memory. Make it inside a running event loop, then `start` it.
 
-    `api` is what clients use; `faults` makes it misbehave; `server` and `store` are for the
-    simulator itself. An exception in a built-in controller is a defect of the simulator: it is
-    raised by every later API call and by `stop`.
+    `api` is what clients use and `faults` makes it misbehave; `nodes` registers Nodes; `lifecycle`
+    and `kubelets` lose and recover them; `server` and `store` are for the simulator itself. An
+    exception in a built-in controller is a defect of the simulator: every later API call raises it,
+    and so does `stop`.
     """
 
     def __init__(
@@ -35,21 +49,59 @@ class SimCluster:
     ) -> None:
         self.clock = clock
         self.timings = timings or Timings()
+        self._failure: Exception | None = None
         self.store = Store(clock, rng_seed, self.timings.history_window)
         self.store.on_failure = self._fail
         self.server = Server(self.store, admission=admission, defaulting=defaulting)
         self.faults = Faults(rng_seed)
-        self.api = SimApi(self.server, self.faults, self.timings, self._check)
-        self._failure: Exception | None = None
+        self._wheel = Wheel(self._fail)
+        parts = (self.server, self._wheel, self.timings)
+        self.budgets = Budgets(*parts)
+        self.api = SimApi(
+            self.server, self.faults, self.timings, self._check, self.budgets.covering
+        )
+        self._attach_detach = AttachDetach(*parts, is_silent=lambda n: self.kubelets.is_silent(n))
+        self.kubelets = Kubelets(*parts, volumes_ready=self._attach_detach.pod_may_start)
+        self.nodes = NodeRegistrar(*parts, self.kubelets)
+        self.lifecycle = NodeLifecycle(*parts, self.kubelets)
+        self._controllers: list[Controller[Any]] = [
+            GarbageCollector(*parts),
+            self.budgets,
+            Deployments(*parts),
+            ReplicaSets(*parts),
+            ReplicaSets(*parts, resource=k8s.REPLICATION_CONTROLLERS),
+            StatefulSets(*parts),
+            DaemonSets(*parts),
+            Jobs(*parts),
+            VolumeBinder(*parts),
+            self._attach_detach,
+            self.lifecycle,
+        ]
         for name in _NAMESPACES:
             self.ensure_namespace(name)
 
     async def start(self) -> None:
         """Start the built-in controllers."""
+        for controller in self._controllers:
+            controller.start()
+        self.kubelets.start()
 
     async def stop(self) -> None:
         """Stop them. Raises what went wrong in them, if anything did."""
+        self._wheel.stop()
         self._check()
+
+    @property
+    def instance_exists(self) -> Callable[[str], bool] | None:
+        """What the cloud node controller asks: whether a providerID's instance exists.
+
+        While it is `None`, no Node is deleted because its instance is gone.
+        """
+        return self.lifecycle.instance_exists
+
+    @instance_exists.setter
+    def instance_exists(self, answer: Callable[[str], bool] | None) -> None:
+        self.lifecycle.instance_exists = answer
 
     def ensure_namespace(self, name: str) -> None:
         """Create a namespace where there is none of that name."""
@@ -59,6 +111,26 @@ class SimCluster:
     def objects(self, resource: Resource) -> Iterable[Object]:
         """The stored objects themselves, cheaply: read them, never change them."""
         return self.store.objects(resource)
+
+    def resource_of(self, obj: Object) -> Resource:
+        """The resource of an object's apiVersion and kind. Raises `KeyError` for an unknown one."""
+        return _BY_KIND[obj["apiVersion"], obj["kind"]]
+
+    def load(self, objects: Iterable[Object]) -> None:
+        """Restore objects of a dump: uids, times, status and owner references as they were.
+
+        Objects without uid are created as a user would; missing namespaces are made. Without
+        latency, faults or observers. Raises `ApiError` for what the API server would refuse.
+        """
+        for obj in objects:
+            resource = self.resource_of(obj)
+            metadata = obj.get("metadata") or {}
+            namespace = metadata.get("namespace") or ("default" if resource.namespaced else None)
+            if namespace is not None:
+                self.ensure_namespace(namespace)
+            if resource == k8s.NAMESPACES and self.store.get(resource, metadata["name"]):
+                continue
+            self.server.create(resource, obj, namespace, restored=bool(metadata.get("uid")))
 
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error

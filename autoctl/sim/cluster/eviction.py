@@ -7,6 +7,8 @@ the allowed disruptions is used up and the pod is noted in `status.disruptedPods
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from autoctl.ports import kubernetes as k8s
 from autoctl.ports.kubernetes import (
     ApiError,
@@ -15,9 +17,8 @@ from autoctl.ports.kubernetes import (
     TooManyRequests,
     Unavailable,
 )
-from autoctl.sim.cluster.selectors import selects
 from autoctl.sim.cluster.server import Server, is_true, set_condition
-from autoctl.sim.cluster.store import Store, timestamp
+from autoctl.sim.cluster.store import timestamp
 
 _VIOLATION = "Cannot evict pod as it would violate the pod's disruption budget."
 
@@ -27,13 +28,17 @@ def evict(
     name: str,
     namespace: str,
     *,
+    budgets_of: Callable[[Object], list[Object]],
     uid: str | None = None,
     grace_period_seconds: int | None = None,
 ) -> None:
-    """Evict a pod. Raises `NotFound`, `Conflict`, `TooManyRequests`, or 500 for two budgets."""
+    """Evict a pod; `budgets_of` names the PodDisruptionBudgets that select it.
+
+    Raises `NotFound`, `Conflict`, `TooManyRequests`, or 500 where there are two budgets.
+    """
     pod = server.get(k8s.PODS, name, namespace)
     if not _passes_budgets(pod):
-        budgets = budgets_of(server.store, pod)
+        budgets = budgets_of(pod)
         if len(budgets) > 1:
             raise Unavailable(
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource "
@@ -46,18 +51,6 @@ def evict(
     if uid is None or pod["metadata"]["uid"] == uid:
         pod = _mark(server, pod)
     server.delete(k8s.PODS, name, namespace, uid=uid, grace_period_seconds=grace_period_seconds)
-
-
-def budgets_of(store: Store, pod: Object) -> list[Object]:
-    """The PodDisruptionBudgets whose selector matches the pod."""
-    metadata = pod["metadata"]
-    labels = metadata.get("labels") or {}
-    return [
-        budget
-        for budget in store.objects(k8s.POD_DISRUPTION_BUDGETS)
-        if budget["metadata"]["namespace"] == metadata["namespace"]
-        and selects((budget.get("spec") or {}).get("selector"), labels)
-    ]
 
 
 def _passes_budgets(pod: Object) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from autoctl.ports.kubernetes import BadRequest, Object, Resource
 from autoctl.sim.cluster.kinds import field_labels, field_value
@@ -15,6 +15,7 @@ LabelMatcher: TypeAlias = Callable[[Labels], bool]
 Requirement: TypeAlias = tuple[str, str, tuple[str, ...]]
 """Key, operator (In, NotIn, Exists, DoesNotExist, Gt, Lt), values."""
 
+OwnerT = TypeVar("OwnerT", bound=Hashable)
 _SET_BASED: Final = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^)]*)\)$")
 _COMPARISON: Final = re.compile(r"^(?P<key>[^=!<>\s]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>\S*)$")
 _KEY: Final = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")
@@ -130,3 +131,50 @@ def compile_filter(
         return not labels or matches(labels, metadata.get("labels") or {})
 
     return accept
+
+
+class SelectorIndex(Generic[OwnerT]):
+    """Selectors by owner, found from a pod's labels without trying every one.
+
+    Each selector is filed under one of the label values it demands, or under its namespace alone
+    where it demands none.
+    """
+
+    def __init__(self) -> None:
+        self._selectors: dict[OwnerT, tuple[str, tuple[Requirement, ...]]] = {}
+        self._files: dict[tuple[str, str, str], dict[OwnerT, None]] = {}
+
+    def add(self, owner: OwnerT, namespace: str, requirements: tuple[Requirement, ...]) -> None:
+        """File a selector; an owner has one at a time."""
+        self._selectors[owner] = (namespace, requirements)
+        for place in _places(namespace, requirements):
+            self._files.setdefault(place, {})[owner] = None
+
+    def remove(self, owner: OwnerT) -> None:
+        """Forget the owner's selector, if it has one."""
+        found = self._selectors.pop(owner, None)
+        if found is not None:
+            for place in _places(*found):
+                del self._files[place][owner]
+
+    def matches(self, owner: OwnerT, namespace: str, labels: Labels) -> bool:
+        """Whether the owner's selector matches a pod."""
+        found = self._selectors.get(owner)
+        return found is not None and found[0] == namespace and matches(found[1], labels)
+
+    def matching(self, namespace: str, labels: Labels) -> list[OwnerT]:
+        """The owners whose selectors match a pod, in a fixed order."""
+        found = [
+            owner
+            for place in [(namespace, "", ""), *((namespace, k, v) for k, v in labels.items())]
+            for owner in self._files.get(place, ())
+            if matches(self._selectors[owner][1], labels)
+        ]
+        return list(dict.fromkeys(found))
+
+
+def _places(namespace: str, requirements: tuple[Requirement, ...]) -> list[tuple[str, str, str]]:
+    for key, operator, values in requirements:
+        if operator == "In":
+            return [(namespace, key, value) for value in values]
+    return [(namespace, "", "")]

@@ -26,6 +26,8 @@ Key: TypeAlias = tuple[str, str]
 """Namespace ("" for cluster-scoped kinds) and name."""
 Subscriber: TypeAlias = Callable[[Object | None, Object | None], None]
 """Called with the object before and after a change; `None` where it was not or is no more."""
+GlobalSubscriber: TypeAlias = Callable[[Resource, Object | None, Object | None], None]
+"""The same for changes of any resource."""
 
 _NAME_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _TRIM_CHUNK: Final = 1024
@@ -151,8 +153,11 @@ class Store:
         self._compacted = 0
         self._by_node: dict[str, dict[Key, Object]] = {}
         self._by_owner: dict[str, dict[tuple[Resource, Key], None]] = {}
+        self._by_uid: dict[str, tuple[Resource, Key]] = {}
+        self._global_subscribers: list[GlobalSubscriber] = []
         self._undelivered: deque[tuple[Collection, Object | None, Object | None]] = deque()
         self._delivering = False
+        self._in_delivery = False
         self.on_failure: Callable[[Exception], None] | None = None
 
     @property
@@ -201,6 +206,18 @@ class Store:
             (resource, self.collection(resource).objects[key])
             for resource, key in self._by_owner.get(uid, {})
         ]
+
+    def by_uid(self, uid: str) -> tuple[Resource, Object] | None:
+        """The stored object of that uid."""
+        found = self._by_uid.get(uid)
+        if found is None:
+            return None
+        resource, key = found
+        return resource, self.collection(resource).objects[key]
+
+    def subscribe_all(self, subscriber: GlobalSubscriber) -> None:
+        """Call `subscriber` after every commit of any resource."""
+        self._global_subscribers.append(subscriber)
 
     def subscribe(self, resource: Resource, subscriber: Subscriber) -> None:
         """Call `subscriber` after every commit of the resource, in order, outside the commit."""
@@ -257,7 +274,7 @@ class Store:
         now = loop.time()
         change = Change(self._version, now, kind, before, after)
         collection.log.append(change, now - self._window)
-        if collection.subscribers:
+        if collection.subscribers or self._global_subscribers:
             self._undelivered.append(
                 (collection, before, None if kind is EventType.DELETED else after)
             )
@@ -265,18 +282,26 @@ class Store:
                 self._delivering = True
                 loop.call_soon(self._deliver)
 
+    def deliver(self) -> None:
+        """Tell the subscribers of every change so far; otherwise the loop's next step does it."""
+        if self._undelivered and not self._in_delivery:
+            self._deliver()
+
     def _deliver(self) -> None:
+        self._in_delivery = True
         try:
             while self._undelivered:
                 collection, before, after = self._undelivered.popleft()
                 for subscriber in collection.subscribers:
                     subscriber(before, after)
+                for observer in self._global_subscribers:
+                    observer(collection.resource, before, after)
         except Exception as error:
             if self.on_failure is None:
                 raise
             self.on_failure(error)
         finally:
-            self._delivering = False
+            self._delivering = self._in_delivery = False
 
     def _index(
         self, resource: Resource, key: Key, before: Object | None, after: Object | None
@@ -289,6 +314,10 @@ class Store:
                     del self._by_node[old]
             if new and after is not None:
                 self._by_node.setdefault(new, {})[key] = after
+        if before is None and after is not None:
+            self._by_uid[after["metadata"]["uid"]] = (resource, key)
+        elif after is None and before is not None:
+            del self._by_uid[before["metadata"]["uid"]]
         old_owners, new_owners = _owners_of(before), _owners_of(after)
         if old_owners == new_owners:
             return

@@ -10,8 +10,8 @@ class Timings:
     """Durations in seconds; the defaults are what EKS clusters of ordinary size show.
 
     Sources: node-monitor-grace-period 40 s, node-monitor-period 5 s and pod garbage collection
-    20 s are kube-controller-manager's defaults; 300 s is the toleration that the
-    DefaultTolerationSeconds admission plugin adds; 360 s is the attach-detach controller's
+    20 s (after a quarantine of 40 s) are kube-controller-manager's defaults; 300 s is the
+    toleration that the DefaultTolerationSeconds admission plugin adds; 360 s is the attach-detach controller's
     maxWaitForUnmountDuration; bookmarks come about once a minute and watches end after 30-60
     minutes in kube-apiserver.
     """
@@ -37,6 +37,8 @@ class Timings:
     """Bound pod on a Ready node to Running (image pull and container start)."""
     pod_ready: float = 0.0
     """Running to Ready (readiness probe)."""
+    pod_run: float = 60.0
+    """What a pod that ends by itself (restart policy Never or OnFailure) runs, unless annotated."""
     pod_termination: float = 3.0
     """What a container takes to end after SIGTERM, where that is less than its grace period."""
     node_ready: float = 5.0
@@ -45,8 +47,8 @@ class Timings:
     """A silent kubelet to Ready=Unknown."""
     cloud_node_monitor: float = 5.0
     """Ready=Unknown to the cloud controller's check that the instance exists."""
-    pod_gc_interval: float = 20.0
-    """A pod's node object gone to the pod's removal."""
+    pod_gc: float = 60.0
+    """A pod's node object gone to the pod's removal (40 s quarantine, a look every 20 s)."""
 
     volume_provision: float = 3.0
     volume_attach: float = 2.0

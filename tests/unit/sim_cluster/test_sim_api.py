@@ -249,8 +249,8 @@ async def test_finalizers_hold_an_object(cluster: SimCluster) -> None:
     held = await cluster.api.get(k8s.NODE_CLAIMS, "claim-1")
     assert held["metadata"]["deletionTimestamp"] == "2026-01-05T00:00:00Z"
     assert held["metadata"]["generation"] == 2
+    patch: dict[str, Any] = {"metadata": {"finalizers": ["a/x", "b/y", "c/z"]}}
     with pytest.raises(Invalid, match="no new finalizers can be added if the object is being"):
-        patch = {"metadata": {"finalizers": ["a/x", "b/y", "c/z"]}}
         await cluster.api.patch(k8s.NODE_CLAIMS, "claim-1", patch)
     await cluster.api.patch(k8s.NODE_CLAIMS, "claim-1", {"metadata": {"finalizers": ["b/y"]}})
     await cluster.api.patch(k8s.NODE_CLAIMS, "claim-1", {"metadata": {"finalizers": None}})
@@ -272,7 +272,7 @@ async def test_pod_spec_and_provider_id_are_immutable(cluster: SimCluster) -> No
     with pytest.raises(Invalid, match="pod updates may not change fields other than"):
         await cluster.api.patch(k8s.PODS, "pod-1", {"spec": {"nodeName": "n"}}, "default")
     await cluster.api.create(k8s.NODES, {"metadata": {"name": "n"}, "spec": {"providerID": "a"}})
-    with pytest.raises(Invalid, match="spec.providerID: Forbidden"):
+    with pytest.raises(Invalid, match=r"spec\.providerID: Forbidden"):
         await cluster.api.patch(k8s.NODES, "n", {"spec": {"providerID": "b"}})
 
 
