@@ -60,6 +60,8 @@ class Instances:
     def __init__(self, ec2: Ec2) -> None:
         self._ec2 = ec2
         self.records: dict[str, InstanceRecord] = {}
+        self.history: list[InstanceRecord] = []
+        """Every instance ever launched, also those that EC2 has forgotten."""
 
     def get(self, instance_id: str) -> InstanceRecord:
         if instance_id not in self.records:
@@ -76,6 +78,7 @@ class Instances:
         """A launch: plan the way to running and to the kubelet's registration."""
         ec2 = self._ec2
         self.records[instance.instance_id] = instance
+        self.history.append(instance)
         boot = ec2.timings.boot * (1 + ec2.settings.boot_jitter * ec2.random.random())
         for fault in ec2.active_faults(FaultType.SLOW_LAUNCH):
             if _selects(fault, instance) and ec2.cloud.hit(fault):
@@ -104,6 +107,7 @@ class Instances:
         ec2 = self._ec2
         moment = ec2.now().strftime("%Y-%m-%d %H:%M:%S GMT")
         instance.state = SHUTTING_DOWN
+        instance.billed_until = ec2.now()
         instance.state_reason = (reason, f"{reason}: instance termination")
         instance.transition_reason = f"User initiated ({moment})"
         ec2.cloud.sqs.state_changed(instance)

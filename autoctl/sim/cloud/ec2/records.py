@@ -190,6 +190,8 @@ class InstanceRecord:
     events: list[dict[str, Any]] = field(default_factory=list)
     registers: bool = True
     terminated_at: datetime | None = None
+    billed_until: datetime | None = None
+    """When it began to shut down: EC2 charges no longer than that."""
 
     @property
     def alive(self) -> bool:
