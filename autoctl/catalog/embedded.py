@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from autoctl.api.labels import ZONE_ID
 from autoctl.catalog.build import instance_type_from_api
-from autoctl.catalog.labels import ZONE_ID
 from autoctl.catalog.model import ON_DEMAND, SPOT, Catalog, Offering
 from autoctl.catalog.overhead import DEFAULT_SETTINGS, NodeSettings, hugepages_fit
 from autoctl.catalog.universe import in_universe

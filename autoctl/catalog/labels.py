@@ -11,17 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-ARCH = "kubernetes.io/arch"
-OS = "kubernetes.io/os"
-INSTANCE_TYPE = "node.kubernetes.io/instance-type"
-ZONE = "topology.kubernetes.io/zone"
-ZONE_ID = "topology.k8s.aws/zone-id"
-CAPACITY_TYPE = "karpenter.sh/capacity-type"
-COMPUTE_TYPE = "eks.amazonaws.com/compute-type"
-CAPACITY_RESERVATION_ID = "eks.amazonaws.com/capacity-reservation-id"
-CAPACITY_RESERVATION_TYPE = "eks.amazonaws.com/capacity-reservation-type"
-CAPACITY_RESERVATION_INTERRUPTIBLE = "eks.amazonaws.com/capacity-reservation-interruptible"
-INSTANCE_PREFIX = "eks.amazonaws.com/instance-"
+from autoctl.api import labels as keys
 
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 """EC2's architecture names, as Kubernetes spells them."""
@@ -47,41 +37,44 @@ def instance_labels(api: Mapping[str, Any]) -> dict[str, str]:
     processor = api["ProcessorInfo"]
     network = api["NetworkInfo"]
     labels = {
-        ARCH: architecture(api),
-        OS: "linux",
-        INSTANCE_TYPE: name,
-        COMPUTE_TYPE: "auto",
+        keys.ARCH: architecture(api),
+        keys.OS: "linux",
+        keys.INSTANCE_TYPE: name,
+        keys.COMPUTE_TYPE: keys.COMPUTE_TYPE_AUTO,
     }
     facts: dict[str, object | None] = {
-        "family": family,
-        "size": size,
-        "hypervisor": api.get("Hypervisor"),
-        "cpu": api["VCpuInfo"]["DefaultVCpus"],
-        "memory": api["MemoryInfo"]["SizeInMiB"],
-        "encryption-in-transit-supported": _flag(network["EncryptionInTransitSupported"]),
-        "capability-flex": _flag("-flex" in family),
-        "network-bandwidth": _network_bandwidth(network),
-        "ebs-bandwidth": _ebs_bandwidth(api["EbsInfo"]),
-        "local-nvme": local_nvme_gib(api),
+        keys.INSTANCE_FAMILY: family,
+        keys.INSTANCE_SIZE: size,
+        keys.INSTANCE_HYPERVISOR: api.get("Hypervisor"),
+        keys.INSTANCE_CPU: api["VCpuInfo"]["DefaultVCpus"],
+        keys.INSTANCE_MEMORY: api["MemoryInfo"]["SizeInMiB"],
+        keys.INSTANCE_ENCRYPTION_IN_TRANSIT: _flag(network["EncryptionInTransitSupported"]),
+        keys.INSTANCE_CAPABILITY_FLEX: _flag("-flex" in family),
+        keys.INSTANCE_NETWORK_BANDWIDTH: _network_bandwidth(network),
+        keys.INSTANCE_EBS_BANDWIDTH: _ebs_bandwidth(api["EbsInfo"]),
+        keys.INSTANCE_LOCAL_NVME: local_nvme_gib(api),
     }
     if manufacturer := processor.get("Manufacturer"):
-        facts["cpu-manufacturer"] = str(manufacturer).lower()
+        facts[keys.INSTANCE_CPU_MANUFACTURER] = str(manufacturer).lower()
     if clock := processor.get("SustainedClockSpeedInGhz"):
-        facts["cpu-sustained-clock-speed-mhz"] = round(clock * 1000)
+        facts[keys.INSTANCE_CPU_CLOCK_SPEED] = round(clock * 1000)
     if match := _SCHEME.match(name):
-        facts["category"] = match["category"]
-        facts["generation"] = match["generation"]
+        facts[keys.INSTANCE_CATEGORY] = match["category"]
+        facts[keys.INSTANCE_GENERATION] = match["generation"]
     gpus = api.get("GpuInfo", {}).get("Gpus", ())
     if len(gpus) == 1:
         gpu = gpus[0]
-        facts["gpu-name"] = str(gpu["Name"]).lower().replace(" ", "-")
-        facts["gpu-manufacturer"] = str(gpu["Manufacturer"]).lower()
-        facts["gpu-count"] = gpu["Count"]
-        facts["gpu-memory"] = gpu["MemoryInfo"]["SizeInMiB"]
-    for key, value in facts.items():
-        if value is not None:
-            labels[INSTANCE_PREFIX + key] = str(value)
-    return labels
+        facts[keys.INSTANCE_GPU_NAME] = str(gpu["Name"]).lower().replace(" ", "-")
+        facts[keys.INSTANCE_GPU_MANUFACTURER] = str(gpu["Manufacturer"]).lower()
+        facts[keys.INSTANCE_GPU_COUNT] = gpu["Count"]
+        facts[keys.INSTANCE_GPU_MEMORY] = gpu["MemoryInfo"]["SizeInMiB"]
+    devices = api.get("NeuronInfo", {}).get("NeuronDevices", ())
+    if len(devices) == 1:
+        device = devices[0]
+        facts[keys.INSTANCE_ACCELERATOR_NAME] = str(device["Name"]).lower()
+        facts[keys.INSTANCE_ACCELERATOR_MANUFACTURER] = "aws"
+        facts[keys.INSTANCE_ACCELERATOR_COUNT] = device["Count"]
+    return labels | {key: str(value) for key, value in facts.items() if value is not None}
 
 
 def local_nvme_gib(api: Mapping[str, Any]) -> int | None:
