@@ -1,7 +1,7 @@
 """What happens in a simulated world, written down while it happens.
 
-Counts come from the world itself (every change of the store, every instance the cloud launched), not
-from what the operator says it did.
+Counts come from the world itself (every change of the store, every instance the cloud launched),
+not from what the operator says it did.
 """
 
 from __future__ import annotations
