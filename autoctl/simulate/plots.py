@@ -31,18 +31,15 @@ def line_plot(title: str, unit: str, at: Sequence[float], lines: Sequence[Line])
     top = _nice(highest)
     last = max(at, default=1.0) or 1.0
     parts = [
-        f'<figure><figcaption><b>{escape(title)}</b> <span class="unit">{escape(unit)}</span>'
+        f'<figure><figcaption><b>{escape(title)}</b> <span class="unit">{escape(unit)}</span>',
         f"{_legend(lines)}</figcaption>",
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
         _grid(top, last),
     ]
     for index, line in enumerate(lines):
         dash = ' stroke-dasharray="6 4"' if line.dashed else ""
-        for path in _paths(at, line, last, top):
-            parts.append(
-                f'<path d="{path}" fill="none" stroke="{COLOURS[index % len(COLOURS)]}" '
-                f'stroke-width="1.6"{dash}/>'
-            )
+        pen = f'fill="none" stroke="{COLOURS[index % len(COLOURS)]}" stroke-width="1.6"{dash}'
+        parts += [f'<path d="{path}" {pen}/>' for path in _paths(at, line, last, top)]
     parts.append("</svg></figure>")
     return "".join(parts)
 
