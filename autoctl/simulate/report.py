@@ -157,7 +157,8 @@ def _rows(decisions: Iterable[DecisionRecord]) -> Iterable[str]:
         detail = f" ({d.detail})" if d.detail else ""
         yield (
             f"<tr><td>{_hours(d.at / 3600)}</td><td>{escape(d.kind)}</td>"
-            f"<td>{escape(d.reason)}</td><td>{escape(names + detail)}</td><td class='n'>{d.usd_per_hour:+.4f}</td></tr>"
+            f"<td>{escape(d.reason)}</td><td>{escape(names + detail)}</td>"
+            f"<td class='n'>{d.usd_per_hour:+.4f}</td></tr>"
         )
 
 

@@ -1,4 +1,4 @@
-"""`nodeclaim.expiration`: removes nodes that have lived long enough, and never lets one pass 21 days.
+"""`nodeclaim.expiration`: removes nodes that have lived long enough; none passes 21 days.
 
 Expiry deletes the NodeClaim and leaves the rest to its drain. When the cap comes near, what holds
 the drain no longer counts: the termination timestamp is brought forward, and at the end the

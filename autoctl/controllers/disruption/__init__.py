@@ -1,0 +1,1 @@
+"""Disruption: which nodes go, what replaces them, and how that is carried out."""
