@@ -106,7 +106,7 @@ class Settings(BaseModel):
     ] = MinValuesPolicy.STRICT
     solver_budget: Annotated[
         int, Field(ge=0, description="Units of work for one solve; 0 packs greedily only.")
-    ] = 100_000
+    ] = 5_000_000
     savings_threshold: Annotated[
         float,
         Field(ge=0, le=1, description="Least share of cost a move with replacements must save."),
