@@ -55,10 +55,17 @@ Operator: TypeAlias = Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt
 TaintEffect: TypeAlias = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 LabelValue: TypeAlias = Annotated[str, Field(max_length=63, pattern=labels.LABEL_VALUE_PATTERN)]
 
+_EXPIRE_AFTER = "self.expireAfter"
+_GRACE_PERIOD = "(has(self.terminationGracePeriod) ? self.terminationGracePeriod : '24h')"
+_IS_DURATION = f".matches('{DURATION_PATTERN}')"
+_TOO_LONG = ".matches('[0-9]{5}h|[0-9]{8}')"
+"""Above 21 days whatever follows, and near what CEL's durations can hold."""
+
 LIFETIME_RULE: Final = Rule(
-    "self.nodeClassRef.group != 'eks.amazonaws.com' || self.expireAfter == 'Never' || "
-    "duration(self.expireAfter) + duration(has(self.terminationGracePeriod) ? "
-    "self.terminationGracePeriod : '24h') <= duration('504h')",
+    "self.nodeClassRef.group != 'eks.amazonaws.com' || "
+    f"!{_EXPIRE_AFTER}{_IS_DURATION} || !{_GRACE_PERIOD}{_IS_DURATION} || "
+    f"!({_EXPIRE_AFTER}{_TOO_LONG} || {_GRACE_PERIOD}{_TOO_LONG}) && "
+    f"duration({_EXPIRE_AFTER}) + duration{_GRACE_PERIOD} <= duration('504h')",
     "the sum of expireAfter and terminationGracePeriod (defaulted to 24h) may not exceed 21 days",
 )
 """Holds for Auto Mode's node classes; other groups belong to controllers with their own bounds.

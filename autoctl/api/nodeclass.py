@@ -238,7 +238,7 @@ class CertificateBundle(ApiModel):
         Field(
             min_length=1,
             max_length=131072,
-            pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\n?$",
+            pattern=r"^[A-Za-z0-9+/\r\n]+={0,2}[\r\n]*$",
             description="Certificates in PEM form, base64-encoded.",
         ),
     ]

@@ -6,8 +6,6 @@ Messages are those of `k8s.io/kube-openapi` and `k8s.io/apiextensions-apiserver`
 
 from __future__ import annotations
 
-import base64
-import binascii
 import copy
 import json
 import re
@@ -134,18 +132,20 @@ def _invalid(path: str, value: Any, detail: str) -> FieldError:
 def _check(value: Any, schema: JsonSchema, path: str, old: Any) -> Iterator[FieldError]:
     if old is not MISSING and old == value:
         return
+    yield from _check_enum(value, schema, path)
     if schema.get("x-kubernetes-int-or-string"):
         if _type_of(value) not in {"integer", "string"}:
             yield _wrong_type(value, "integer,string", path)
+            yield _wrong_type(value, "integer", path)
+            yield FieldError(
+                "<nil>",
+                f'Invalid value: "": "{path}" must validate at least one schema (anyOf)',
+                value,
+            )
             return
     elif not _type_matches(value, schema["type"]):
         yield _wrong_type(value, schema["type"], path)
         return
-    if "enum" in schema and value not in schema["enum"]:
-        supported = ", ".join(shown(choice) for choice in schema["enum"])
-        yield FieldError(
-            path, f"Unsupported value: {shown(value)}: supported values: {supported}", value
-        )
     if isinstance(value, str):
         yield from _check_string(value, schema, path)
     elif isinstance(value, dict):
@@ -156,6 +156,18 @@ def _check(value: Any, schema: JsonSchema, path: str, old: Any) -> Iterator[Fiel
         yield from _check_number(value, schema, path)
 
 
+def _check_enum(value: Any, schema: JsonSchema, path: str) -> Iterator[FieldError]:
+    if "enum" not in schema or value in schema["enum"]:
+        return
+    supported = ", ".join(shown(choice) for choice in schema["enum"])
+    yield FieldError(
+        path,
+        f"Unsupported value: {shown(value)}: supported values: {supported}",
+        value,
+        blocks_rules=True,
+    )
+
+
 def _wrong_type(value: Any, expected: str, path: str) -> FieldError:
     actual = _type_of(value)
     detail = f'{path} in body must be of type {expected}: "{actual}"'
@@ -163,27 +175,16 @@ def _wrong_type(value: Any, expected: str, path: str) -> FieldError:
 
 
 def _check_string(value: str, schema: JsonSchema, path: str) -> Iterator[FieldError]:
-    if len(value) > schema.get("maxLength", len(value)):
-        limit = schema["maxLength"]
+    """The first thing wrong with a string; the API server stops there too."""
+    limit, least, pattern = (schema.get(key) for key in ("maxLength", "minLength", "pattern"))
+    if limit is not None and len(value) > limit:
         yield FieldError(
             path, f"Too long: may not be more than {limit} bytes", value, blocks_rules=True
         )
-    if len(value) < schema.get("minLength", 0):
-        least = schema["minLength"]
+    elif least is not None and len(value) < least:
         yield _invalid(path, value, f"{path} in body should be at least {least} chars long")
-    pattern = schema.get("pattern")
-    if pattern is not None and not _regex(pattern).search(value):
+    elif pattern is not None and not _regex(pattern).search(value):
         yield _invalid(path, value, f"{path} in body should match '{pattern}'")
-    if schema.get("format") == "byte" and not _is_base64(value):
-        yield _invalid(path, value, f"{path} in body must be of type byte: {shown(value)}")
-
-
-def _is_base64(value: str) -> bool:
-    try:
-        base64.b64decode(value, validate=True)
-    except binascii.Error:
-        return False
-    return True
 
 
 def _check_number(value: float, schema: JsonSchema, path: str) -> Iterator[FieldError]:
