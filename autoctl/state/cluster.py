@@ -169,6 +169,9 @@ class ClusterState:
         self.claims_by_provider = Index(
             self.node_claims.reflector, lambda c: c.status.provider_id or None
         )
+        self.claims_by_node = Index(
+            self.node_claims.reflector, lambda c: c.status.node_name or None
+        )
         self.claims_by_pool = Index(self.node_claims.reflector, lambda c: c.node_pool)
         self.claims_by_class = Index(
             self.node_claims.reflector, lambda c: c.spec.node_class_ref.name
@@ -179,6 +182,7 @@ class ClusterState:
 
         self.nominations = Nominations()
         self._assumed: dict[str, NodeClaim] = {}
+        self._born_here: set[str] = set()
         self._disrupting: frozenset[str] = frozenset()
         self._joined: tuple[tuple[int, int, int, int], Mapping[str, StateNode]] | None = None
         self._assumptions = 0
@@ -245,10 +249,15 @@ class ClusterState:
     # What decisions tell each other.
 
     def assume(self, claim: NodeClaim) -> None:
-        """Count a NodeClaim that was just created, until the mirror has it."""
+        """Count a NodeClaim that this process just created, until the mirror has it."""
+        self._born_here.add(claim.metadata.uid)
         if self.claim(claim.name) is None:
             self._assumed[claim.name] = claim
             self._assumptions += 1
+
+    def born_here(self, claim: NodeClaim) -> bool:
+        """Whether this process created the NodeClaim."""
+        return claim.metadata.uid in self._born_here
 
     def set_disrupting(self, claims: Iterable[str]) -> None:
         """Name all NodeClaims that commands in flight are taking away."""
@@ -333,3 +342,4 @@ class ClusterState:
                 self._assumptions += 1
             if change.type is EventType.DELETED:
                 self.nominations.forget_target(change.key)
+                self._born_here.discard(change.object.metadata.uid)

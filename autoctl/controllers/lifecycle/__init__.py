@@ -1,0 +1,1 @@
+"""NodeClaims: launched, registered, initialized, given up in time, and cleaned up after."""

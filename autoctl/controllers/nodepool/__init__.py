@@ -1,0 +1,1 @@
+"""NodePools: their hash, readiness, totals, validation and health."""

@@ -1,0 +1,1 @@
+"""The end of nodes: drained, their volumes detached, their instances gone, then forgotten."""
