@@ -40,8 +40,7 @@ def plane() -> Iterator[ControlPlane]:
             pytest.fail(text)
         pytest.skip(text)
     try:
-        if any((ROOT / "crds").glob("*.yaml")):
-            plane.apply_crds(ROOT / "crds")
+        plane.apply_crds(ROOT / "crds")
         yield plane
     finally:
         plane.stop()
