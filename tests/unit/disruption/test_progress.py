@@ -1,0 +1,101 @@
+"""Commands under way: what their NodeClaims say, and what they need next."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.controllers.disruption.execution import CoolDown
+from autoctl.controllers.disruption.marks import COMMAND, REPLACES, Mark, in_flight, read_mark
+from autoctl.controllers.disruption.model import ConsolidationType, Reason
+from autoctl.controllers.disruption.progress import Next, judge, patience
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def claim(
+    name: str, *, annotations: dict[str, str], initialized: bool = True, deleting: bool = False
+) -> NodeClaim:
+    metadata: dict[str, Any] = {"name": name, "annotations": annotations}
+    if deleting:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return NodeClaim.from_dict(
+        {
+            "metadata": metadata,
+            "spec": {
+                "nodeClassRef": {"group": "g", "kind": "k", "name": "n"},
+                "requirements": [],
+            },
+            "status": {
+                "conditions": [
+                    {"type": "Initialized", "status": "True" if initialized else "Unknown"}
+                ]
+            },
+        }
+    )
+
+
+def mark(replacements: int, age: timedelta = timedelta(0)) -> Mark:
+    return Mark("c", Reason.UNDERUTILIZED, replacements, NOW - age, ConsolidationType.MULTI)
+
+
+def test_a_mark_survives_being_written() -> None:
+    written = claim("a", annotations={COMMAND: mark(2).encode()})
+    assert read_mark(written) == mark(2)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "null", '{"id":"x","reason":"Fun"}'])
+def test_a_foreign_mark_is_none(text: str) -> None:
+    assert read_mark(claim("a", annotations={COMMAND: text})) is None
+
+
+@pytest.mark.parametrize(
+    ("replacements", "age", "bought", "expected"),
+    [
+        (0, 0, [], Next.FINISH),
+        (1, 0, [], Next.WAIT),
+        (1, 61, [], Next.ROLL_BACK),
+        (1, 61, [{"initialized": False}], Next.WAIT),
+        (1, 601, [{"initialized": False}], Next.ROLL_BACK),
+        (1, 601, [{"initialized": True}], Next.FINISH),
+        (2, 5, [{"initialized": True}, {"deleting": True}], Next.ROLL_BACK),
+        (2, 61, [{"initialized": True}], Next.ROLL_BACK),
+    ],
+)
+def test_the_next_step(
+    replacements: int, age: int, bought: list[dict[str, Any]], expected: Next
+) -> None:
+    written = mark(replacements, timedelta(seconds=age))
+    claims = [claim("old", annotations={COMMAND: written.encode()})]
+    claims += [
+        claim(f"new-{i}", annotations={REPLACES: "c"}, **facts) for i, facts in enumerate(bought)
+    ]
+    assert judge(in_flight(claims)["c"], NOW, 1, starting=False).next is expected
+
+
+def test_nothing_is_left_to_do_when_all_nodes_are_leaving() -> None:
+    leaving = claim("old", annotations={COMMAND: mark(0).encode()}, deleting=True)
+    assert judge(in_flight([leaving])["c"], NOW, 1, starting=False).next is Next.NOTHING
+
+
+def test_a_leader_that_is_still_buying_is_not_rolled_back() -> None:
+    late = mark(1, timedelta(seconds=90))
+    command = in_flight([claim("old", annotations={COMMAND: late.encode()})])["c"]
+    assert judge(command, NOW, 1, starting=True).next is Next.WAIT
+
+
+def test_patience_grows_with_the_number_of_commands() -> None:
+    assert patience(1) == timedelta(minutes=10)
+    assert patience(10_000) == timedelta(seconds=800)
+    assert patience(10**6) == timedelta(hours=1)
+
+
+def test_failures_cool_down_longer_each_time() -> None:
+    resting = CoolDown()
+    resting.failed(["a"], NOW)
+    assert resting.active(NOW + timedelta(seconds=119), ["a", "b"]) == {"a"}
+    assert resting.active(NOW + timedelta(seconds=121), ["a", "b"]) == frozenset()
+    resting.failed(["a"], NOW)
+    assert resting.active(NOW + timedelta(seconds=239), ["a"]) == {"a"}
+    assert resting.active(NOW, []) == frozenset()

@@ -1,0 +1,93 @@
+"""Workloads without pods stand for the pods their controllers would make."""
+
+from typing import Any
+
+from autoctl.state.expansion import admitted, expand_workloads
+
+TEMPLATE = {
+    "metadata": {"labels": {"app": "web"}},
+    "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]},
+}
+
+
+def workload(kind: str, **spec: Any) -> dict[str, Any]:
+    version = {"Job": "batch/v1", "ReplicationController": "v1"}.get(kind, "apps/v1")
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"template": TEMPLATE, **spec},
+    }
+
+
+SELECTOR = {"matchLabels": {"app": "web"}}
+
+
+def names(*workloads: dict[str, Any], pods: list[dict[str, Any]] | None = None) -> list[str]:
+    return [f"{o['kind']}/{o['metadata']['name']}" for o in expand_workloads(workloads, pods or [])]
+
+
+def test_a_deployment_becomes_its_replicas() -> None:
+    assert names(workload("Deployment", replicas=2, selector=SELECTOR)) == [
+        "Pod/web-0",
+        "Pod/web-1",
+    ]
+    assert names(workload("Deployment", selector=SELECTOR)) == ["Pod/web-0"]
+    assert names(workload("Deployment", replicas=0, selector=SELECTOR)) == []
+
+
+def test_its_pods_in_the_files_count_instead() -> None:
+    mine = {"metadata": {"namespace": "shop", "labels": {"app": "web"}}}
+    other = {"metadata": {"namespace": "elsewhere", "labels": {"app": "web"}}}
+    deployment = workload("Deployment", replicas=3, selector=SELECTOR)
+    assert names(deployment, pods=[mine]) == []
+    assert len(names(deployment, pods=[other])) == 3
+
+
+def test_a_replica_set_of_a_deployment_is_not_counted_twice() -> None:
+    replica_set = workload("ReplicaSet", replicas=2, selector=SELECTOR)
+    replica_set["metadata"]["ownerReferences"] = [{"kind": "Deployment", "name": "web"}]
+    assert names(workload("Deployment", replicas=2, selector=SELECTOR), replica_set) == [
+        "Pod/web-0",
+        "Pod/web-1",
+    ]
+
+
+def test_a_stateful_set_brings_its_claims() -> None:
+    claims = [{"metadata": {"name": "data"}, "spec": {"storageClassName": "gp3"}}]
+    made = list(
+        expand_workloads(
+            [workload("StatefulSet", replicas=1, selector=SELECTOR, volumeClaimTemplates=claims)],
+            [],
+        )
+    )
+    assert [o["kind"] for o in made] == ["PersistentVolumeClaim", "Pod"]
+    assert made[0]["metadata"]["name"] == "data-web-0"
+    assert made[1]["spec"]["volumes"] == [
+        {"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}
+    ]
+
+
+def test_a_job_runs_no_more_than_it_needs() -> None:
+    assert len(names(workload("Job", parallelism=5, completions=3))) == 3
+    assert len(names(workload("Job"))) == 1
+    assert names(workload("Job", suspend=True)) == []
+
+
+def test_admission_fills_in_priority_overhead_and_requests() -> None:
+    pod = {
+        "kind": "Pod",
+        "spec": {
+            "priorityClassName": "high",
+            "runtimeClassName": "kata",
+            "containers": [
+                {"resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "1"}}}
+            ],
+        },
+    }
+    spec = admitted(pod, {"high": 7}, {"kata": {"cpu": "250m"}})["spec"]
+    assert spec["priority"] == 7
+    assert spec["overhead"] == {"cpu": "250m"}
+    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "1", "memory": "1Gi"}
+    critical = {"spec": {"priorityClassName": "system-node-critical"}}
+    assert admitted(critical, {}, {})["spec"]["priority"] == 2_000_001_000

@@ -1,0 +1,74 @@
+"""Reading manifests: what is found, and what is said of what cannot be read."""
+
+from pathlib import Path
+
+import pytest
+
+from autoctl.state.manifests import ManifestError, load_manifests, parse_documents
+
+
+def kinds(text: str) -> list[str]:
+    return [d.kind for d in parse_documents("x.yaml", text)]
+
+
+def test_documents_and_lists_are_taken_apart() -> None:
+    text = """
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+---
+# nothing here
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Node, metadata: {name: n}}
+- {apiVersion: v1, kind: Pod, metadata: {name: b}}
+"""
+    assert kinds(text) == ["Pod", "Node", "Pod"]
+
+
+def test_json_is_read_as_well() -> None:
+    assert kinds('{"apiVersion": "v1", "kind": "PodList", "items": []}') == []
+    assert kinds('{"apiVersion": "v1", "kind": "Pod"}') == ["Pod"]
+
+
+def test_a_timestamp_stays_text() -> None:
+    (document,) = parse_documents(
+        "x", "{apiVersion: v1, kind: Pod, metadata: {creationTimestamp: 2026-01-01T00:00:00Z}}"
+    )
+    assert document.object["metadata"]["creationTimestamp"] == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: Pod", "x: document 1: apiVersion: Required value"),
+        ("apiVersion: v1", "x: document 1: kind: Required value"),
+        ("just text", "x: document 1: expected an object with apiVersion and kind, got str"),
+        ("a: b\n---\n: [", "x: document 2: line 3: expected YAML or JSON"),
+        ("{apiVersion: v1, kind: Pod, metadata: 3}", "metadata: expected an object, got int"),
+        ("{apiVersion: v1, kind: Pod, items: []}", "kind: expected List beside items"),
+        ("{apiVersion: v1, kind: List, items: [7]}", "items[0]: expected an object"),
+        ("kind: Pod\nkind: Node", "key 'kind' is given twice"),
+    ],
+)
+def test_errors_name_the_place(text: str, message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        list(parse_documents("x", text))
+    assert message in str(caught.value)
+
+
+def test_folders_are_searched(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.yaml").write_text("{apiVersion: v1, kind: Pod, metadata: {name: b}}")
+    (tmp_path / "sub" / "a.json").write_text('{"apiVersion": "v1", "kind": "Node"}')
+    (tmp_path / "notes.txt").write_text("not a manifest")
+    assert [d.kind for d in load_manifests([str(tmp_path)])] == ["Pod", "Node"]
+
+
+def test_missing_sources(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="No such file"):
+        load_manifests([str(tmp_path / "nowhere.yaml")])
+    with pytest.raises(ManifestError, match=r"no \.yaml, \.yml, \.json file"):
+        load_manifests([str(tmp_path)])
