@@ -155,13 +155,14 @@ def _offline(source: SnapshotInput, catalog: Catalog) -> ReadSnapshot:
 
 
 def _live(source: SnapshotInput, catalog: Catalog) -> ReadSnapshot:
+    from autoctl.kube.credentials import ConfigError
     from autoctl.kube.live import live_documents
     from autoctl.ports.kubernetes import ApiError
     from autoctl.state.offline import snapshot_of
 
     try:
         documents, server = asyncio.run(live_documents(source.kubeconfig, source.context))
-    except ApiError as error:
+    except (ApiError, ConfigError) as error:
         fail(f"the cluster cannot be read: {error}")
     offline = snapshot_of(
         documents, now=source.now, catalog=catalog, assume_node_class=source.catalog is not None
