@@ -111,7 +111,7 @@ class SimulatedCloud:
         self.ec2 = Ec2(self)
         self.eks = Eks(self)
         self.ssm.release()
-        self._services: dict[str, Service] = {
+        self.services: dict[str, Service] = {
             service.name: service
             for service in (
                 self.ec2,
@@ -134,8 +134,8 @@ class SimulatedCloud:
 
     def client(self, service: str) -> Client:
         """The stand-in for `boto3.client(service)`; KeyError for a service not simulated."""
-        if service not in self._services:
-            raise KeyError(f"{service} is not simulated; have {', '.join(sorted(self._services))}")
+        if service not in self.services:
+            raise KeyError(f"{service} is not simulated; have {', '.join(sorted(self.services))}")
         return Client(self, service)
 
     def call(self, service: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class SimulatedCloud:
         action = f"{service}:{name}"
         if action in self.denied:
             raise unauthorized(service, action)
-        backend = self._services[service]
+        backend = self.services[service]
         handler = backend.handler(method)
         if handler is None:
             raise AwsFailure("InvalidAction", f"The action {name} is not simulated for {service}")

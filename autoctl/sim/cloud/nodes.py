@@ -69,7 +69,6 @@ class NodeRegistration:
                     "kubernetes.io/arch": self.architecture,
                     **self.labels,
                 },
-                "annotations": {"kwok.x-k8s.io/node": "fake"},
             },
             "spec": {"providerID": self.provider_id, "taints": [dict(t) for t in self.taints]},
             "status": {

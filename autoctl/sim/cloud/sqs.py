@@ -102,6 +102,12 @@ class Sqs(Service):
         queue.messages[message_id] = message
         return message
 
+    def has_message(self, queue_url: str) -> bool:
+        """Whether a receive call would get one now."""
+        now = self.cloud.now()
+        queue = self._queue({"QueueUrl": queue_url})
+        return any(message.hidden_until <= now for message in list(queue.messages.values()))
+
     def receive_message(self, params: Params) -> Answer:
         """Answers at once, also to a long poll: waiting is the caller's, who owns the clock."""
         queue = self._queue(params)

@@ -23,9 +23,15 @@ _loader = Loader()
 
 
 @cache
+def service_definition(service: str) -> Any:
+    """botocore's JSON model of a service."""
+    return _loader.load_service_model(service, "service-2")
+
+
+@cache
 def service_model(service: str) -> ServiceModel:
     """The model of a service by its client name (`ec2`, `service-quotas`, ...)."""
-    return ServiceModel(_loader.load_service_model(service, "service-2"), service)
+    return ServiceModel(service_definition(service), service)
 
 
 @cache
