@@ -11,13 +11,14 @@ import hashlib
 import json
 from typing import Any, Final
 
+from autoctl.api.duration import format_duration, parse_nillable_duration
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import NodePool
 
-NODEPOOL_HASH_VERSION: Final = "v3"
+NODEPOOL_VERSION: Final = "v3"
 """Value of `karpenter.sh/nodepool-hash-version`."""
 
-NODECLASS_HASH_VERSION: Final = "v2"
+NODECLASS_VERSION: Final = "v2"
 """Value of `eks.amazonaws.com/nodeclass-hash-version`."""
 
 _RESOLVED_CLASS_FIELDS: Final = frozenset(
@@ -43,6 +44,10 @@ def nodepool_hash(pool: NodePool) -> str:
     template = pool.spec.template
     spec = _json(template.spec)
     spec.pop("requirements")
+    for field in ("expireAfter", "terminationGracePeriod"):
+        if spec[field] is not None:
+            # 336h and 336h0m0s are one duration.
+            spec[field] = format_duration(parse_nillable_duration(spec[field]))
     metadata = {
         "labels": dict(template.metadata.labels),
         "annotations": dict(template.metadata.annotations),

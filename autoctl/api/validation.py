@@ -5,20 +5,20 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from autoctl.api import labels
+from autoctl.api.core_validation import metadata_errors, validate_core
 from autoctl.api.crd import MODELS
 from autoctl.api.meta import CustomResource
 from autoctl.api.schema import structural_schema
+from autoctl.api.selectors import mapping
 from autoctl.api.structural import (
     MISSING,
     FieldError,
-    shown,
     unknown_fields,
     validate,
     with_defaults,
 )
 
-__all__ = ["FieldError", "apply_defaults", "find_model", "validate_manifest"]
+__all__ = ["FieldError", "apply_defaults", "find_model", "validate_core", "validate_manifest"]
 
 _KINDS: Final = {(f"{model.GROUP}/{model.VERSION}", model.KIND): model for model in MODELS}
 
@@ -45,15 +45,15 @@ def apply_defaults(obj: dict[str, Any]) -> dict[str, Any]:
 def validate_manifest(
     obj: dict[str, Any], old: dict[str, Any] | None = None, *, strict: bool = True
 ) -> list[FieldError]:
-    """What the API server would say against a custom resource; nothing when it is accepted.
+    """What the API server would say against an object; nothing when it is accepted.
 
-    With `old`, the object before an update, transition rules hold too and what was wrong before
-    and is unchanged passes. `strict` refuses unknown fields, as kubectl does by default.
-
-    Raises:
-        KeyError: not one of this project's custom resources.
+    Custom resources are judged by schema and rules, Kubernetes' own kinds by `validate_core`. With
+    `old`, the object before an update, transition rules hold too and what was wrong before and is
+    unchanged passes. `strict` refuses unknown fields, as kubectl does by default.
     """
-    model = _model(obj)
+    model = find_model(obj.get("apiVersion", ""), obj.get("kind", ""))
+    if model is None:
+        return validate_core(obj)
     schema = _body_schema(model)
     body = {key: value for key, value in obj.items() if key not in {"apiVersion", "kind"}}
     body.pop("metadata", None)
@@ -67,7 +67,7 @@ def validate_manifest(
     before = MISSING if old is None else apply_defaults(old)
     if isinstance(before, dict):
         before = {key: before[key] for key in schema["properties"] if key in before}
-    errors = metadata_errors(obj.get("metadata") or {})
+    errors = list(metadata_errors(mapping(obj.get("metadata"))))
     errors += validate(with_defaults(body, schema), schema, before)
     if model.SCALE is not None:
         errors += _scale_errors(body)
@@ -82,34 +82,6 @@ def _scale_errors(body: dict[str, Any]) -> list[FieldError]:
         detail = "should be a non-negative integer"
         return [FieldError(".spec.replicas", f"Invalid value: {replicas}: {detail}", replicas)]
     return []
-
-
-def metadata_errors(metadata: dict[str, Any]) -> list[FieldError]:
-    """What is wrong with an object's name, labels and annotations."""
-    errors = []
-    name = metadata.get("name", "")
-    if not name and not metadata.get("generateName"):
-        errors.append(
-            FieldError("metadata.name", "Required value: name or generateName is required")
-        )
-    elif name:
-        errors += [
-            FieldError("metadata.name", f"Invalid value: {shown(name)}: {reason}", name)
-            for reason in labels.subdomain_errors(name)
-        ]
-    for key, value in (metadata.get("labels") or {}).items():
-        reasons = [(key, reason) for reason in labels.qualified_name_errors(key)]
-        reasons += [(value, reason) for reason in labels.label_value_errors(str(value))]
-        errors += [
-            FieldError("metadata.labels", f"Invalid value: {shown(wrong)}: {reason}", wrong)
-            for wrong, reason in reasons
-        ]
-    for key in metadata.get("annotations") or {}:
-        errors += [
-            FieldError("metadata.annotations", f"Invalid value: {shown(key)}: {reason}", key)
-            for reason in labels.qualified_name_errors(key.lower())
-        ]
-    return errors
 
 
 def _model(obj: dict[str, Any]) -> type[CustomResource]:

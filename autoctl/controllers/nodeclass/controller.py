@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from autoctl.api.hashing import HASH_VERSION, nodeclass_hash
+from autoctl.api.hashing import NODECLASS_HASH_VERSION as HASH_VERSION
+from autoctl.api.hashing import nodeclass_hash
 from autoctl.api.labels import NODECLASS_FINALIZER, NODECLASS_HASH, NODECLASS_HASH_VERSION
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclass import (
@@ -95,7 +96,7 @@ class NodeClassController:
         node_class = await add_finalizer(api, NODE_CLASSES, node_class, NODECLASS_FINALIZER)
         hashed = {
             NODECLASS_HASH: nodeclass_hash(node_class),
-            NODECLASS_HASH_VERSION: HASH_VERSION,
+            NODECLASS_HASH_VERSION: NODECLASS_VERSION,
         }
         node_class = await write_metadata(api, NODE_CLASSES, node_class, annotations=hashed)
         parts, errors = await self._resolve(node_class)
