@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from autoctl.api import labels
 from autoctl.api.meta import JsonSchema
 from autoctl.api.quantity import QuantityError, parse_quantity
-from autoctl.api.selectors import (
+from autoctl.api.selector_validation import (
     EFFECTS,
     invalid,
     label_map_errors,

@@ -9,7 +9,7 @@ from autoctl.api.core_validation import metadata_errors, validate_core
 from autoctl.api.crd import MODELS
 from autoctl.api.meta import CustomResource
 from autoctl.api.schema import structural_schema
-from autoctl.api.selectors import mapping
+from autoctl.api.selector_validation import mapping
 from autoctl.api.structural import (
     MISSING,
     FieldError,
