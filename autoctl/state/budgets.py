@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from autoctl.api import core
-from autoctl.api.selectors import matches
+from autoctl.api.matching import matches
 
 
 def with_status(

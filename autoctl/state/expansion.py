@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from autoctl.api import core
-from autoctl.api.selectors import matches
+from autoctl.api.matching import matches
 
 Object = dict[str, Any]
 

@@ -13,7 +13,7 @@ from autoctl.api.labels import UNREGISTERED_TAINT
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclaim import NodeClaim, Requirement, Taint
 from autoctl.api.nodepool import READY, NodePool
-from autoctl.api.selectors import matches
+from autoctl.api.matching import matches
 from autoctl.catalog.model import InstanceType, Resources
 from autoctl.catalog.units import amounts
 from autoctl.scheduling.problem import (

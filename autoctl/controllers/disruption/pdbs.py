@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from autoctl.api import core
-from autoctl.api.selectors import matches
+from autoctl.api.matching import matches
 from autoctl.state.budgets import is_healthy
 
 MULTIPLE = "Eviction does not support multiple PDBs"
