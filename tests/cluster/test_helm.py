@@ -86,7 +86,7 @@ def test_people_with_the_role_view_see_node_claims(release: ControlPlane) -> Non
     release.kubectl("create", "clusterrolebinding", "viewer", "--clusterrole=view", "--user=viewer")
     try:
         for verb, expected in (("list", "yes"), ("delete", "no")):
-            assert asked(release, verb, "nodeclaims.karpenter.sh", "--as=viewer") == expected
+            assert asked(release, verb, "nodeclaims.karpenter.sh", "-A", "--as=viewer") == expected
     finally:
         release.kubectl("delete", "clusterrolebinding", "viewer")
 
