@@ -19,6 +19,7 @@ from autoctl.sim.cluster.kubelet import Kubelets
 from autoctl.sim.cluster.nodes import NodeLifecycle
 from autoctl.sim.cluster.registration import NodeRegistrar
 from autoctl.sim.cluster.runtime import Controller, Wheel
+from autoctl.sim.cluster.scheduler import Scheduler
 from autoctl.sim.cluster.server import Admission, Defaulting, Server
 from autoctl.sim.cluster.statefulset import StatefulSets
 from autoctl.sim.cluster.storage import AttachDetach, VolumeBinder
@@ -64,6 +65,7 @@ class SimCluster:
         self.kubelets = Kubelets(*parts, volumes_ready=self._attach_detach.pod_may_start)
         self.nodes = NodeRegistrar(*parts, self.kubelets)
         self.lifecycle = NodeLifecycle(*parts, self.kubelets)
+        self.scheduler = Scheduler(*parts)
         self._controllers: list[Controller[Any]] = [
             GarbageCollector(*parts),
             self.budgets,
@@ -85,6 +87,7 @@ class SimCluster:
         for controller in self._controllers:
             controller.start()
         self.kubelets.start()
+        self.scheduler.start()
 
     async def stop(self) -> None:
         """Stop them. Raises what went wrong in them, if anything did."""

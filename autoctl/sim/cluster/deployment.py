@@ -16,7 +16,8 @@ _HASH_LABEL = "pod-template-hash"
 class ReplicaSets(Controller[Key]):
     """Keeps as many active pods as `spec.replicas`.
 
-    A pod that is being deleted is replaced at once. Pods that merely match the selector are not adopted.
+    A pod that is being deleted is replaced at once. Pods that merely match the
+    selector are not adopted.
     """
 
     def __init__(

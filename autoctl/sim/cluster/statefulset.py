@@ -15,7 +15,8 @@ _REVISION = "controller-revision-hash"
 class StatefulSets(Controller[Key]):
     """Ordered (or parallel) creation, deletion and rolling update.
 
-    Claims are kept when the set is scaled down. Not modelled: maxUnavailable of the update strategy, retention policies of claims.
+    Claims are kept when the set is scaled down. Not modelled: maxUnavailable of the update
+    strategy, retention policies of claims.
     """
 
     def start(self) -> None:

@@ -11,9 +11,9 @@ class Timings:
 
     Sources: node-monitor-grace-period 40 s, node-monitor-period 5 s and pod garbage collection
     20 s (after a quarantine of 40 s) are kube-controller-manager's defaults; 300 s is the
-    toleration that the DefaultTolerationSeconds admission plugin adds; 360 s is the attach-detach controller's
-    maxWaitForUnmountDuration; bookmarks come about once a minute and watches end after 30-60
-    minutes in kube-apiserver.
+    toleration that the DefaultTolerationSeconds admission plugin adds; 360 s is the attach-detach
+    controller's maxWaitForUnmountDuration; bookmarks come about once a minute and watches
+    end after 30-60 minutes in kube-apiserver.
     """
 
     request_latency: float = 0.005

@@ -1,0 +1,537 @@
+"""The scheduler: pending pods to nodes, as kube-scheduler with its default plugins would.
+
+It is written from the Kubernetes documentation ("Scheduling, Preemption and Eviction") and shares
+no code with `autoctl.scheduling`, so that it can contradict it. Left out: preemption, nominated
+nodes, extenders, dynamic resources, image locality, sampling of nodes.
+
+Pods that no filter can tell apart form a group. One failed attempt speaks for the whole group, and
+it is tried again only when something changed that could help; kube-scheduler reaches the same with
+its queueing hints.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from autoctl.ports import kubernetes as k8s
+from autoctl.ports.kubernetes import Object
+from autoctl.sim.cluster.runtime import Wheel
+from autoctl.sim.cluster.scheduler import filters, scoring
+from autoctl.sim.cluster.scheduler.counting import Carried, Counting, LabelClass
+from autoctl.sim.cluster.scheduler.filters import Attempt
+from autoctl.sim.cluster.scheduler.nodetable import Ints, NodeTable
+from autoctl.sim.cluster.scheduler.podinfo import (
+    AffinityTerm,
+    Constraints,
+    Labels,
+    Shape,
+    ShapeCache,
+    constraints_of,
+)
+from autoctl.sim.cluster.scheduler.ports import PortTable
+from autoctl.sim.cluster.scheduler.queue import Group, GroupKey, Queue, Waiting
+from autoctl.sim.cluster.scheduler.static import AFFINITY_REASON, StaticFilters
+from autoctl.sim.cluster.scheduler.volumefilter import PodVolumes, VolumeFilter
+from autoctl.sim.cluster.server import Server, controller_of, set_condition
+from autoctl.sim.cluster.store import Key, key_of
+from autoctl.sim.cluster.timings import Timings
+
+NAME: Final = "default-scheduler"
+_BIND_TIMEOUT: Final = 600.0
+_NO_VOLUMES: Final = PodVolumes()
+
+
+@dataclass(slots=True, eq=False)
+class Placed:
+    """A pod on a node (or assumed to be), and all that it takes there."""
+
+    row: int
+    shape: Shape
+    label_class: LabelClass
+    live: bool
+    carried: list[Carried]
+    volumes: PodVolumes
+
+
+@dataclass(slots=True, eq=False)
+class Reserved:
+    """A pod whose claims are being bound on its node."""
+
+    pod: Key
+    node: str
+    claims: list[Key] = field(default_factory=list)
+
+
+class Scheduler:
+    """kube-scheduler. `start` subscribes; everything else happens by itself."""
+
+    def __init__(self, server: Server, wheel: Wheel, timings: Timings) -> None:
+        self._server = server
+        self._store = server.store
+        self._wheel = wheel
+        self._timings = timings
+        self._table = NodeTable()
+        self._counting = Counting(self._table.size, self._namespace_labels)
+        self._static = StaticFilters(self._table)
+        self._ports = PortTable()
+        self._volumes = VolumeFilter(server, self._table, self._static)
+        self._shapes = ShapeCache()
+        self._queue = Queue()
+        self._placed: dict[str, Placed] = {}
+        self._reserved: dict[str, Reserved] = {}
+        self._dirty: dict[int, None] = {}
+        self._changed = False
+        self._keys_version = 0
+        self._planned: float | None = None
+
+    def start(self) -> None:
+        """Take in what is there, and subscribe to changes."""
+        for node in list(self._store.objects(k8s.NODES)):
+            self._node_changed(None, node)
+        for pod in list(self._store.objects(k8s.PODS)):
+            self._pod_changed(None, pod)
+        self._store.subscribe(k8s.NODES, self._node_changed)
+        self._store.subscribe(k8s.PODS, self._pod_changed)
+        self._store.subscribe(k8s.NAMESPACES, self._namespace_changed)
+        for resource in (
+            k8s.PERSISTENT_VOLUME_CLAIMS,
+            k8s.PERSISTENT_VOLUMES,
+            k8s.STORAGE_CLASSES,
+            k8s.CSI_NODES,
+        ):
+            self._store.subscribe(resource, self._storage_changed)
+
+    @property
+    def pending(self) -> int:
+        """How many pods wait for a node."""
+        return len(self._queue)
+
+    def _node_changed(self, before: Object | None, after: Object | None) -> None:
+        if after is None:
+            assert before is not None
+            self._forget_node(before["metadata"]["name"])
+            return
+        name = after["metadata"]["name"]
+        known = name in self._table.rows
+        if known and before is not None and _matters(before) == _matters(after):
+            return
+        row = self._table.put(after)
+        self._counting.resize(self._table.size)
+        if not known:
+            for pod in self._store.pods_on(name):
+                self._pod_changed(None, pod)
+        self._dirty[row] = None
+        self._kick(self._timings.scheduler_delay)
+
+    def _forget_node(self, name: str) -> None:
+        row = self._table.rows.get(name)
+        if row is None:
+            return
+        for uid in [uid for uid, placed in self._placed.items() if placed.row == row]:
+            self._take_off(uid)
+        for uid in [uid for uid, reserved in self._reserved.items() if reserved.node == name]:
+            self._release(uid)
+        self._table.remove(name)
+        self._dirty.pop(row, None)
+        self._changed = True
+        self._kick(self._timings.scheduler_delay)
+
+    def _pod_changed(self, before: Object | None, after: Object | None) -> None:
+        if after is None:
+            assert before is not None
+            self._forget_pod(before["metadata"]["uid"])
+            return
+        uid, spec = after["metadata"]["uid"], after["spec"]
+        if spec.get("nodeName"):
+            self._drop_waiting(uid)
+            self._reserved.pop(uid, None)
+            self._account(before, after)
+        elif uid in self._reserved:
+            return
+        elif spec.get("schedulerName", NAME) == NAME:
+            if uid in self._queue:
+                if before is not None and _matters_to_pod(before) == _matters_to_pod(after):
+                    return
+                self._drop_waiting(uid)
+            self._enqueue(after)
+
+    def _account(self, before: Object | None, after: Object) -> None:
+        """Keep the books of a bound pod."""
+        uid = after["metadata"]["uid"]
+        if (after.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            self._take_off(uid)
+            return
+        placed = self._placed.get(uid)
+        live = not after["metadata"].get("deletionTimestamp")
+        if placed is not None:
+            old = {} if before is None else before["metadata"].get("labels") or {}
+            same_labels = old == (after["metadata"].get("labels") or {})
+            same_row = placed.row == self._table.rows.get(after["spec"]["nodeName"])
+            if placed.live == live and same_labels and same_row:
+                return
+            self._take_off(uid)
+        row = self._table.rows.get(after["spec"]["nodeName"])
+        if row is not None:
+            self._put_on(after, row)
+
+    def _forget_pod(self, uid: str) -> None:
+        self._drop_waiting(uid)
+        self._reserved.pop(uid, None)
+        self._take_off(uid)
+
+    def _storage_changed(self, _: Object | None, after: Object | None) -> None:
+        self._changed = True
+        if after is not None and after["kind"] == "PersistentVolumeClaim":
+            self._claim_changed(after)
+        if len(self._queue):
+            self._kick(self._timings.scheduler_delay)
+
+    def _namespace_changed(self, before: Object | None, after: Object | None) -> None:
+        if before is None or after is None:
+            return
+        if (before["metadata"].get("labels") or {}) != (after["metadata"].get("labels") or {}):
+            self._recount()
+
+    def _recount(self) -> None:
+        """Count everything anew, because namespaces are selected by labels that changed."""
+        self._counting = Counting(self._table.size, self._namespace_labels)
+        for uid in list(self._placed):
+            found = self._store.by_uid(uid)
+            assert found is not None
+            placed = self._placed.pop(uid)
+            self._table.charge(placed.row, placed.shape, -1)
+            self._ports.place(placed.row, placed.shape, -1)
+            self._volumes.place(placed.row, placed.volumes, -1)
+            self._put_on(found[1], placed.row)
+        waiting = list(self._queue)
+        for entry in waiting:
+            self._queue.remove(entry.uid)
+            found = self._store.by_uid(entry.uid)
+            assert found is not None
+            self._enqueue(found[1])
+
+    def _namespace_labels(self, name: str) -> Labels:
+        namespace = self._store.get(k8s.NAMESPACES, name)
+        return {} if namespace is None else namespace["metadata"].get("labels") or {}
+
+    def _constraints(self, pod: Object) -> Constraints:
+        selector = None
+        if not pod["spec"].get("topologySpreadConstraints"):
+            owner = controller_of(pod)
+            found = None if owner is None else self._store.by_uid(owner["uid"])
+            if found is not None and found[0] in (k8s.REPLICA_SETS, k8s.STATEFUL_SETS):
+                selector = found[1]["spec"].get("selector")
+        metadata = pod["metadata"]
+        constraints = constraints_of(
+            pod["spec"], metadata["namespace"], metadata.get("labels") or {}, selector
+        )
+        for term in constraints.terms():
+            self._counting.counter((term,))
+        if constraints.affinity:
+            self._counting.counter(tuple(item.term for item in constraints.affinity))
+        return constraints
+
+    def _put_on(self, pod: Object, row: int, volumes: PodVolumes | None = None) -> None:
+        """Enter a pod into the books of a row."""
+        shape = self._shapes.of(pod)
+        metadata = pod["metadata"]
+        label_class = self._counting.enter(metadata["namespace"], metadata.get("labels") or {})
+        if volumes is None:
+            volumes = self._volumes.of(pod) if shape.has_claims else _NO_VOLUMES
+        placed = Placed(
+            row=row,
+            shape=shape,
+            label_class=label_class,
+            live=not metadata.get("deletionTimestamp"),
+            carried=self._carried(pod),
+            volumes=volumes,
+        )
+        self._placed[metadata["uid"]] = placed
+        self._book(placed, 1)
+
+    def _carried(self, pod: Object) -> list[Carried]:
+        """The affinity terms that the pod brings along for others."""
+        affinity = pod["spec"].get("affinity") or {}
+        if not affinity.get("podAffinity") and not affinity.get("podAntiAffinity"):
+            return []
+        constraints = self._constraints(pod)
+        sides: list[tuple[str, tuple[AffinityTerm, ...]]] = [
+            ("anti", constraints.anti_affinity),
+            ("affinity", constraints.affinity),
+            ("preferred", constraints.preferred),
+        ]
+        return [self._counting.carried(kind, item) for kind, items in sides for item in items]
+
+    def _take_off(self, uid: str) -> None:
+        """Strike a pod off the books, and note the room it leaves."""
+        placed = self._placed.pop(uid, None)
+        if placed is None:
+            return
+        self._book(placed, -1)
+        self._counting.leave(placed.label_class)
+        self._dirty[placed.row] = None
+        if len(self._queue):
+            self._kick(self._timings.scheduler_delay)
+
+    def _book(self, placed: Placed, sign: int) -> None:
+        self._table.charge(placed.row, placed.shape, sign)
+        self._counting.place(placed.label_class, placed.row, live=placed.live, sign=sign)
+        self._ports.place(placed.row, placed.shape, sign)
+        self._volumes.place(placed.row, placed.volumes, sign)
+        for carried in placed.carried:
+            carried.rows[placed.row] += sign
+        self._changed = True
+
+    def _enqueue(self, pod: Object) -> None:
+        shape = self._shapes.of(pod)
+        if shape.gated or pod["metadata"].get("deletionTimestamp"):
+            return
+        metadata = pod["metadata"]
+        labels = metadata.get("labels") or {}
+        waiting = Waiting(
+            uid=metadata["uid"],
+            key=key_of(pod),
+            number=self._queue.number(),
+            shape=shape,
+            constraints=self._constraints(pod),
+            label_class=self._counting.enter(metadata["namespace"], labels),
+        )
+        if self._keys_version != self._counting.keys_version:
+            # A selector asks for a label that no selector asked for before: groups may part.
+            self._keys_version = self._counting.keys_version
+            others = list(self._queue)
+            for other in others:
+                self._queue.remove(other.uid)
+            for other in others:
+                self._queue.add(other, self._group_key(other))
+        group = self._queue.add(waiting, self._group_key(waiting))
+        if group.failed and not group.woken:
+            self._report(waiting, group.message)
+        self._kick(self._timings.scheduler_delay)
+
+    def _group_key(self, waiting: Waiting) -> GroupKey:
+        label_class = waiting.label_class
+        owner = waiting.uid if waiting.shape.has_claims else ""
+        relevant = self._counting.relevant(label_class.labels)
+        return (waiting.shape.number, label_class.namespace, relevant, owner)
+
+    def _drop_waiting(self, uid: str) -> None:
+        waiting = self._queue.remove(uid)
+        if waiting is not None:
+            self._counting.leave(waiting.label_class)
+
+    def _kick(self, seconds: float) -> None:
+        """Make sure that a pass begins within `seconds`."""
+        target = self._wheel.time() + seconds
+        if self._planned is None or target < self._planned - 1e-6:
+            self._planned = target
+            self._wheel.after(seconds, self._pass)
+
+    def _pass(self) -> None:
+        """One pass: attempts in order of priority and age, as many as the rate allows."""
+        self._planned = None
+        self._store.deliver()
+        now = self._wheel.time()
+        self._wake()
+        heap = [
+            (-group.head.shape.priority, group.head.number, group)
+            for group in self._queue.groups.values()
+            if group.due(now)
+        ]
+        heapq.heapify(heap)
+        delay = self._timings.scheduler_delay
+        budget = max(int(self._timings.scheduler_pods_per_second * delay), 1)
+        while heap and budget:
+            _, _, group = heapq.heappop(heap)
+            waiting = group.head
+            message = self._schedule(waiting)
+            if message is None:
+                budget -= 1
+                group.succeed()
+                if group.pods:
+                    heapq.heappush(heap, (-group.head.shape.priority, group.head.number, group))
+            else:
+                group.fail(message, now, self._timings)
+                for other in group.pods.values():
+                    self._report(other, message)
+        if heap or self._changed or self._dirty:
+            self._kick(delay)
+        woken = [g.retry_at for g in self._queue.groups.values() if g.failed and g.woken]
+        if woken:
+            self._kick(max(min(woken) - now, delay))
+
+    def _wake(self) -> None:
+        """Wake the failed groups that the changes since the last pass may help."""
+        changed, dirty = self._changed, np.array(sorted(self._dirty), dtype=np.int64)
+        self._changed, self._dirty = False, {}
+        if not changed and not len(dirty):
+            return
+        for group in self._queue.groups.values():
+            if group.failed and not group.woken:
+                group.woken = self._may_help(group, dirty)
+
+    def _may_help(self, group: Group, dirty: Ints) -> bool:
+        waiting = group.head
+        repelled = any(carried.kind == "anti" for carried in waiting.label_class.meant_by)
+        if waiting.constraints.any_required or waiting.shape.has_claims or repelled:
+            return True
+        if waiting.shape.host_ports:
+            return bool(len(dirty))
+        rows = self._candidates(waiting.shape)
+        rows = rows[np.isin(rows, dirty)]
+        if not len(rows):
+            return False
+        attempt = Attempt(rows, np.ones(len(rows), dtype=np.bool_))
+        filters.filter_static(attempt, self._static, self._static.of(waiting.shape, rows))
+        filters.filter_resources(attempt, self._table, waiting.shape)
+        return bool(attempt.left.any())
+
+    def _candidates(self, shape: Shape) -> Ints:
+        if shape.pin is None:
+            return self._table.active()
+        row = self._table.rows.get(shape.pin)
+        return np.array([] if row is None else [row], dtype=np.int64)
+
+    def _schedule(self, waiting: Waiting) -> str | None:
+        """Try to place a pod: `None` when it has a place, else why not."""
+        namespace, name = waiting.key
+        pod = self._store.get(k8s.PODS, name, namespace)
+        assert pod is not None
+        assert pod["metadata"]["uid"] == waiting.uid
+        volumes = self._volumes.of(pod) if waiting.shape.has_claims else _NO_VOLUMES
+        total = len(self._table.rows)
+        if total == 0:
+            return "no nodes available to schedule pods"
+        if volumes.problem:
+            return f"0/{total} nodes are available: {volumes.problem}."
+        attempt = self._filter(waiting, volumes)
+        if not attempt.left.any():
+            elsewhere = total - len(attempt.rows)
+            if elsewhere:
+                known = attempt.reasons.get(AFFINITY_REASON, 0)
+                attempt.reasons[AFFINITY_REASON] = known + elsewhere
+            listed = sorted(f"{count} {reason}" for reason, count in attempt.reasons.items())
+            return f"0/{total} nodes are available: {', '.join(listed)}."
+        rows = attempt.rows[attempt.left]
+        best = int(rows[0])
+        if len(rows) > 1:
+            scores = scoring.score(
+                rows,
+                self._static.of(waiting.shape, rows),
+                self._table,
+                self._counting,
+                waiting.shape,
+                waiting.constraints,
+                waiting.label_class,
+            )
+            best = int(rows[int(np.argmax(scores))])
+        self._place(pod, best, volumes)
+        return None
+
+    def _filter(self, waiting: Waiting, volumes: PodVolumes) -> Attempt:
+        shape, table = waiting.shape, self._table
+        rows, all_rows = self._candidates(shape), table.active()
+        attempt = Attempt(rows, np.ones(len(rows), dtype=np.bool_))
+        columns = self._static.of(shape, rows)
+        filters.filter_static(attempt, self._static, columns)
+        filters.filter_ports(attempt, self._ports, shape)
+        filters.filter_resources(attempt, table, shape)
+        if shape.has_claims:
+            self._volumes.filter(attempt, volumes)
+        if attempt.left.any() and any(c.hard for c in waiting.constraints.spread):
+            filters.filter_spread(
+                attempt,
+                table,
+                self._counting,
+                waiting.constraints,
+                waiting.label_class,
+                all_rows,
+                self._static.of(shape, all_rows),
+                self._static,
+            )
+        if attempt.left.any():
+            filters.filter_inter_pod(
+                attempt, table, self._counting, waiting.constraints, waiting.label_class, all_rows
+            )
+        return attempt
+
+    def _place(self, pod: Object, row: int, volumes: PodVolumes) -> None:
+        """Assume the pod on the row; bind it now, or when its claims are bound."""
+        node = self._table.nodes[row]
+        assert node is not None
+        name = node["metadata"]["name"]
+        metadata = pod["metadata"]
+        uid = metadata["uid"]
+        self._drop_waiting(uid)
+        self._put_on(pod, row, volumes)
+        if not volumes.undecided:
+            self._server.bind(metadata["name"], metadata["namespace"], name, uid=uid)
+            return
+        self._reserved[uid] = Reserved(key_of(pod), name, self._volumes.select_node(volumes, name))
+        self._wheel.after(_BIND_TIMEOUT, partial(self._give_up, uid))
+
+    def _claim_changed(self, claim: Object) -> None:
+        """Bind the pods that waited for this claim; begin anew where provisioning failed."""
+        for uid, reserved in list(self._reserved.items()):
+            if key_of(claim) not in reserved.claims:
+                continue
+            claims = [
+                self._store.get(k8s.PERSISTENT_VOLUME_CLAIMS, name, namespace)
+                for namespace, name in reserved.claims
+            ]
+            if reserved.node not in self._table.rows or any(c is None for c in claims):
+                self._release(uid)
+            elif all(c and (c.get("status") or {}).get("phase") == "Bound" for c in claims):
+                del self._reserved[uid]
+                namespace, name = reserved.pod
+                self._server.bind(name, namespace, reserved.node, uid=uid)
+
+    def _give_up(self, uid: str) -> None:
+        if uid in self._reserved:
+            self._release(uid)
+
+    def _release(self, uid: str) -> None:
+        """Take a reserved pod off its node and queue it again."""
+        del self._reserved[uid]
+        self._take_off(uid)
+        found = self._store.by_uid(uid)
+        if found is not None:
+            self._enqueue(found[1])
+
+    def _report(self, waiting: Waiting, message: str) -> None:
+        """Write the PodScheduled condition of a pod that fits nowhere."""
+        now = self._wheel.time()
+        if not waiting.should_write(message, now):
+            return
+        waiting.message, waiting.written = message, now
+        namespace, name = waiting.key
+        pod = self._server.get(k8s.PODS, name, namespace)
+        conditions = set_condition(
+            (pod.get("status") or {}).get("conditions"),
+            "PodScheduled",
+            "False",
+            now=self._store.now(),
+            reason="Unschedulable",
+            message=message,
+        )
+        self._server.mutate(k8s.PODS, pod, status={"conditions": conditions})
+
+
+def _matters(node: Object) -> tuple[object, ...]:
+    spec, status = node.get("spec") or {}, node.get("status") or {}
+    return (
+        node["metadata"].get("labels"),
+        spec.get("taints"),
+        spec.get("unschedulable"),
+        status.get("allocatable"),
+    )
+
+
+def _matters_to_pod(pod: Object) -> tuple[object, ...]:
+    metadata = pod["metadata"]
+    return metadata.get("labels"), metadata.get("deletionTimestamp"), pod["spec"]
