@@ -1,0 +1,202 @@
+"""`explain node`: what the operator thinks of a node, and what stands in the way of its removal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from autoctl.api.nodepool import NodePool
+from autoctl.controllers.disruption.candidates import (
+    DisruptionClass,
+    find_candidates,
+    make_candidate,
+    quiet_start,
+)
+from autoctl.controllers.disruption.decide import decide, is_drifted
+from autoctl.controllers.disruption.drift import drift_reason, recorded_drift
+from autoctl.controllers.disruption.expiration import lifetime_of
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.controllers.disruption.pdbs import EvictionLimits
+from autoctl.state.nodes import StateNode
+from autoctl.state.pods import Protection, do_not_disrupt, is_active, is_daemon, is_evictable
+from autoctl.state.snapshot import Snapshot
+
+
+class UnknownNodeError(LookupError):
+    """No Node or NodeClaim of that name is in the snapshot."""
+
+
+@dataclass(frozen=True)
+class PodVerdict:
+    """A pod that holds the node, and why."""
+
+    pod: str
+    why: str
+
+
+@dataclass(frozen=True)
+class NodeExplanation:
+    """Everything known about one node's way out; `verdict` sums it up in a sentence."""
+
+    name: str
+    node_claim: str | None
+    pool: str | None
+    instance_type: str | None
+    zone: str | None
+    capacity_type: str | None
+    usd_per_hour: float | None
+    pods: int
+    daemons: int
+    empty: bool
+    quiet_since: datetime | None
+    drift: str | None
+    expires: datetime | None
+    cap: datetime | None
+    blocked: str | None
+    holding: tuple[PodVerdict, ...]
+    verdict: str
+
+    def to_json(self) -> dict[str, Any]:
+        def instant(value: datetime | None) -> str | None:
+            return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+        return {
+            "schema": "autoctl.explain-node/v1",
+            "node": self.name,
+            "nodeClaim": self.node_claim,
+            "nodePool": self.pool,
+            "instanceType": self.instance_type,
+            "zone": self.zone,
+            "capacityType": self.capacity_type,
+            "usdPerHour": self.usd_per_hour,
+            "pods": self.pods,
+            "daemonPods": self.daemons,
+            "empty": self.empty,
+            "quietSince": instant(self.quiet_since),
+            "drifted": self.drift,
+            "expires": instant(self.expires),
+            "lifetimeCap": instant(self.cap),
+            "blocked": self.blocked,
+            "holding": [{"pod": h.pod, "reason": h.why} for h in self.holding],
+            "verdict": self.verdict,
+        }
+
+
+def explain_node(
+    snapshot: Snapshot, name: str, options: DisruptionOptions | None = None
+) -> NodeExplanation:
+    """Explain the node (or NodeClaim) `name`. Raises `UnknownNodeError`."""
+    node = _find(snapshot, name)
+    claim = node.claim
+    pool = snapshot.node_pools.get(node.pool or "")
+    holding = tuple(_holding(node, snapshot))
+    daemons = sum(1 for p in node.pods if is_daemon(p))
+    if claim is None or pool is None:
+        verdict = (
+            "no NodeClaim: somebody else's node, never touched"
+            if claim is None
+            else f'its NodePool "{node.pool}" is not there: nothing decides about it'
+        )
+        return _explanation(node, None, daemons, holding, verdict, snapshot, None)
+    candidate = make_candidate(node, claim, pool, snapshot)
+    block = next(
+        (b for b in find_candidates(snapshot, DisruptionClass.GRACEFUL)[1] if b.node == node.name),
+        None,
+    )
+    blocked = None if block is None else block.reason + (f" ({block.pod})" if block.pod else "")
+    drift = recorded_drift(claim) or (
+        str(_drift_of(snapshot, node, pool)) if is_drifted(candidate, snapshot) else None
+    )
+    verdict = _verdict(snapshot, node, blocked, options or DisruptionOptions())
+    return _explanation(node, drift, daemons, holding, verdict, snapshot, blocked)
+
+
+def _find(snapshot: Snapshot, name: str) -> StateNode:
+    for node in snapshot.state_nodes.values():
+        if node.name == name or (node.claim is not None and node.claim.name == name):
+            return node
+    raise UnknownNodeError(f"there is no Node and no NodeClaim {name!r}")
+
+
+def _verdict(
+    snapshot: Snapshot, node: StateNode, blocked: str | None, options: DisruptionOptions
+) -> str:
+    if node.deleting:
+        return "it is being terminated"
+    decision = decide(snapshot, options)
+    for command in decision.commands:
+        if node.name in command.nodes:
+            into = ", ".join(n.offer.instance_type for n in command.replacements)
+            how = f"replaced by {into}" if into else "deleted"
+            return f"{command.reason.value}: it would be {how} now"
+    if blocked is not None:
+        return f"stays: {blocked}"
+    if node.name in decision.unconsolidatable:
+        return f"stays: {decision.unconsolidatable[node.name]}"
+    for pool in decision.pools:
+        if pool.pool == node.pool:
+            return f"stays: {pool.message}"
+    return "stays: nothing asks for its removal now"
+
+
+def _holding(node: StateNode, snapshot: Snapshot) -> list[PodVerdict]:
+    limits = EvictionLimits(snapshot.disruption_budgets)
+    found = []
+    for pod in node.pods:
+        protection = do_not_disrupt(pod, snapshot.now)
+        if is_active(pod) and protection.protection is Protection.ACTIVE:
+            until = "" if protection.until is None else f" until {protection.until:%Y-%m-%dT%H:%MZ}"
+            found.append(PodVerdict(pod.key, f"karpenter.sh/do-not-disrupt{until}"))
+        verdict = limits.blocks(pod) if is_evictable(pod, snapshot.now) else None
+        if verdict is not None:
+            found.append(PodVerdict(pod.key, f"{verdict.message} ({', '.join(verdict.budgets)})"))
+    return found
+
+
+def _drift_of(snapshot: Snapshot, node: StateNode, pool: NodePool) -> str | None:
+    assert node.claim is not None, "only a managed node can drift"
+    name = pool.spec.template.spec.node_class_ref.name
+    return drift_reason(
+        node.claim,
+        pool,
+        snapshot.node_classes.get(name),
+        snapshot.instance_types.get(name, ()),
+        snapshot.now,
+    )
+
+
+def _explanation(
+    node: StateNode,
+    drift: str | None,
+    daemons: int,
+    holding: tuple[PodVerdict, ...],
+    verdict: str,
+    snapshot: Snapshot,
+    blocked: str | None,
+) -> NodeExplanation:
+    claim = node.claim
+    lifetime = None if claim is None else lifetime_of(claim)
+    pool = snapshot.node_pools.get(node.pool or "")
+    candidate = (
+        None if claim is None or pool is None else make_candidate(node, claim, pool, snapshot)
+    )
+    return NodeExplanation(
+        name=node.name,
+        node_claim=None if claim is None else claim.name,
+        pool=node.pool,
+        instance_type=node.instance_type,
+        zone=node.zone,
+        capacity_type=node.capacity_type,
+        usd_per_hour=None if candidate is None else candidate.price,
+        pods=len(node.pods) - daemons,
+        daemons=daemons,
+        empty=candidate is not None and candidate.empty,
+        quiet_since=None if claim is None else quiet_start(claim),
+        drift=drift,
+        expires=None if lifetime is None else lifetime.expires,
+        cap=None if lifetime is None else lifetime.cap,
+        blocked=blocked,
+        holding=holding,
+        verdict=verdict,
+    )
