@@ -64,13 +64,14 @@ class CloudSettings:
     """What the simulated account looks like at its beginning.
 
     `cluster` names the EKS cluster; `kubernetes` is its minor version. One subnet a zone of `/19`
-    is made, tagged for discovery. `boot_jitter` is the part of `Timings.boot` by which booting
-    varies, drawn from the seed.
+    is made, tagged for discovery; `roles` exist in IAM. `boot_jitter` is the part of `Timings.boot`
+    by which booting varies, drawn from the seed.
     """
 
     region: str = "us-west-2"
     cluster: str = "autoctl"
     kubernetes: str = "1.34"
+    roles: tuple[str, ...] = ("AmazonEKSAutoNodeRole",)
     seed: int = 0
     timings: Timings = field(default_factory=Timings)
     boot_jitter: float = 0.0
@@ -111,6 +112,8 @@ class SimulatedCloud:
         self.ec2 = Ec2(self)
         self.eks = Eks(self)
         self.ssm.release()
+        for role in self.settings.roles:
+            self.iam.add_role(role)
         self.services: dict[str, Service] = {
             service.name: service
             for service in (

@@ -318,8 +318,9 @@ class _Handler(WSGIRequestHandler):
     def log_request(self, *_args: Any, **_kwargs: Any) -> None:
         """The request log of the cloud says more."""
 
-    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
-        """A client that went away, or that a fault cut off, is none of the server's business."""
+    def connection_dropped(self, *_args: Any, **_kwargs: Any) -> None:
+        """A client that went away, or that a fault cuts off: nothing more is sent to it."""
+        self.close_connection = True
 
 
 class CloudServer:
