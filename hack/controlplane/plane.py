@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -49,6 +50,30 @@ _USERS = {
 }
 
 
+# ServiceAccounts are what RBAC rules of charts are for.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "Panic"],
+    "omitManagedFields": True,
+    "rules": [
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Request:
+    """One kind of request to the API server, in the words of an RBAC rule."""
+
+    verb: str
+    group: str
+    resource: str
+    """With its subresource, as in `pods/eviction`."""
+    code: int
+
+
 class CommandError(RuntimeError):
     """kubectl or helm failed; the message is what it wrote to stderr."""
 
@@ -73,6 +98,7 @@ class ControlPlane:
         self.processes: dict[str, Process] = {}
         self.server = ""
         self.ca_file = self.folder / "pki" / "ca.crt"
+        self._audit_log = self.folder / "logs" / "audit.log"
         self._node_monitor_grace_period = node_monitor_grace_period
         self._say = say
         self._tokens: dict[str, str] = {}
@@ -183,6 +209,31 @@ class ControlPlane:
         self._write_kubeconfig(path, name, token, namespace)
         return path
 
+    def requests_of(self, user: str) -> set[Request]:
+        """What a ServiceAccount (`system:serviceaccount:NAMESPACE:NAME`) asked of the API server.
+
+        Watches count when they are answered, other requests when they end.
+        """
+        found = set()
+        with self._audit_log.open() as log:
+            for line in log:
+                event = json.loads(line)
+                what = event.get("objectRef")
+                if event["user"]["username"] != user or not what:
+                    continue
+                resource = "/".join(
+                    part for part in (what.get("resource"), what.get("subresource")) if part
+                )
+                found.add(
+                    Request(
+                        event["verb"],
+                        what.get("apiGroup", ""),
+                        resource,
+                        event["responseStatus"]["code"],
+                    )
+                )
+        return found
+
     def log_tails(self, lines: int = 15) -> str:
         """The last lines of every part's log, for the report of a failed test."""
         return "\n\n".join(f"{p.name}:\n{p.log_tail(lines)}" for p in self.processes.values())
@@ -224,6 +275,8 @@ class ControlPlane:
                 }
             )
         )
+        audit = self.folder / "audit.json"
+        audit.write_text(json.dumps(_AUDIT_POLICY))
         arguments: dict[str, list[str]] = {
             "etcd": [
                 "--name=etcd-0",
@@ -251,6 +304,8 @@ class ControlPlane:
                 # It would publish 127.0.0.1, which no Endpoints object may hold.
                 "--endpoint-reconciler-type=none",
                 "--allow-privileged",
+                f"--audit-policy-file={audit}",
+                f"--audit-log-path={self._audit_log}",
                 "--profiling=false",
             ],
             "kube-controller-manager": [

@@ -12,6 +12,7 @@ from controlplane.plane import (
     UNMANAGED_LABEL,
     CommandError,
     ControlPlane,
+    Request,
     system_node,
 )
 from controlplane.process import wait_for
@@ -168,6 +169,8 @@ def test_a_service_accounts_token_has_only_its_rights(plane: ControlPlane, names
     assert "kube-root-ca.crt" in plane.kubectl("get", "configmaps", "--kubeconfig", config)
     with pytest.raises(CommandError, match=f"{namespace}:reader.*cannot list resource .pods"):
         plane.kubectl("get", "pods", "--kubeconfig", config)
+    requests = plane.requests_of(f"system:serviceaccount:{namespace}:reader")
+    assert {Request("list", "", "configmaps", 200), Request("list", "", "pods", 403)} <= requests
 
 
 @pytest.mark.parametrize("part", PARTS)
