@@ -23,6 +23,7 @@ from autoctl.sim.cluster.scheduler import Scheduler
 from autoctl.sim.cluster.server import Admission, Defaulting, Server
 from autoctl.sim.cluster.statefulset import StatefulSets
 from autoctl.sim.cluster.storage import AttachDetach, VolumeBinder
+from autoctl.sim.cluster.stats import PodStats
 from autoctl.sim.cluster.store import Store
 from autoctl.sim.cluster.timings import Timings
 
@@ -34,7 +35,7 @@ class SimCluster:
     """A Kubernetes cluster in memory. Make it inside a running event loop, then `start` it.
 
     `api` is what clients use and `faults` makes it misbehave; `nodes` registers Nodes; `lifecycle`
-    and `kubelets` lose and recover them; `server` and `store` are for the simulator itself. An
+    and `kubelets` lose and recover them; `stats` counts what happens to pods; `server` and `store` are for the simulator itself. An
     exception in a built-in controller is a defect of the simulator: every later API call raises it,
     and so does `stop`.
     """
@@ -66,6 +67,7 @@ class SimCluster:
         self.nodes = NodeRegistrar(*parts, self.kubelets)
         self.lifecycle = NodeLifecycle(*parts, self.kubelets)
         self.scheduler = Scheduler(*parts)
+        self.stats = PodStats(self.store)
         self._controllers: list[Controller[Any]] = [
             GarbageCollector(*parts),
             self.budgets,
@@ -88,6 +90,7 @@ class SimCluster:
             controller.start()
         self.kubelets.start()
         self.scheduler.start()
+        self.stats.start()
 
     async def stop(self) -> None:
         """Stop them. Raises what went wrong in them, if anything did."""

@@ -138,9 +138,13 @@ def field_value(obj: Object, path: str) -> str:
     return str(value)
 
 
-def desired_state(obj: Object) -> Object:
-    """Everything whose change bumps the generation: neither metadata nor status."""
-    return {k: v for k, v in obj.items() if k not in ("metadata", "status")}
+def desires_differ(before: Object, after: Object) -> bool:
+    """Whether anything but metadata and status changed: what bumps the generation."""
+    return any(
+        before.get(key) is not after.get(key) and before.get(key) != after.get(key)
+        for key in {**before, **after}
+        if key not in ("metadata", "status")
+    )
 
 
 def is_custom(resource: Resource) -> bool:

@@ -359,9 +359,7 @@ class Server:
         if after == before:
             return before
         metadata = after["metadata"]
-        if kinds.has_generation(resource) and kinds.desired_state(before) != kinds.desired_state(
-            after
-        ):
+        if kinds.has_generation(resource) and kinds.desires_differ(before, after):
             generation = before["metadata"].get("generation", 0) + 1
             after = {**after, "metadata": {**metadata, "generation": generation}}
         if (

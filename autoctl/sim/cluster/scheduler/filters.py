@@ -44,7 +44,7 @@ class Attempt:
 def filter_static(attempt: Attempt, static: StaticFilters, columns: Ints) -> None:
     """Unschedulable nodes, taints, node selector and affinity."""
     numbers = columns[:, static.REASON]
-    for number in np.unique(numbers).tolist():
+    for number in np.flatnonzero(np.bincount(numbers)).tolist():
         if number:
             attempt.refuse(numbers == number, static.reasons[number])
 
@@ -104,7 +104,7 @@ def filter_spread(
         domains = table.domains_of(constraint.topology_key)
         rows = all_rows[counted]
         counts = domains.sums(rows, counting.counter((constraint.term,)).live[rows])
-        present = np.unique(domains.of_row[rows])
+        present = np.flatnonzero(np.bincount(domains.of_row[rows]))
         least = 0
         if len(present) >= constraint.min_domains and len(present):
             least = int(counts[present].min())

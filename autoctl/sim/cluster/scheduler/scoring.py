@@ -76,7 +76,7 @@ def _spread(rows: Ints, table: NodeTable, counting: Counting, constraints: Const
         counts = np.append(
             domains.sums(active, counting.counter((constraint.term,)).live[active]), 0
         )
-        size = len(np.unique(domain[domain >= 0]))
+        size = int(np.count_nonzero(np.bincount(domain[domain >= 0])))
         raw += counts[domain] * math.log(size + 2) + (constraint.max_skew - 1)
     raw = np.round(raw)
     if not known.any():
