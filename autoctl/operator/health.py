@@ -42,6 +42,10 @@ class LoopPulse:
             self._last = time.monotonic()
             await asyncio.sleep(self._interval)
 
+    def now(self) -> float:
+        """The event loop's time, readable from other threads."""
+        return time.monotonic()
+
     def check(self) -> str | None:
         silent = time.monotonic() - self._last
         return f"the event loop stood still for {silent:.0f} s" if silent > self._limit else None
@@ -72,15 +76,12 @@ class HealthServer:
 
 
 class MetricsServer:
-    """Serves a registry on /metrics. `refresh` is called before each exposition."""
+    """Serves a registry on /metrics."""
 
-    def __init__(
-        self, address: str, port: int, registry: CollectorRegistry, refresh: Callable[[], None]
-    ) -> None:
+    def __init__(self, address: str, port: int, registry: CollectorRegistry) -> None:
         def answer(path: str) -> tuple[int, str, bytes]:
             if path != "/metrics":
                 return 404, "text/plain", b"not found\n"
-            refresh()
             encode, content_type = choose_encoder("")
             return 200, content_type, encode(registry)
 

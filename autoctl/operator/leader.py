@@ -28,7 +28,7 @@ _SHORTEST_PAUSE = 0.001
 """Seconds. Clocks have a grain: a sleep until the deadline may end a hair before it."""
 
 
-class NotLeadingError(Exception):
+class NotLeadingError(ApiError):
     """A write was stopped because this replica does not (or no longer surely) lead."""
 
 

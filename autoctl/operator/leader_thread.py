@@ -25,6 +25,7 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 _EXIT_GRACE = 4.0
 """Seconds between the loss of the lease and the end by force; less than what is left of the lease
 (duration - renew deadline), so that the successor starts into silence."""
+_JOIN_SECONDS = 5.0
 LOST_EXIT_CODE = 1
 
 
@@ -71,10 +72,11 @@ class LeaderThread:
 
     async def stop(self) -> None:
         """Release the lease, if held, and end the thread."""
-        if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 10.0)
         self._exited.set()
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        join = self._thread.join
+        await asyncio.get_running_loop().run_in_executor(None, join, _JOIN_SECONDS)
 
     def _main(self) -> None:
         asyncio.run(self._keep())

@@ -108,6 +108,11 @@ class Reflector(Generic[T]):
         self._last_activity: float | None = None
 
     @property
+    def last_activity(self) -> float | None:
+        """Loop time at which the API server was last heard of, or None before the first list."""
+        return self._last_activity
+
+    @property
     def store(self) -> Mapping[str, T]:
         """The objects by key; a live, read-only view."""
         return MappingProxyType(self._store)

@@ -79,6 +79,12 @@ class Manager:
         """Whether no key waits or is worked on (delayed ones and periodic controllers aside)."""
         return all(runner.idle() for runner in self._runners.values())
 
+    def report(self) -> None:
+        """Set those gauges of the queues that change with time alone."""
+        now = asyncio.get_running_loop().time()
+        for runner in self._runners.values():
+            runner.report(now)
+
     async def run(self) -> None:
         """Run all controllers until `stop` (then return) or until cancelled (then stop at once)."""
         tasks = [

@@ -409,6 +409,9 @@ class Metrics:
             "Watches taken up again after an error.",
             "resource",
         )
+        self.kopf_restarts = self._counter(
+            "autoctl_kopf_restarts_total", "Times that the framework ended and was started again."
+        )
         self.events_dropped = self._counter(
             "autoctl_events_dropped_total",
             "Kubernetes events not written.",

@@ -11,7 +11,7 @@ from autoctl.operator.settings import (
     load_settings,
     settings_table,
 )
-from autoctl.scheduling.problem import PreferencePolicy
+from autoctl.scheduling.problem import PreferencePolicy, SolverOptions
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_lists_are_read_as_helm_writes_them(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_model_alone_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOCTL_SOLVER_BUDGET", "1")
-    assert Settings(cluster_name="c").solver_budget == 100_000
+    assert Settings(cluster_name="c").solver_budget == SolverOptions().budget
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""`autoctl`: the group of all commands.
+
+Commands are imported when they are called: `autoctl version` must not wait for the packer, and a
+completion not for boto3.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from autoctl import __version__
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("autoctl.cli.run:run", "Run the operator."),
+    "plan": ("autoctl.cli.plan:plan", "Show what the operator would do."),
+    "explain": ("autoctl.cli.explain:explain", "Tell why a pod waits or a node stays."),
+    "simulate": ("autoctl.cli.simulate:simulate", "Play hours of a cluster in seconds."),
+    "bench": ("autoctl.cli.bench:bench", "Measure speed and quality of decisions."),
+    "cloud": ("autoctl.cli.cloud:cloud", "Serve the simulated cloud over HTTP."),
+    "crds": ("autoctl.cli.crds:crds", "Write the custom resource definitions."),
+    "doctor": ("autoctl.cli.doctor:doctor", "Check whether the operator could run."),
+    "completion": ("autoctl.cli.completion:completion", "Print a shell completion script."),
+    "version": ("autoctl.cli.version:version", "Print the version."),
+}
+"""Command -> where its object is, and its line in the help (as its own docstring's first)."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is looked at."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="autoctl", message="%(prog)s %(version)s")
+def cli() -> None:
+    """An open-source EKS Auto Mode: right-sized nodes for pending pods, explained beforehand.
+
+    \b
+    Examples:
+      autoctl simulate                  a tour of what the operator does, in seconds
+      autoctl plan -f manifests/        what it would do with these objects
+      autoctl run --cluster-name prod   the operator itself
+    """
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    cli(prog_name="autoctl")

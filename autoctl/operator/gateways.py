@@ -1,0 +1,78 @@
+"""The gateways to AWS, made of the clients: boto3's or the simulated cloud's."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from autoctl.aws.call import Caller
+from autoctl.aws.clients import Clients
+from autoctl.aws.eks import ClusterFacts, EksCluster
+from autoctl.aws.executor import Executor
+from autoctl.aws.fleet import Fleets
+from autoctl.aws.images import Images
+from autoctl.aws.instance_types import InstanceTypes
+from autoctl.aws.instances import Instances
+from autoctl.aws.market import MarketApi, embedded_market
+from autoctl.aws.network import Network
+from autoctl.aws.offerings import UnavailableOfferings
+from autoctl.aws.profiles import InstanceProfiles
+from autoctl.aws.queue import Queue
+from autoctl.aws.ratelimit import RateLimits
+from autoctl.aws.templates import LaunchTemplates
+from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.operator.observers import BatchObserver, CloudObserver
+from autoctl.ports.clock import Clock
+
+
+@dataclass(frozen=True)
+class Gateways:
+    """All that the controllers ask of AWS. `queue` is None without an interruption queue."""
+
+    fleets: Fleets
+    instances: Instances
+    templates: LaunchTemplates
+    network: Network
+    images: Images
+    profiles: InstanceProfiles
+    cluster: ClusterFacts
+    market: MarketApi
+    types: InstanceTypes
+    unavailable: UnavailableOfferings
+    queue: Queue | None
+
+
+def make_gateways(
+    clients: Clients,
+    executor: Executor,
+    *,
+    region: str,
+    cluster: str,
+    interruption_queue: str,
+    clock: Clock,
+    rng: random.Random,
+    metrics: Metrics,
+) -> Gateways:
+    """Raises `LookupError` for a region of which nothing is packaged."""
+    limits = RateLimits()
+    calls, batches = CloudObserver(metrics), BatchObserver(metrics)
+
+    def caller(service: str) -> Caller:
+        client = getattr(clients, service)
+        return Caller(service, client, executor, rng=rng, limits=limits, observer=calls)
+
+    ec2 = caller("ec2")
+    unavailable = UnavailableOfferings(clock)
+    return Gateways(
+        fleets=Fleets(ec2, observe=batches),
+        instances=Instances(ec2, cluster=cluster, observe=batches),
+        templates=LaunchTemplates(ec2, cluster=cluster),
+        network=Network(ec2),
+        images=Images(caller("ssm"), clock),
+        profiles=InstanceProfiles(caller("iam")),
+        cluster=ClusterFacts(EksCluster(caller("eks"), cluster=cluster), clock),
+        market=MarketApi(ec2),
+        types=InstanceTypes(embedded_market(region), unavailable),
+        unavailable=unavailable,
+        queue=Queue(caller("sqs"), interruption_queue) if interruption_queue else None,
+    )
