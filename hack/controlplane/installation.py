@@ -78,7 +78,10 @@ class Installation:
         }
 
     def start_cloud(self, *arguments: str) -> None:
-        """Start `autoctl cloud`, which registers Nodes as cluster administrator."""
+        """Start `autoctl cloud`, which registers Nodes as cluster administrator.
+
+        Its interruption queue becomes the setting's default: start it before `install`.
+        """
         ready = self.plane.folder / "cloud.ready"
         ready.unlink(missing_ok=True)
         self.cloud = Process(
@@ -97,7 +100,9 @@ class Installation:
         )
         self.cloud.start()
         wait_for(self.cloud.name, ready.exists, timeout=60, processes=[self.cloud])
-        self.cloud_url = ready.read_text().split()[0]
+        facts = json.loads(ready.read_text())
+        self.cloud_url = facts["endpoint"]
+        self.settings.setdefault("interruptionQueue", facts["queue"])
 
     def install(self, *arguments: str) -> None:
         """Install both charts with default values and `settings`; wait for the Deployment."""
