@@ -25,9 +25,16 @@ class Executor(Protocol):
 
 
 class DirectExecutor:
-    """Calls in the event loop; for functions that don't block."""
+    """Calls in the event loop; for functions that don't block.
+
+    One that would block in production (a long poll) has an attribute `wait`, a coroutine function
+    of the same arguments that waits in the loop's time.
+    """
 
     async def run(self, function: Callable[..., Any], /, **arguments: Any) -> Any:
+        wait = getattr(function, "wait", None)
+        if wait is not None:
+            await wait(**arguments)
         return function(**arguments)
 
 

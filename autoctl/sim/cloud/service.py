@@ -7,6 +7,7 @@ both, applies limits and faults, and writes the log.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -59,9 +60,16 @@ class Client:
             raise AttributeError(f"{self._service} has no operation {method!r}")
 
         def call(**params: Any) -> Answer:
+            if method == "run_instances" and "UserData" in params:
+                # boto3 encodes it here, and only here.
+                encoded = base64.b64encode(params["UserData"].encode()).decode()
+                params = {**params, "UserData": encoded}
             return self._cloud.call(self._service, method, params)
 
         call.__name__ = method
+        if method == "receive_message":
+            # What would block in boto3; an executor that may not block awaits it before the call.
+            call.wait = self._cloud.sqs.wait  # type: ignore[attr-defined]  # functions take attributes
         return call
 
     def can_paginate(self, method: str) -> bool:

@@ -5,6 +5,7 @@ Messages have the shapes that EventBridge gives EC2's and AWS Health's events.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Queue:
         self.url = url
         self.visibility = 30
         self.messages: dict[str, Message] = {}
+        self.arrival = asyncio.Event()
 
 
 class Sqs(Service):
@@ -99,8 +101,35 @@ class Sqs(Service):
         bits = f"{self.cloud.random.getrandbits(128):032x}"
         message_id = f"{bits[:8]}-{bits[8:12]}-{bits[12:16]}-{bits[16:20]}-{bits[20:]}"
         message = Message(message_id, body, now, now)
+        self._expire(queue)
         queue.messages[message_id] = message
+        queue.arrival.set()
         return message
+
+    def _expire(self, queue: Queue) -> None:
+        """Drop messages that were kept long enough; the oldest come first."""
+        now = self.cloud.now()
+        while queue.messages:
+            oldest = next(iter(queue.messages.values()))
+            if now - oldest.sent_at <= RETENTION:
+                return
+            del queue.messages[oldest.message_id]
+
+    async def wait(self, **params: Any) -> None:
+        """Wait as a long poll with these parameters does, in the loop's time."""
+        queue = self.queues.get(params["QueueUrl"].rpartition("/")[2])
+        if queue is None:
+            return
+        deadline = self.cloud.now() + timedelta(seconds=params.get("WaitTimeSeconds", 0))
+        while not self.has_message(queue.url) and self.cloud.now() < deadline:
+            queue.arrival.clear()
+            hidden = [message.hidden_until for message in queue.messages.values()]
+            seconds = (min([deadline, *hidden]) - self.cloud.now()).total_seconds()
+            try:
+                async with asyncio.timeout(seconds):
+                    await queue.arrival.wait()
+            except TimeoutError:
+                continue
 
     def has_message(self, queue_url: str) -> bool:
         """Whether a receive call would get one now."""
@@ -109,14 +138,10 @@ class Sqs(Service):
         return any(message.hidden_until <= now for message in list(queue.messages.values()))
 
     def receive_message(self, params: Params) -> Answer:
-        """Answers at once, also to a long poll: waiting is the caller's, who owns the clock."""
+        """Answers at once, also to a long poll: see `wait`."""
         queue = self._queue(params)
         now = self.cloud.now()
-        queue.messages = {
-            message_id: message
-            for message_id, message in queue.messages.items()
-            if now - message.sent_at <= RETENTION
-        }
+        self._expire(queue)
         most = params.get("MaxNumberOfMessages", 1)
         if not 1 <= most <= BATCH:
             raise AwsFailure(

@@ -81,25 +81,30 @@ class Capacity:
             return min(room, 10)
         return 1 + zlib.crc32(f"{instance_type}@{zone}".encode()) % 10
 
-    def take(self, instance_type: str, zone: str, capacity_type: str) -> None:
-        """Count a launch against its pool; raises InsufficientInstanceCapacity when it is empty."""
-        room = self.room(instance_type, zone, capacity_type)
-        if room == 0:
-            if capacity_type == SPOT:
-                raise AwsFailure(
-                    "InsufficientInstanceCapacity",
-                    "There is no Spot capacity available that matches your request.",
-                    500,
-                )
+    def check_room(self, instance_type: str, zone: str, capacity_type: str) -> None:
+        """Raises InsufficientInstanceCapacity when an offering has no room."""
+        if self.room(instance_type, zone, capacity_type) != 0:
+            return
+        if capacity_type == SPOT:
             raise AwsFailure(
                 "InsufficientInstanceCapacity",
-                f"We currently do not have sufficient {instance_type} capacity in the "
-                f"Availability Zone you requested ({zone}). Our system will be working on "
-                "provisioning additional capacity.",
+                "There is no Spot capacity available that matches your request.",
                 500,
             )
-        if room is not None:
-            self.pools[(instance_type, zone, capacity_type)] = room - 1
+        raise AwsFailure(
+            "InsufficientInstanceCapacity",
+            f"We currently do not have sufficient {instance_type} capacity in the "
+            f"Availability Zone you requested ({zone}). Our system will be working on "
+            "provisioning additional capacity.",
+            500,
+        )
+
+    def take(self, instance_type: str, zone: str, capacity_type: str) -> None:
+        """Count a launch against its pool, which has room."""
+        key = (instance_type, zone, capacity_type)
+        if key in self.pools:
+            assert self.pools[key] > 0, "room is checked before it is taken"
+            self.pools[key] -= 1
 
     def take_vcpus(self, instance_type: str, capacity_type: str, vcpus: int) -> None:
         """Count vCPUs against the account's quota; raises when it would be exceeded."""
@@ -120,7 +125,7 @@ class Capacity:
         bucket = SPOT if instance.capacity_type == SPOT else ON_DEMAND
         self.vcpus_used[bucket] -= vcpus
         key = (instance.instance_type, instance.zone, instance.capacity_type)
-        if key in self.pools:
+        if key in self.pools and instance.from_pool:
             self.pools[key] += 1
         if instance.reservation_id in self.reservations:
             self.reservations[instance.reservation_id].used_by.discard(instance.instance_id)
@@ -174,7 +179,7 @@ class Capacity:
                 f"The capacity reservation '{reservation_id}' is for {reservation.instance_type} "
                 f"in {reservation.zone}, not for {instance_type} in {zone}",
             )
-        if not reservation.available:
+        if not reservation.available or self.room(instance_type, zone, RESERVED) == 0:
             raise AwsFailure(
                 "ReservationCapacityExceeded",
                 "The requested reservation does not have sufficient compatible and available "

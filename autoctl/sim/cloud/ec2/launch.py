@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from autoctl.catalog.labels import ARCHITECTURES
 from autoctl.sim.cloud.ec2.network import Subnet
 from autoctl.sim.cloud.ec2.records import (
-    RESERVED,
     SPOT,
     InstanceRecord,
     Interface,
@@ -122,11 +121,8 @@ class Launcher:
                 group, request.instance_type, subnet.zone, placement.get("PartitionNumber")
             )
         vcpus = int(api["VCpuInfo"]["DefaultVCpus"])
-        if (
-            capacity_type != RESERVED
-            and ec2.capacity.room(request.instance_type, subnet.zone, capacity_type) == 0
-        ):
-            ec2.capacity.take(request.instance_type, subnet.zone, capacity_type)
+        if reservation is None:
+            ec2.capacity.check_room(request.instance_type, subnet.zone, capacity_type)
         interfaces = self._interfaces(request)
         try:
             ec2.capacity.take_vcpus(request.instance_type, capacity_type, vcpus)
@@ -169,6 +165,7 @@ class Launcher:
                 if "Ebs" in mapping
             ],
             spot_request_id=ec2.new_id("sir") if capacity_type == SPOT else None,
+            from_pool=reservation is None,
         )
         if request.template is not None:
             template, number = request.template

@@ -152,8 +152,8 @@ class InstanceRecord:
 
     `capacity_type` is Karpenter's word for how it is paid (`spot`, `on-demand`, `reserved`);
     `lifecycle` EC2's own. `user_data` is decoded. `impaired` maps a check (`instance`, `system`,
-    `ebs`) to the moment since when it fails. `registers` is false when a fault keeps its kubelet
-    from ever registering.
+    `ebs`) to the moment since when it fails. `from_pool` is false when a reservation made room for
+    it. `registers` is false when a fault keeps its kubelet from ever registering.
     """
 
     instance_id: str
@@ -188,6 +188,7 @@ class InstanceRecord:
     transition_reason: str = ""
     impaired: dict[str, datetime] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    from_pool: bool = True
     registers: bool = True
     terminated_at: datetime | None = None
     billed_until: datetime | None = None
