@@ -43,7 +43,8 @@ class ScenarioError(ValueError):
     """A scenario that cannot be played: the file, the field, and what was expected."""
 
 
-def _duration(value: Any) -> timedelta:
+def duration_of(value: Any) -> timedelta:
+    """A duration as scenarios write it: Go's units, and days. Raises `ValueError`."""
     if isinstance(value, timedelta):
         return value
     text = str(value)
@@ -63,7 +64,7 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(duration_of)]
 Instant: TypeAlias = Annotated[datetime, AfterValidator(_utc)]
 
 
@@ -121,7 +122,7 @@ def check_fault(fault: dict[str, Any]) -> None:
         if unknown:
             raise ValueError(f"fault {kind}: unknown field {unknown[0]!r}")
         if "for" in fault:
-            _duration(fault["for"])
+            duration_of(fault["for"])
         return
     if kind not in {f.value for f in FaultType}:
         known = ", ".join([*(f.value for f in FaultType), *CLUSTER_FAULTS])
@@ -255,3 +256,23 @@ def parse_scenario(value: dict[str, Any], source: str) -> Scenario:
             for e in error.errors()[:5]
         )
         raise ScenarioError(f"{source}: {problems}") from error
+
+
+def with_duration(scenario: Scenario, text: str) -> Scenario:
+    """The scenario cut (or stretched) to another duration; later steps fall away.
+
+    Raises `ScenarioError` for what is no duration.
+    """
+    try:
+        duration = duration_of(text)
+    except ValueError as error:
+        raise ScenarioError(f"--duration: {error}") from error
+    if duration <= timedelta(0):
+        raise ScenarioError(f"--duration: expected more than 0s, got {text!r}")
+    return scenario.model_copy(
+        update={
+            "duration": duration,
+            "steps": [s for s in scenario.steps if s.at <= duration],
+            "expect": [e for e in scenario.expect if e.at == "end" or e.at <= duration],
+        }
+    )

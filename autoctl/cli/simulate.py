@@ -1,0 +1,218 @@
+"""`autoctl simulate`: days of a cluster in seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from autoctl.cli.inputs import fail
+from autoctl.cli.rendering import write_structured
+
+if TYPE_CHECKING:
+    from autoctl.simulate.recorder import DecisionRecord, Recorder
+    from autoctl.simulate.result import SimulationResult
+    from autoctl.simulate.scenario import Scenario
+
+EXPECTATION_FAILED = 1
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  autoctl simulate                              the built-in tour
+  autoctl simulate --report tour.html           the same, with plots
+  autoctl simulate night.yaml --seed 7          a scenario of yours (docs/simulate.md)
+  autoctl simulate night.yaml -o json | jq .totals
+"""
+)
+@click.argument("scenario", required=False, metavar="[SCENARIO.yaml]")
+@click.option("--duration", metavar="DURATION", help="Play this long instead: 90s, 2h, 30d.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
+)
+@click.option(
+    "--report", metavar="FILE.html", type=click.Path(dir_okay=False), help="Write an HTML report."
+)
+def simulate(
+    scenario: str | None, duration: str | None, seed: int, output: str, report: str | None
+) -> None:
+    """Play a scenario on a simulated cluster in a simulated AWS account, in virtual time.
+
+    The operator in it is the one that `autoctl run` runs. The same scenario and seed give the same
+    output, byte for byte. Exit code 1: an expectation of the scenario failed; 2: it cannot be
+    played.
+    """
+    from autoctl.simulate.player import Player
+
+    chosen = _scenario(scenario, duration)
+    live = output == "text"
+    display = _Display(chosen.duration, enabled=live)
+    player = Player(
+        chosen,
+        seed,
+        _objects(chosen),
+        progress=display.progress,
+        on_decision=display.decision if live else None,
+    )
+    with display:
+        result = _play(player)
+    if report is not None:
+        _write_report(report, result)
+    if live:
+        _summary(result, report)
+    else:
+        write_structured(result.to_json(), output, sys.stdout)
+    if not result.ok:
+        sys.exit(EXPECTATION_FAILED)
+
+
+def _scenario(path: str | None, duration: str | None) -> Scenario:
+    from importlib.resources import files
+
+    from autoctl.simulate.scenario import ScenarioError, load_scenario, with_duration
+
+    try:
+        if path is None:
+            tour = files("autoctl.simulate") / "scenarios" / "tour.yaml"
+            scenario = load_scenario(str(tour))
+        else:
+            scenario = load_scenario(path)
+        return scenario if duration is None else with_duration(scenario, duration)
+    except ScenarioError as error:
+        fail(str(error))
+
+
+def _objects(scenario: Scenario) -> Sequence[dict[str, Any]]:
+    from autoctl.state.manifests import ManifestError, load_manifests
+
+    try:
+        return [*(d.object for d in load_manifests(scenario.manifests)), *scenario.objects]
+    except ManifestError as error:
+        fail(str(error))
+
+
+def _play(player: Any) -> SimulationResult:
+    from autoctl.ports.kubernetes import ApiError
+    from autoctl.simulate.player import StepError
+
+    try:
+        result: SimulationResult = player.play()
+    except (StepError, ApiError) as error:
+        _refused(error)
+    return result
+
+
+def _refused(error: Exception) -> NoReturn:
+    fail(f"the scenario cannot be played: {error}")
+
+
+def _write_report(path: str, result: SimulationResult) -> None:
+    from autoctl.simulate.report import render_report
+
+    try:
+        Path(path).write_text(render_report(result), encoding="utf-8")
+    except OSError as error:
+        fail(f"--report {path}: {error.strerror or error}")
+
+
+class _Display:
+    """Decisions as they are taken, and on a terminal a progress bar on stderr."""
+
+    def __init__(self, duration: timedelta, *, enabled: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._out = Console(highlight=False)
+        self._enabled = enabled
+        self._duration = duration
+        error = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.fields[now]}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=error,
+            disable=not error.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=1.0, now=_clock(0), state="")
+
+    def __enter__(self) -> None:
+        self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def progress(self, done: float, recorder: Recorder) -> None:
+        """A sample was taken."""
+        self._progress.update(
+            self._task,
+            completed=done,
+            now=_clock(recorder.elapsed()),
+            state=f"{recorder.running} pods running, {recorder.pending} pending",
+        )
+
+    def decision(self, record: DecisionRecord) -> None:
+        """A decision was taken."""
+        if not self._enabled:
+            return
+        names = ", ".join(record.subjects[:3]) + (" ..." if len(record.subjects) > 3 else "")
+        parts = [_clock(record.at), record.kind, record.reason, names, record.detail]
+        if record.usd_per_hour:
+            parts.append(f"({record.usd_per_hour:+.4f} USD/h)")
+        self._out.print("  ".join(p for p in parts if p), soft_wrap=True, markup=False)
+
+
+def _clock(seconds: float) -> str:
+    days, rest = divmod(int(seconds), 86400)
+    clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+    return f"{days}d {clock}" if days else clock
+
+
+def _summary(result: SimulationResult, report: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Console(highlight=False)
+    totals = result.totals
+    table = Table(
+        title=f"{result.name}: {_clock(result.duration_seconds)} played", show_header=False
+    )
+    over = ""
+    if totals.usd_bound:
+        over = f" ({(totals.usd / totals.usd_bound - 1) * 100:.1f} % over the lower bound)"
+    for label, value in (
+        ("Paid", f"${totals.usd:.2f}{over}"),
+        ("Node-hours", f"{totals.node_hours:.1f}"),
+        ("Instances", f"{totals.launched} launched, {totals.terminated} terminated"),
+        ("Evictions", f"{totals.evictions} ({totals.evictions_per_pod:.2f} a pod)"),
+        (
+            "Wait of pods",
+            ", ".join(f"{k} {v:g} s" for k, v in totals.pending_seconds.items()),
+        ),
+        ("Oldest instance", f"{totals.oldest_instance_hours:.1f} h"),
+        ("Leaks", str(totals.leaks)),
+    ):
+        table.add_row(label, value)
+    out.print(table)
+    for note in result.notes:
+        out.print(note)
+    for outcome in result.outcomes:
+        verdict = "held" if outcome.ok else "FAILED"
+        out.print(
+            f"{verdict:6} at {_clock(outcome.at)}: {outcome.name} {outcome.expected}"
+            f"{'' if outcome.ok else f', found {outcome.actual:g}'}"
+        )
+    if report is not None:
+        out.print(f"Report: {report}")

@@ -1,0 +1,354 @@
+"""Playing a scenario: steps at their times, samples in between, expectations at theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count, pairwise
+from typing import Any, Final
+
+import looptime
+
+from autoctl.controllers.disruption.model import Command
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.operator.assembly import Assembly
+from autoctl.operator.planning import world_lower_bound
+from autoctl.ports.kubernetes import (
+    DEPLOYMENTS,
+    NODE_POOLS,
+    REPLICA_SETS,
+    RESOURCES,
+    STATEFUL_SETS,
+    AlreadyExists,
+    ApiError,
+    NotFound,
+    Object,
+)
+from autoctl.scheduling.problem import SolverOptions
+from autoctl.sim.cloud.faults import parse_fault
+from autoctl.simulate.cluster_faults import play_cluster_fault
+from autoctl.simulate.leaks import find_leaks, orphans
+from autoctl.simulate.recorder import DecisionRecord, Recorder, Sample
+from autoctl.simulate.result import Outcome, SimulationResult, Totals, percentiles
+from autoctl.simulate.scenario import CLUSTER_FAULTS, Expectation, Range, Reference, Scale, Scenario
+from autoctl.simulate.world import World
+from autoctl.state.snapshot import Snapshot
+
+MOST_SAMPLES: Final = 720
+SHORTEST_SAMPLE: Final = timedelta(seconds=10)
+_SCALED: Final = {
+    "Deployment": DEPLOYMENTS,
+    "ReplicaSet": REPLICA_SETS,
+    "StatefulSet": STATEFUL_SETS,
+    "NodePool": NODE_POOLS,
+}
+
+Action = Callable[[], Awaitable[None]]
+Progress = Callable[[float, Recorder], None]
+"""Hears of every sample: the part of the duration that is played, and the recorder."""
+
+
+class StepError(Exception):
+    """A step of the scenario that the simulated API server refused."""
+
+
+@dataclass
+class Player:
+    """Plays one scenario once."""
+
+    scenario: Scenario
+    seed: int
+    objects: Sequence[Object]
+    progress: Progress | None = None
+    on_decision: Callable[[DecisionRecord], None] | None = None
+    with_bound: bool = True
+    _world: World = field(init=False)
+    _recorder: Recorder = field(init=False)
+    _samples: list[Sample] = field(default_factory=list)
+    _outcomes: list[Outcome] = field(default_factory=list)
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def play(self) -> SimulationResult:
+        """Run to the end in virtual time. Raises `StepError` and `ApiError` for bad input."""
+        loop = looptime.new_event_loop(start=0)
+        try:
+            return loop.run_until_complete(self._run())
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+    async def _run(self) -> SimulationResult:
+        self._world = World(self.scenario, self.seed)
+        self._recorder = Recorder(
+            self._world.cluster, self._world.cloud, self.scenario.start, self.on_decision
+        )
+        self._recorder.attach()
+        self._world.on_assembly.append(self._listen)
+        await self._world.start(self.objects)
+        try:
+            await self._play_agenda()
+            return self._result()
+        finally:
+            for task in self._background:
+                task.cancel()
+            await asyncio.gather(*self._background, return_exceptions=True)
+            await self._world.stop()
+
+    def _listen(self, assembly: Assembly) -> None:
+        assembly.reporter.listeners.append(self._disrupted)
+
+    def _disrupted(self, _: Snapshot, command: Command) -> None:
+        into = ", ".join(n.offer.instance_type for n in command.replacements)
+        self._recorder.decide(
+            DecisionRecord(
+                at=self._recorder.elapsed(),
+                kind=command.decision,
+                reason=command.reason.value,
+                subjects=command.nodes,
+                detail=f"replaced by {into}" if into else "",
+                usd_per_hour=-command.savings,
+            )
+        )
+
+    async def _play_agenda(self) -> None:
+        for at, _, _, action in self._agenda():
+            await asyncio.sleep(max(0.0, at - asyncio.get_running_loop().time()))
+            self._world.check()
+            await action()
+        self._world.check()
+
+    def _agenda(self) -> Iterable[tuple[float, int, int, Action]]:
+        """What to do, by time; at one instant steps come before samples, expectations last."""
+        scenario, number = self.scenario, count()
+        end = scenario.duration.total_seconds()
+        agenda: list[tuple[float, int, int, Action]] = []
+
+        def plan(at: float, order: int, action: Action) -> None:
+            heapq.heappush(agenda, (at, order, next(number), action))
+
+        for index, step in enumerate(scenario.steps):
+            at = step.at.total_seconds()
+            for obj in step.apply or ():
+                plan(at, 0, self._applying(obj, index))
+            if step.scale is not None:
+                plan(at, 0, self._scaling(step.scale, index))
+            if step.delete is not None:
+                plan(at, 0, self._deleting(step.delete, index))
+            if step.fault is not None:
+                plan(at, 0, self._breaking(step.fault))
+        interval = self._interval().total_seconds()
+        for sample in range(int(end / interval) + 1):
+            plan(sample * interval, 1, self._sample)
+        if end % interval:
+            plan(end, 1, self._sample)
+        for expectation in scenario.expect:
+            at = end if expectation.at == "end" else expectation.at.total_seconds()
+            plan(at, 2, self._expecting(expectation))
+        return (heapq.heappop(agenda) for _ in range(len(agenda)))
+
+    def _interval(self) -> timedelta:
+        return self.scenario.sample or max(SHORTEST_SAMPLE, self.scenario.duration / MOST_SAMPLES)
+
+    def _applying(self, obj: Object, index: int) -> Action:
+        async def apply() -> None:
+            cluster = self._world.cluster
+            try:
+                resource = cluster.resource_of(obj)
+            except KeyError as error:
+                raise StepError(
+                    f"steps[{index}].apply: {obj.get('kind')} is not simulated"
+                ) from error
+            namespace = obj["metadata"].get("namespace") or (
+                "default" if resource.namespaced else None
+            )
+            if namespace:
+                cluster.ensure_namespace(namespace)
+            try:
+                try:
+                    await cluster.api.create(resource, obj, namespace)
+                except AlreadyExists:
+                    await cluster.api.patch(resource, obj["metadata"]["name"], obj, namespace)
+            except ApiError as error:
+                raise StepError(f"steps[{index}].apply: {error}") from error
+
+        return apply
+
+    def _scaling(self, scale: Scale, index: int) -> Action:
+        async def change() -> None:
+            resource = _SCALED[scale.kind]
+            namespace = scale.namespace if resource.namespaced else None
+            try:
+                await self._world.cluster.api.patch(
+                    resource, scale.name, {"spec": {"replicas": scale.replicas}}, namespace
+                )
+            except ApiError as error:
+                raise StepError(f"steps[{index}].scale: {error}") from error
+
+        return change
+
+    def _deleting(self, reference: Reference, index: int) -> Action:
+        async def remove() -> None:
+            cluster = self._world.cluster
+            found = next(
+                (
+                    r
+                    for r in RESOURCES
+                    if r.kind == reference.kind and reference.api_version in (None, r.api_version)
+                ),
+                None,
+            )
+            if found is None:
+                raise StepError(f"steps[{index}].delete: {reference.kind} is not simulated")
+            namespace = reference.namespace if found.namespaced else None
+            try:
+                await cluster.api.delete(found, reference.name, namespace)
+            except NotFound as error:
+                raise StepError(f"steps[{index}].delete: {error}") from error
+
+        return remove
+
+    def _breaking(self, fault: dict[str, Any]) -> Action:
+        async def strike() -> None:
+            if fault["type"] in CLUSTER_FAULTS:
+                task = asyncio.create_task(play_cluster_fault(self._world, fault))
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+            else:
+                struck = self._world.cloud.inject(parse_fault(fault))
+                detail = ", ".join(struck)
+                self._recorder.decide(
+                    DecisionRecord(
+                        self._recorder.elapsed(), "fault", str(fault["type"]), tuple(struck), detail
+                    )
+                )
+
+        return strike
+
+    async def _sample(self) -> None:
+        self._samples.append(self._recorder.sample(self._bound()))
+        if self.progress is not None:
+            done = self._recorder.elapsed() / self.scenario.duration.total_seconds()
+            self.progress(min(1.0, done), self._recorder)
+
+    def _bound(self) -> float | None:
+        operator = self._world.operator
+        if not self.with_bound or operator is None or not operator.assembly.state.synced:
+            return None
+        snapshot = operator.assembly.state.snapshot()
+        return world_lower_bound(snapshot, DisruptionOptions(solver=SolverOptions(budget=0)))
+
+    def _expecting(self, expectation: Expectation) -> Action:
+        async def judge() -> None:
+            found = self._measures()
+            for name, bound in expectation.bounds().items():
+                actual = found[name]
+                self._outcomes.append(
+                    Outcome(
+                        at=self._recorder.elapsed(),
+                        name=name,
+                        expected=_shown(bound),
+                        actual=actual,
+                        ok=bound.holds(actual),
+                    )
+                )
+
+        return judge
+
+    def _measures(self) -> dict[str, float]:
+        """What expectations may name, as it is now."""
+        recorder = self._recorder
+        now = recorder.sample(self._bound())
+        over = 0.0
+        if now.bound:
+            over = now.usd_per_hour / now.bound - 1
+        return {
+            "nodes": now.nodes,
+            "pods": now.pods_pending + now.pods_running,
+            "pendingPods": now.pods_pending,
+            "runningPods": now.pods_running,
+            "usdPerHour": now.usd_per_hour,
+            "costOverBound": over,
+            "orphans": orphans(self._world.cluster, self._world.cloud),
+            "launched": now.launched,
+            "terminated": now.terminated,
+            "evictions": now.evictions,
+            "evictionsPerPod": self._evictions_per_pod(),
+            "oldestInstanceHours": self._oldest_hours(),
+        }
+
+    def _evictions_per_pod(self) -> float:
+        """Evictions for each pod that users asked for (their replacements not counted)."""
+        recorder = self._recorder
+        asked = recorder.pods_created - recorder.evictions
+        return recorder.evictions / asked if asked > 0 else 0.0
+
+    def _oldest_hours(self) -> float:
+        """The greatest age any instance has reached, in hours."""
+        now = self._world.cloud.now()
+        return max(
+            (
+                ((i.billed_until or now) - i.launched_at).total_seconds() / 3600
+                for i in self._recorder.instances()
+            ),
+            default=0.0,
+        )
+
+    def _result(self) -> SimulationResult:
+        recorder, world = self._recorder, self._world
+        now = world.cloud.now()
+        hours, usd = 0.0, 0.0
+        for instance in recorder.instances():
+            lived = ((instance.billed_until or now) - instance.launched_at).total_seconds() / 3600
+            hours += lived
+            usd += lived * recorder.price(instance)
+        leaks = find_leaks(world.cluster, world.cloud)
+        last = self._samples[-1]
+        waits = percentiles([*recorder.pending_seconds, *recorder.still_pending()])
+        return SimulationResult(
+            name=self.scenario.name,
+            region=self.scenario.region,
+            start=self.scenario.start,
+            duration_seconds=self.scenario.duration.total_seconds(),
+            seed=self.seed,
+            samples=tuple(self._samples),
+            totals=Totals(
+                launched=last.launched,
+                terminated=last.terminated,
+                evictions=recorder.evictions,
+                evictions_per_pod=self._evictions_per_pod(),
+                node_hours=hours,
+                usd=usd,
+                usd_bound=_integral(self._samples),
+                oldest_instance_hours=self._oldest_hours(),
+                pending_seconds=waits,
+                leaks=leaks.count,
+            ),
+            decisions=tuple(recorder.decisions),
+            outcomes=tuple(self._outcomes),
+            leaks=leaks,
+            notes=tuple(world.notes),
+        )
+
+
+def _integral(samples: Sequence[Sample]) -> float | None:
+    """USD of the lower bound over the run: each sample's bound holds until the next."""
+    total, known = 0.0, False
+    for sample, following in pairwise(samples):
+        if sample.bound is not None:
+            known = True
+            total += sample.bound * (following.at - sample.at) / 3600
+    return total if known else None
+
+
+def _shown(bound: Range) -> str:
+    if bound.min == bound.max:
+        return f"{bound.min:g}"
+    parts = []
+    if bound.min is not None:
+        parts.append(f">= {bound.min:g}")
+    if bound.max is not None:
+        parts.append(f"<= {bound.max:g}")
+    return " and ".join(parts)
