@@ -1,4 +1,4 @@
-"""Rounding the relaxation: each offer gets its share of the pods in balanced nodes, over and over."""
+"""Rounding the relaxation: each offer gets its share of the pods, in balanced nodes."""
 
 from __future__ import annotations
 
@@ -106,10 +106,18 @@ def _balanced(
     fit: IntArray,
     nodes: int,
 ) -> IntArray:
-    """One of `nodes` nodes that share `mine` evenly: whole shares first, then what still fits."""
+    """One of `nodes` nodes that share `mine` evenly: a fair sample first, then what still fits.
+
+    Whole shares are given out as they are; of the fractions, systematic sampling along the classes
+    takes as many as they add up to, so that the node has the mixture of the whole.
+    """
     pods = np.zeros(len(mine), np.int64)
     free = room.copy()
-    for limit in (mine // nodes, -(-mine // nodes), mine):
+    sample = np.zeros(len(mine), np.int64)
+    part = mine[order] / nodes
+    drawn = np.floor(np.cumsum(part - np.floor(part)) + 0.5).astype(np.int64)
+    sample[order] = np.floor(part).astype(np.int64) + np.diff(drawn, prepend=0)
+    for limit in (sample, -(-mine // nodes), mine):
         fill_node(
             market.requests, free, order, np.minimum(limit, fit) - pods, pods, market.conflict
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,19 +35,10 @@ class Market:
     fit: IntArray
     unit: FloatArray
 
-    def restrict(self, keep: IntArray) -> Market:
-        """The same task with fewer offers (`keep` indexes this market's offers)."""
-        allocatable, price, fit = self.allocatable[keep], self.price[keep], self.fit[:, keep]
-        return Market(
-            self.requests,
-            self.cap,
-            self.conflict,
-            self.offers[keep],
-            allocatable,
-            price,
-            fit,
-            shares(self.requests, allocatable, price, fit, self.cap).min(axis=1, initial=np.inf),
-        )
+    def with_fit(self, fit: IntArray) -> Market:
+        """The same offers with other pods-per-node limits (`fit` (K, O'), 0 forbids)."""
+        part = shares(self.requests, self.allocatable, self.price, fit, self.cap)
+        return replace(self, fit=fit, unit=part.min(axis=1, initial=np.inf))
 
 
 def capacity(requests: FloatArray, room: FloatArray) -> FloatArray:
@@ -73,7 +64,8 @@ def fits(requests: FloatArray, feasible: BoolArray, room: FloatArray, cap: IntAr
     most = np.minimum(most, cap[:, None])
     most[:, (room < 0).any(axis=1)] = 0
     most[~feasible] = 0
-    return np.maximum(most, 0).astype(np.int64)
+    whole: IntArray = np.maximum(most, 0).astype(np.int64)
+    return whole
 
 
 def shares(
@@ -171,3 +163,11 @@ def build(
     return Market(
         classes.requests, classes.cap, classes.conflict, offers, room, price[offers], fit, unit
     )
+
+
+def placeable(classes: Classes, allocatable: FloatArray, offers: IntArray) -> BoolArray:
+    """(K,) whether the class fits on an empty node of any of the offers, in stock or not."""
+    room = allocatable[offers][:, classes.resources]
+    fit = fits(classes.requests, classes.feasible[:, offers], room, classes.cap)
+    some: BoolArray = np.asarray((fit > 0).any(axis=1))
+    return some

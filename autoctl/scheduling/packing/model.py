@@ -36,9 +36,11 @@ class PackingOptions:
     """How hard to search, and how far to prefer few large nodes.
 
     Attributes:
-        work_budget: work units this solve may spend; one unit is about a microsecond of one core,
-            counted from array sizes and simplex iterations, never from a clock. When it is used up
-            the rest is packed by the cheapest method that still gives a valid answer.
+        work_budget: most work units a solve may spend; one unit is about a microsecond of one core,
+            counted from array sizes and simplex iterations, never from a clock. When they are used
+            up the rest is packed by the cheapest method that still gives a valid answer.
+        work_base, work_per_pod: a batch of P pods may spend work_base + work_per_pod * P units, so
+            that a small batch is answered at once; at most `work_budget`.
         spread_share: one new node should hold at most this share of the batch (of its largest
             resource), so that a node's death does not take the batch with it. 1.0 turns it off.
         spread_min_pods: batches of fewer pods than this are packed without regard to the spread.
@@ -46,7 +48,9 @@ class PackingOptions:
             fraction: among plans of equal price, prefer the one that survives a dead node.
     """
 
-    work_budget: int = 5_000_000
+    work_budget: int = 4_000_000
+    work_base: int = 60_000
+    work_per_pod: int = 50
     spread_share: float = 0.25
     spread_min_pods: int = 50
     spread_premium: float = 0.005

@@ -108,9 +108,9 @@ def groups(market: Market, wanted: IntArray, clique: list[IntArray]) -> IntArray
     while True:
         bucket = np.floor(np.sqrt(relative) / step)
         keys = np.column_stack([sign, home[active], bucket])
-        number: IntArray = np.unique(keys, axis=0, return_inverse=True)[1].ravel()
-        if int(number.max()) < _GROUPS or step > 0.5:
-            group[active] = number
+        numbered: IntArray = np.unique(keys, axis=0, return_inverse=True)[1].ravel()
+        if int(numbered.max()) < _GROUPS or step > 0.5:
+            group[active] = numbered
             return group
         step *= 1.3
 

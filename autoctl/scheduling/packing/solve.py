@@ -7,12 +7,11 @@ from collections import Counter
 import numpy as np
 
 from autoctl.scheduling.packing import classes as demand
-from autoctl.scheduling.packing import exact, market
+from autoctl.scheduling.packing import market
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.classes import Classes, Dealer
 from autoctl.scheduling.packing.existing import fill_bins
-from autoctl.scheduling.packing.greedy import greedy
-from autoctl.scheduling.packing.market import Market
+from autoctl.scheduling.packing.improve import top_up
 from autoctl.scheduling.packing.model import (
     IntArray,
     Method,
@@ -20,10 +19,10 @@ from autoctl.scheduling.packing.model import (
     PackingInput,
     PackingResult,
 )
-from autoctl.scheduling.packing.plan import Plan, Row
+from autoctl.scheduling.packing.plan import Plan
+from autoctl.scheduling.packing.relaxation import relax
+from autoctl.scheduling.packing.search import Found, search
 from autoctl.scheduling.packing.stock import Stock
-
-_EXACT_STATES = 4096
 
 
 def pack(question: PackingInput) -> PackingResult:
@@ -33,7 +32,9 @@ def pack(question: PackingInput) -> PackingResult:
     shape; later tiers take only what availability, reservations or limits leave over.
     """
     classes = demand.build(question)
-    budget = Budget(question.options.work_budget)
+    options = question.options
+    units = options.work_base + options.work_per_pod * int(classes.counts.sum())
+    budget = Budget(min(options.work_budget, units))
     placed: list[tuple[int, int, int]] = []
     left = classes.counts.copy()
     if question.bin_free is not None and len(question.bin_free) and len(left):
@@ -42,9 +43,20 @@ def pack(question: PackingInput) -> PackingResult:
             order = np.zeros(len(question.bin_free), np.int64)
         free = question.bin_free[:, classes.resources].astype(np.float64)
         placed, left = fill_bins(classes, free, order, budget)
+    purchase = _buy(question, classes, left, budget) if left.any() else None
+    if purchase is None:
+        return _answer(question, classes, placed, Plan(left), "existing", 0.0, budget)
+    return _answer(question, classes, placed, *purchase, budget)
+
+
+def _buy(
+    question: PackingInput, classes: Classes, left: IntArray, budget: Budget
+) -> tuple[Plan, Method, float]:
+    """New nodes for `left` (K,) pods, tier by tier: the plan, the method and the bound."""
     stock = Stock.of(question)
     plan = Plan(left.copy())
-    method: Method = "existing" if placed else "none"
+    methods: list[Method] = []
+    bound, complete = 0.0, True
     tiers = question.tier_index
     if tiers is None:
         tiers = np.zeros(len(question.price), np.int64)
@@ -52,41 +64,107 @@ def pack(question: PackingInput) -> PackingResult:
         if not plan.left.any():
             break
         offers = np.flatnonzero(tiers == tier)
+        found = _tier(question, classes, plan.left, offers, stock, budget)
+        if found is None:
+            continue
+        for row in found.plan.rows:
+            plan.add(row.offer, row.price, row.pods, row.nodes)
+            stock.take(row.offer, row.nodes)
+        here = classes.feasible[:, offers].any(axis=1)
+        complete &= not found.plan.left[here].any()
+        bound += found.bound
+        methods.append(found.method)
+    if not complete:
+        bound = _bound_of(question, classes, left, plan, tiers, budget)
+    method: Method = methods[0] if methods else "none"
+    return plan, method, min(bound, plan.cost)
+
+
+def _tier(
+    question: PackingInput,
+    classes: Classes,
+    wanted: IntArray,
+    offers: IntArray,
+    stock: Stock,
+    budget: Budget,
+) -> Found | None:
+    """Nodes of one tier. Where they run short, pods of higher priority are served first."""
+
+    def attempt(pods: IntArray, book: Stock, *, mind_limits: bool) -> Found | None:
         task = market.build(
             classes,
-            plan.left,
+            pods,
             question.allocatable,
             question.price,
             offers,
-            stock,
-            mind_limits=False,
+            book,
+            mind_limits=mind_limits,
         )
         if not len(task.offers):
+            return None
+        return search(task, pods, book, budget, question.options, mind_limits=mind_limits)
+
+    best = attempt(wanted, stock, mind_limits=False)
+    if best is None:
+        return None
+    placeable = market.placeable(classes, question.allocatable, offers)
+    if not best.plan.left[placeable].any() or not stock.bounded(offers):
+        return best
+    if len(stock.remaining):
+        again = attempt(wanted, stock, mind_limits=True)
+        if again is not None and again.plan.rank() < best.plan.rank():
+            best = again
+    levels = np.unique(classes.priority[(wanted > 0) & placeable])[::-1]
+    if len(levels) < 2:
+        return best
+    book = stock.copy()
+    plan = Plan(wanted.copy())
+    for level in levels:
+        top_up(classes, question.allocatable, plan, classes.priority >= level)
+        pods = np.where(classes.priority == level, plan.left, 0)
+        if not pods.any():
             continue
-        method, rows = _buy(task, plan.left, stock, budget)
-        for row in rows:
+        found = attempt(pods, book, mind_limits=True)
+        for row in found.plan.rows if found else ():
             plan.add(row.offer, row.price, row.pods, row.nodes)
-            stock.take(row.offer, row.nodes)
-    return _answer(question, classes, placed, plan, method, 0.0, budget)
+            book.take(row.offer, row.nodes)
+    return Found(plan, 0.0, best.method)
 
 
-def _buy(task: Market, left: IntArray, stock: Stock, budget: Budget) -> tuple[Method, list[Row]]:
-    wanted = np.where(task.fit.any(axis=1), left, 0)
-    if exact.sub_batches(wanted) <= _EXACT_STATES:
-        best = exact.solve(task, wanted)
-        if best is not None and _affordable(best, stock):
-            return "exact", best.rows
-    return "greedy", greedy(task, wanted, stock.copy(), budget, rounds=2).rows
+def _bound_of(
+    question: PackingInput,
+    classes: Classes,
+    left: IntArray,
+    plan: Plan,
+    tiers: IntArray,
+    budget: Budget,
+) -> float:
+    """A bound for the pods `plan` placed, when limits or availability kept others out.
 
-
-def _affordable(plan: Plan, stock: Stock) -> bool:
-    """Whether the stock has all the nodes of a plan made without looking at it."""
-    trial = stock.copy()
-    for row in plan.rows:
-        if trial.room(row.offer) < row.nodes:
-            return False
-        trial.take(row.offer, row.nodes)
-    return True
+    Every class may use every tier here, and limits are ignored: weaker, but true for any choice of
+    the tier a pod spills to.
+    """
+    pods = left - plan.left
+    task = market.build(
+        classes,
+        pods,
+        question.allocatable,
+        question.price,
+        np.arange(len(tiers)),
+        Stock.of(question),
+        mind_limits=False,
+    )
+    if not len(task.offers):
+        return 0.0
+    return relax(
+        task,
+        pods,
+        Stock.of(question),
+        budget,
+        tolerance=1e-3,
+        rounds=20,
+        mind_limits=False,
+    ).bound
 
 
 def _answer(

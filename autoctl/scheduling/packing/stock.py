@@ -87,6 +87,10 @@ class Stock:
         """(O,) whether the number of nodes is bounded for the offer itself (not by a limit)."""
         return (self._available < PLENTY) | (self._reservation >= 0)
 
+    def bounded(self, offers: IntArray) -> bool:
+        """Whether anything bounds the number of nodes of the offers."""
+        return len(self._remaining) > 0 or bool(self.counted()[offers].any())
+
     def rooms(self, offers: IntArray) -> IntArray:
         """(len(offers),) nodes that may still be had of each offer, taken alone."""
         rooms = self._available[offers]

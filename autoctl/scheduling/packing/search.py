@@ -1,0 +1,166 @@
+"""The search for cheap new nodes: several packers, finished the same way, the cheapest wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoctl.scheduling.packing import exact
+from autoctl.scheduling.packing.budget import Budget
+from autoctl.scheduling.packing.greedy import greedy
+from autoctl.scheduling.packing.guided import guided
+from autoctl.scheduling.packing.improve import downsize
+from autoctl.scheduling.packing.market import Market
+from autoctl.scheduling.packing.model import FloatArray, IntArray, Method, PackingOptions
+from autoctl.scheduling.packing.patterns import generate, round_down
+from autoctl.scheduling.packing.plan import Plan
+from autoctl.scheduling.packing.relaxation import Relaxed, relax
+from autoctl.scheduling.packing.stock import Stock
+
+_EXACT_STATES = 4096
+_GOOD_ENOUGH = 0.002
+"""Within this of the bound nothing more is tried."""
+
+_PATTERN_CLASSES = 250
+_PATTERN_ROUNDS = 40
+_KEEP = (0.95, 0.75, 0.55)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a search ended with: a plan, a bound on any plan for the same pods, the method."""
+
+    plan: Plan
+    bound: float
+    method: Method
+
+
+def search(
+    market: Market,
+    wanted: IntArray,
+    stock: Stock,
+    budget: Budget,
+    options: PackingOptions,
+    *,
+    mind_limits: bool,
+) -> Found:
+    """The cheapest nodes found for `wanted` (K,) pods of the market's classes.
+
+    Among plans of about the same price (`options.spread_premium`) the one whose nodes hold at most
+    `options.spread_share` of the batch is taken. `bound` holds if the plan leaves no pod.
+    """
+    if exact.sub_batches(wanted) <= _EXACT_STATES:
+        budget.spend(0.02 * exact.sub_batches(wanted) ** 2 + 10 * len(market.price))
+        best = exact.solve(market, wanted)
+        if best is not None and affordable(best, stock):
+            return Found(best, best.cost, "exact")
+    relaxed = relax(
+        market, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
+    )
+    narrow = _spread(market, wanted, options)
+    if narrow is not None:
+        second = relax(
+            narrow, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
+        )
+        if second.objective <= relaxed.objective * (1 + options.spread_premium):
+            plan, method = _Contest(narrow, wanted, stock, budget).run(second, relaxed.bound)
+            near = plan.cost <= relaxed.bound * (1 + options.spread_premium + 4 * _GOOD_ENOUGH)
+            if not plan.left.any() and near:
+                return Found(plan, relaxed.bound, method)
+            wide, by = _Contest(market, wanted, stock, budget).run(relaxed, relaxed.bound)
+            if wide.left.any() or plan.cost <= wide.cost * (1 + options.spread_premium):
+                return Found(plan, relaxed.bound, method)
+            return Found(wide, relaxed.bound, by)
+    plan, method = _Contest(market, wanted, stock, budget).run(relaxed, relaxed.bound)
+    return Found(plan, relaxed.bound, method)
+
+
+def affordable(plan: Plan, stock: Stock) -> bool:
+    """Whether the stock has all the nodes of a plan made without looking at it."""
+    trial = stock.copy()
+    for row in plan.rows:
+        if trial.room(row.offer) < row.nodes:
+            return False
+        trial.take(row.offer, row.nodes)
+    return True
+
+
+def _spread(market: Market, wanted: IntArray, options: PackingOptions) -> Market | None:
+    """The market without nodes that could hold too much of the batch; None if nothing changes.
+
+    Classes that fit on no smaller node keep their offers.
+    """
+    if options.spread_share >= 1 or wanted.sum() < options.spread_min_pods:
+        return None
+    total = wanted @ market.requests
+    asked = total > 0
+    part = (market.allocatable[:, asked] / total[asked]).min(axis=1)
+    large = part > options.spread_share
+    if not large.any() or large.all():
+        return None
+    movable = (market.fit[:, ~large] > 0).any(axis=1)
+    fit = market.fit.copy()
+    fit[np.ix_(movable, large)] = 0
+    return market.with_fit(fit)
+
+
+class _Contest:
+    """Plans for one task are proposed; the best one stays."""
+
+    def __init__(self, market: Market, wanted: IntArray, stock: Stock, budget: Budget) -> None:
+        self._market = market
+        self._wanted = np.where(market.fit.any(axis=1), wanted, 0)
+        self._rest = wanted - self._wanted
+        self._stock = stock
+        self._budget = budget
+        self._best = Plan(self._wanted.copy())
+        self._method: Method = "greedy"
+
+    def run(self, relaxed: Relaxed, bound: float) -> tuple[Plan, Method]:
+        """Try the packers, cheap ones first, until one is good enough or the budget is used up."""
+        active = int((self._wanted > 0).sum())
+        trial = self._stock.copy()
+        plan, value = guided(self._market, self._wanted, trial, self._budget, relaxed)
+        self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
+        if not self._good(bound) and self._greedy_work(active) < self._budget.left:
+            self._finish(Plan(self._wanted.copy()), "greedy", [(relaxed.value, 2)])
+        if not self._good(bound) and active <= _PATTERN_CLASSES and self._budget.left:
+            master, value, bought = generate(
+                self._market,
+                self._wanted,
+                self._best.rows,
+                relaxed.value,
+                self._budget,
+                _PATTERN_ROUNDS,
+            )
+            for keep in _KEEP:
+                plan = round_down(master, bought, self._stock.copy(), keep)
+                self._finish(plan, "lp", [(value, 1), (None, 2)])
+        self._best.left = self._best.left + self._rest
+        return self._best, self._method
+
+    def _greedy_work(self, active: int) -> float:
+        """Rough work of greedy from scratch: about as many fills as the best plan has rows."""
+        fill = active * (12 + 0.08 * len(self._market.price)) * 2
+        return fill * max(10, len(self._best.rows))
+
+    def _good(self, bound: float) -> bool:
+        return not self._best.left.any() and self._best.cost <= bound * (1 + _GOOD_ENOUGH)
+
+    def _finish(
+        self, plan: Plan, method: Method, tails: list[tuple[FloatArray | None, int]]
+    ) -> None:
+        """Pack what `plan` leaves by greedy, once for each (value, rounds); propose each result."""
+        if not plan.left.any():
+            tails = [(None, 1)]
+        for value, rounds in tails:
+            stock = self._stock.copy()
+            for row in plan.rows:
+                stock.take(row.offer, row.nodes)
+            tail = greedy(self._market, plan.left, stock, self._budget, value=value, rounds=rounds)
+            whole = downsize(
+                self._market, Plan(tail.left, plan.rows + tail.rows), stock, self._budget
+            )
+            if not self._best.rows or whole.rank() < self._best.rank():
+                self._best, self._method = whole, method

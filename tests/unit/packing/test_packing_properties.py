@@ -1,0 +1,202 @@
+"""Every answer of the packer obeys every rule; its bound is below the true optimum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packing_checker import violations
+
+from autoctl.scheduling.packing.model import UNLIMITED, PackingInput, PackingOptions
+from autoctl.scheduling.packing.solve import pack
+
+
+@st.composite
+def questions(draw: st.DrawFn, most_pods: int = 40) -> PackingInput:
+    """Small questions that mix every kind of rule."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes, offers = draw(st.integers(1, 7)), draw(st.integers(1, 8))
+    bins = draw(st.integers(0, 5))
+    resources = draw(st.integers(1, 4))
+    requests = rng.integers(0, 9, (shapes, resources)).astype(float)
+    if draw(st.booleans()):
+        requests[:, -1] = 1.0
+    counts = rng.integers(0, max(2, most_pods // shapes), shapes)
+    conflict = None
+    if draw(st.booleans()):
+        upper = np.triu(rng.random((shapes, shapes)) < 0.25)
+        conflict = upper | upper.T
+    several = {}
+    if draw(st.booleans()):
+        several["available"] = rng.choice([UNLIMITED, 0, 1, 3], offers)
+    if draw(st.booleans()):
+        several["reservation_index"] = rng.choice([UNLIMITED, UNLIMITED, 0, 1], offers)
+        several["reservation_capacity"] = rng.integers(0, 4, 2)
+    if draw(st.booleans()):
+        several["limit_usage"] = rng.integers(0, 10, (offers, 2)).astype(float)
+        several["limit_remaining"] = rng.integers(0, 80, 2).astype(float)
+    if draw(st.booleans()):
+        several["tier_index"] = rng.integers(0, 3, offers)
+    if draw(st.booleans()):
+        several["node_cap"] = rng.choice([UNLIMITED, 1, 2, 5], shapes)
+    if draw(st.booleans()):
+        several["priority"] = rng.integers(0, 3, shapes)
+    if bins:
+        several["bin_free"] = rng.integers(-2, 20, (bins, resources)).astype(float)
+        several["bin_feasible"] = rng.random((shapes, bins)) < 0.7
+        if draw(st.booleans()):
+            several["bin_cap"] = rng.choice([UNLIMITED, 0, 1, 2], (shapes, bins))
+        if draw(st.booleans()):
+            several["bin_order"] = rng.integers(0, 2, bins)
+    return PackingInput(
+        requests=requests,
+        counts=counts,
+        allocatable=rng.integers(0, 25, (offers, resources)).astype(float),
+        price=np.round(rng.random(offers) * 3, draw(st.integers(0, 3))),
+        feasible=rng.random((shapes, offers)) < 0.8,
+        conflict=conflict,
+        options=PackingOptions(spread_min_pods=draw(st.sampled_from([5, 50]))),
+        **several,
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(questions())
+def test_answers_obey_every_rule(question: PackingInput) -> None:
+    assert violations(question, pack(question)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(questions(most_pods=300))
+def test_answers_to_larger_batches_obey_every_rule(question: PackingInput) -> None:
+    assert violations(question, pack(question)) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(questions())
+def test_nothing_fits_any_more_where_pods_are_left(question: PackingInput) -> None:
+    """A pod is only unplaced when no bin takes it and no offer that is left holds it alone."""
+    answer = pack(question)
+    bought = np.zeros(len(question.price), np.int64)
+    for pattern in answer.nodes:
+        bought[pattern.offer] += pattern.multiplicity
+    for shape in np.flatnonzero(answer.unplaced):
+        for offer in range(len(question.price)):
+            holds = (
+                question.feasible[shape, offer]
+                and (question.requests[shape] <= question.allocatable[offer]).all()
+            )
+            assert not (holds and _to_be_had(question, bought, offer)), (shape, offer)
+
+
+def _to_be_had(question: PackingInput, bought: np.ndarray, offer: int) -> bool:
+    if question.available is not None and 0 <= question.available[offer] <= bought[offer]:
+        return False
+    if question.reservation_index is not None and question.reservation_index[offer] >= 0:
+        assert question.reservation_capacity is not None
+        book = question.reservation_index[offer]
+        if bought[question.reservation_index == book].sum() >= question.reservation_capacity[book]:
+            return False
+    if question.limit_usage is not None:
+        assert question.limit_remaining is not None
+        used = bought @ question.limit_usage + question.limit_usage[offer]
+        own = question.limit_usage[offer] > 0
+        if (used[own] > question.limit_remaining[own]).any():
+            return False
+    return True
+
+
+def optimum(question: PackingInput) -> float:
+    """The least cost of any plan for all pods, by trying every way to cover them."""
+    counts = tuple(int(count) for count in question.counts)
+    states = list(product(*(range(count + 1) for count in counts)))
+    nodes: dict[tuple[int, ...], float] = {}
+    for state in states:
+        pods = np.array(state)
+        need = pods @ question.requests
+        runs = question.feasible[pods > 0].all(axis=0) & (need <= question.allocatable).all(axis=1)
+        if question.node_cap is not None:
+            runs &= bool(((pods <= question.node_cap) | (question.node_cap < 0)).all())
+        if any(state) and runs.any():
+            nodes[state] = float(question.price[runs].min())
+    best = {tuple(0 for _ in counts): 0.0}
+    for state in states[1:]:
+        best[state] = min(
+            (
+                price + best[tuple(a - b for a, b in zip(state, node, strict=True))]
+                for node, price in nodes.items()
+                if all(b <= a for a, b in zip(state, node, strict=True))
+            ),
+            default=float("inf"),
+        )
+    return best[counts]
+
+
+@st.composite
+def tiny(draw: st.DrawFn) -> PackingInput:
+    """Questions an exhaustive search can answer; all pods can be placed."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes, offers = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    requests = rng.integers(1, 7, (shapes, 2)).astype(float)
+    return PackingInput(
+        requests=requests,
+        counts=rng.integers(1, 5, shapes),
+        allocatable=rng.integers(7, 16, (offers, 2)).astype(float),
+        price=np.round(rng.random(offers) * 3 + 0.1, 2),
+        feasible=np.ones((shapes, offers), np.bool_),
+        node_cap=rng.choice([UNLIMITED, 1, 2], shapes) if draw(st.booleans()) else None,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(tiny())
+def test_small_batches_are_optimal(question: PackingInput) -> None:
+    assert pack(question).cost == np.float64(optimum(question)).round(9) or np.isclose(
+        pack(question).cost, optimum(question)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(tiny())
+def test_the_relaxation_is_never_above_the_optimum(question: PackingInput) -> None:
+    """Availability makes the exact method step aside, so that the relaxation bounds alone."""
+    scarce = replace(question, available=np.full(len(question.price), 1))
+    best = optimum(question)
+    assert relaxation_bound(question) <= best * (1 + 1e-9)
+    answer = pack(scarce)
+    assert violations(scarce, answer) == []
+
+
+def relaxation_bound(question: PackingInput) -> float:
+    """The bound of the relaxation alone, without the exact method."""
+    from autoctl.scheduling.packing import classes, market
+    from autoctl.scheduling.packing.budget import Budget
+    from autoctl.scheduling.packing.relaxation import relax
+    from autoctl.scheduling.packing.stock import Stock
+
+    demand = classes.build(question)
+    stock = Stock.of(question)
+    task = market.build(
+        demand,
+        demand.counts,
+        question.allocatable,
+        question.price,
+        np.arange(len(question.price)),
+        stock,
+        mind_limits=False,
+    )
+    return relax(
+        task, demand.counts, stock, Budget(10**7), tolerance=1e-3, rounds=20, mind_limits=False
+    ).bound
+
+
+@settings(max_examples=40, deadline=None)
+@given(questions())
+def test_the_same_question_has_the_same_answer(question: PackingInput) -> None:
+    one, two = pack(question), pack(question)
+    assert (one.existing, one.nodes, one.cost) == (two.existing, two.nodes, two.cost)
+    assert one.lower_bound == two.lower_bound
+    assert one.work == two.work
