@@ -26,7 +26,7 @@ from autoctl.api.selector_validation import (
     sequence,
     toleration_errors,
 )
-from autoctl.api.structural import FieldError
+from autoctl.api.structural import FieldError, shown
 
 Check: TypeAlias = Callable[[JsonSchema], Iterator[FieldError]]
 
@@ -62,14 +62,14 @@ def metadata_errors(metadata: JsonSchema) -> Iterator[FieldError]:
 def quantity_errors(resources: Any, path: str) -> Iterator[FieldError]:
     """What is wrong with a map of resources to quantities."""
     for name, quantity in mapping(resources).items():
-        place = f"{path}.{name}" if "." not in name else f"{path}[{name}]"
+        place = f"{path}[{name}]"
         try:
             amount = parse_quantity(quantity)
         except QuantityError:
             yield invalid(place, quantity, _QUANTITY_FORMAT)
             continue
         if amount < 0:
-            yield invalid(place, quantity, "must be greater than or equal to 0")
+            yield invalid(place, str(quantity), "must be greater than or equal to 0")
 
 
 def _pod(obj: JsonSchema) -> Iterator[FieldError]:
@@ -164,16 +164,19 @@ def _pod_term_errors(term: JsonSchema, path: str) -> Iterator[FieldError]:
 
 
 def _topology_key_errors(term: JsonSchema, path: str) -> Iterator[FieldError]:
-    key = term.get("topologyKey")
+    key = term.get("topologyKey", "")
     if not key:
         yield required(f"{path}.topologyKey", "can not be empty")
-        return
     for reason in labels.qualified_name_errors(str(key)):
         yield invalid(f"{path}.topologyKey", key, reason)
 
 
 def _spread_errors(constraints: list[Any], path: str) -> Iterator[FieldError]:
-    seen: set[str] = set()
+    parts = [
+        (entry.get("topologyKey", ""), entry.get("whenUnsatisfiable", ""))
+        for entry in map(mapping, constraints)
+    ]
+    identities = [f"{{{key}, {action}}}" for key, action in parts]
     actions = ("DoNotSchedule", "ScheduleAnyway")
     policies = ("Honor", "Ignore")
     for index, entry in enumerate(constraints):
@@ -181,16 +184,20 @@ def _spread_errors(constraints: list[Any], path: str) -> Iterator[FieldError]:
         skew = constraint.get("maxSkew", 0)
         if not isinstance(skew, int) or skew <= 0:
             yield invalid(f"{place}.maxSkew", skew, "must be greater than zero")
-        yield from _topology_key_errors(constraint, place)
+        key = constraint.get("topologyKey")
+        if not key:
+            yield required(f"{place}.topologyKey", "can not be empty")
+        else:
+            for reason in labels.qualified_name_errors(str(key)):
+                yield invalid(f"{place}.topologyKey", key, reason)
         action = constraint.get("whenUnsatisfiable", "")
         if action not in actions:
             yield not_supported(f"{place}.whenUnsatisfiable", action, actions)
-        identity = f"{{{constraint.get('topologyKey', '')}, {action}}}"
-        if identity in seen:
+        if identities[index] in identities[index + 1 :]:
             yield FieldError(
-                f"{place}.{{topologyKey, whenUnsatisfiable}}", f'Duplicate value: "{identity}"'
+                f"{place}.{{topologyKey, whenUnsatisfiable}}",
+                f"Duplicate value: {shown(identities[index])}",
             )
-        seen.add(identity)
         domains = constraint.get("minDomains")
         if domains is not None:
             if not isinstance(domains, int) or domains <= 0:

@@ -85,6 +85,8 @@ class Schedule:
             raise ValueError(f"a timezone-aware instant is needed, got {after!r}")
         if self.every is not None:
             return (after.astimezone(UTC) + self.every).replace(microsecond=0)
+        if not (self.minutes and self.hours and self.months):
+            return None
         start = after.astimezone(self.zone)
         instant = (after.astimezone(UTC) + timedelta(minutes=1)).replace(second=0, microsecond=0)
         while True:

@@ -157,7 +157,7 @@ def toleration_errors(value: Any, path: str) -> Iterator[FieldError]:
     elif operator == "Exists":
         if label:
             detail = "value must be empty when `operator` is 'Exists'"
-            yield invalid(f"{path}.operator", toleration, detail)
+            yield invalid(f"{path}.operator", label, detail)
     else:
         yield not_supported(f"{path}.operator", operator, ("Equal", "Exists"))
     if effect and effect not in EFFECTS:

@@ -1,4 +1,4 @@
-"""Reads `admission.yaml`: the manifests and what the API server says to them."""
+"""Reads `admission.yaml` and `core.yaml`: the manifests and what the API server says to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import yaml
 
 from autoctl.api.nodeclass_compute import SYSCTL_RANGES
 
-TABLE = Path(__file__).with_name("admission.yaml")
+ADMISSION = Path(__file__).with_name("admission.yaml")
+CORE = Path(__file__).with_name("core.yaml")
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,17 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return result
 
 
-def cases() -> list[Case]:
-    """The table, then both sides of every sysctl's range."""
-    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+def custom_cases() -> list[Case]:
+    """`admission.yaml`, then both sides of every sysctl's range."""
+    table = yaml.safe_load(ADMISSION.read_text(encoding="utf-8"))
     read = [_case(entry, table["bases"]) for entry in table["cases"]]
     return read + _sysctl_cases(table["bases"]["class"])
+
+
+def core_cases() -> list[Case]:
+    """`core.yaml`."""
+    table = yaml.safe_load(CORE.read_text(encoding="utf-8"))
+    return [_case(entry, table["bases"]) for entry in table["cases"]]
 
 
 def _case(entry: dict[str, Any], bases: dict[str, Any]) -> Case:
