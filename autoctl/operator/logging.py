@@ -18,6 +18,8 @@ _QUIET = {
     "aiohttp.access": logging.WARNING,
     "asyncio": logging.WARNING,
     "kopf": logging.WARNING,
+    # Says at each start that signals are not its business; they are the process's here.
+    "kopf._core.reactor.running": logging.ERROR,
 }
 """Libraries whose routine is nobody's news; `debug` lets them speak."""
 
@@ -34,12 +36,19 @@ def configure_logging(level: str = "info", style: Literal["json", "console"] = "
     last: list[structlog.types.Processor]
     if style == "json":
         last = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                # Without the values of variables: they are long, and some are secrets.
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.EventRenamer("msg"),
             structlog.processors.JSONRenderer(),
         ]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import boto3
@@ -19,12 +20,13 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 def find_region(given: str) -> str:
-    """The region: as given, else boto3's (AWS_REGION, profile), else the instance's own.
+    """The region: as given, else AWS_REGION, boto3's own (profile), the instance's.
 
     Blocks for some seconds in the last case. Raises `PreflightError`.
     """
     session = boto3.Session()
-    region = given or session.region_name
+    # Pods get AWS_REGION from EKS; boto3 itself looks at AWS_DEFAULT_REGION alone.
+    region = given or os.environ.get("AWS_REGION") or session.region_name
     if region:
         return region
     try:
