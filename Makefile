@@ -71,8 +71,9 @@ crds: $(STAMP) ## write crds/ anew from the models
 	$(BIN)/autoctl crds --output crds
 
 .PHONY: docs
-docs: $(STAMP) ## write the generated pages of docs/ anew
+docs: $(STAMP) ## write docs/reference/ and the chart's table of settings anew from the code
 	$(BIN)/python hack/docs.py
+	$(BIN)/python hack/charts.py
 
 .PHONY: image
 image: ## build the container image (needs Docker)

@@ -46,8 +46,8 @@ trap 'kill "${children[@]}" 2>/dev/null || true; wait' EXIT
 children+=($!)
 stages=()
 for stage in hack/controlplane/stages/*.yaml; do stages+=("--config=$stage"); done
-# kind's own node has a kubelet; the nodes of the simulated cloud have this label from the start.
-"$kwok" --kubeconfig "$KUBECONFIG" --manage-nodes-with-label-selector=karpenter.sh/nodepool \
+# kind's own node has a kubelet.
+"$kwok" --kubeconfig "$KUBECONFIG" --manage-nodes-with-label-selector='!node-role.kubernetes.io/control-plane' \
   --node-lease-duration-seconds=40 --cidr=100.64.0.1/10 --node-ip=192.0.2.1 \
   "${stages[@]}" > "$FOLDER/kwok.log" 2>&1 &
 children+=($!)
