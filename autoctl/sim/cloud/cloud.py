@@ -71,7 +71,7 @@ class CloudSettings:
     region: str = "us-west-2"
     cluster: str = "autoctl"
     kubernetes: str = "1.34"
-    roles: tuple[str, ...] = ("AmazonEKSAutoNodeRole",)
+    roles: tuple[str, ...] = ("AmazonEKSAutoNodeRole", "autoctl-node")
     seed: int = 0
     timings: Timings = field(default_factory=Timings)
     boot_jitter: float = 0.0

@@ -92,10 +92,11 @@ class Ssm(Service):
                 "Member must have length less than or equal to 10",
             )
         found = [self.parameters[name] for name in params["Names"] if name in self.parameters]
-        return {
-            "Parameters": [self._describe(parameter) for parameter in found],
-            "InvalidParameters": [name for name in params["Names"] if name not in self.parameters],
-        }
+        answer: Answer = {"Parameters": [self._describe(parameter) for parameter in found]}
+        invalid = [name for name in params["Names"] if name not in self.parameters]
+        if invalid:  # the service model wants at least one, or none of the field
+            answer["InvalidParameters"] = invalid
+        return answer
 
     def get_parameters_by_path(self, params: Params) -> Answer:
         path = params["Path"].rstrip("/") + "/"
