@@ -51,6 +51,10 @@ class InstanceTypes:
             return ()
         return self.known(node_class)
 
+    def revision(self) -> int:
+        """Grows when capacity ran out or came back, or the market was refreshed."""
+        return self._unavailable.refresh() + self.market.revision
+
     def known(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
         """As `launchable`, but also of a class that is not ready (any more)."""
         revision = self._unavailable.refresh()

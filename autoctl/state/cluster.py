@@ -56,6 +56,10 @@ class InstanceTypeSource(Protocol):
         """What the class can launch, as known now; empty while it is not ready."""
         ...
 
+    def revision(self) -> int:
+        """Grows when the same class may launch something else than before."""
+        ...
+
 
 class NoInstanceTypes:
     """A source without anything, for readers of the mirror that launch nothing."""
@@ -63,6 +67,9 @@ class NoInstanceTypes:
     def launchable(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
         del node_class
         return ()
+
+    def revision(self) -> int:
+        return 0
 
 
 class Table(Generic[T]):
@@ -262,6 +269,14 @@ class ClusterState:
     def set_disrupting(self, claims: Iterable[str]) -> None:
         """Name all NodeClaims that commands in flight are taking away."""
         self._disrupting = frozenset(claims)
+
+    def revision(self) -> tuple[int, ...]:
+        """Changes with everything that could change a decision, the time aside."""
+        return (
+            self._assumptions,
+            self._types.revision(),
+            *(found.revision for found in self._tables.values()),
+        )
 
     def snapshot(self, now: datetime | None = None) -> Snapshot:
         """The cluster as known now; `now` defaults to the clock's time."""

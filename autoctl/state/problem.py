@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from autoctl.api import core, labels
 from autoctl.api.labels import UNREGISTERED_TAINT
+from autoctl.api.matching import matches
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclaim import NodeClaim, Requirement, Taint
 from autoctl.api.nodepool import READY, NodePool
-from autoctl.api.matching import matches
 from autoctl.catalog.model import InstanceType, Resources
 from autoctl.catalog.units import amounts
 from autoctl.scheduling.problem import (
@@ -275,7 +275,7 @@ def _existing(
     nominated: Mapping[str, list[core.Pod]],
     prices: Mapping[str, float],
 ) -> ExistingNode:
-    allocatable = _allocatable(node)
+    allocatable = _allocatable(snapshot, node)
     staying = tuple(p for p in node.pods if p.key not in moved and not _gone_soon(node, p))
     promised = list(nominated.get(node.name, ()))
     claim = node.claim
@@ -310,8 +310,11 @@ def _takes_pods(snapshot: Snapshot, node: StateNode) -> bool:
     return node.node is None or not node.node.spec.unschedulable
 
 
-def _allocatable(node: StateNode) -> Resources | None:
-    """None while it is not known what the claim becomes."""
+def _allocatable(snapshot: Snapshot, node: StateNode) -> Resources | None:
+    """What pods may have of the machine; None when nothing can be said.
+
+    Of a machine that is not launched yet, the least that its claim could become.
+    """
     if node.node is not None and node.initialized:
         return amounts(node.node.status.allocatable)
     if node.claim is None:
@@ -321,7 +324,18 @@ def _allocatable(node: StateNode) -> Resources | None:
         # A kubelet reports its extended resources late: until then the claim's word counts.
         actual = amounts(node.node.status.allocatable)
         expected = {**expected, **{k: v for k, v in actual.items() if v > 0}}
-    return expected or None
+    return expected or _least_allocatable(snapshot, node.claim)
+
+
+def _least_allocatable(snapshot: Snapshot, claim: NodeClaim) -> Resources | None:
+    types = candidate_types(snapshot, claim)
+    if not types:
+        return None
+    least = dict(types[0].allocatable)
+    for instance_type in types[1:]:
+        for resource in list(least):
+            least[resource] = min(least[resource], instance_type.allocatable.get(resource, 0))
+    return least
 
 
 def _labels(node: StateNode) -> Mapping[str, str]:

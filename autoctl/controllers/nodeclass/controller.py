@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from autoctl.api.hashing import NODECLASS_VERSION
-from autoctl.api.hashing import nodeclass_hash
+from autoctl.api.hashing import NODECLASS_VERSION, nodeclass_hash
 from autoctl.api.labels import NODECLASS_FINALIZER, NODECLASS_HASH, NODECLASS_HASH_VERSION
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclass import (

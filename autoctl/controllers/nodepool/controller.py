@@ -1,0 +1,199 @@
+"""`nodepool`: keeps each NodePool's hash, conditions and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from autoctl.api.hashing import NODEPOOL_VERSION, nodepool_hash
+from autoctl.api.labels import EKS_GROUP, NODEPOOL_HASH, NODEPOOL_HASH_VERSION
+from autoctl.api.meta import Condition, Conditions, find_condition, set_condition
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodepool import (
+    NODE_CLASS_READY,
+    NODE_REGISTRATION_HEALTHY,
+    READY,
+    VALIDATION_SUCCEEDED,
+    NodePool,
+    NodePoolStatus,
+)
+from autoctl.catalog.units import amounts, format_amount
+from autoctl.controllers.nodepool.registration_health import RegistrationHealth
+from autoctl.controllers.objects import write_metadata, write_status
+from autoctl.controllers.runtime.controller import DONE, Result
+from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.clock import Clock
+from autoctl.ports.kubernetes import NODE_POOLS, KubernetesApi
+from autoctl.scheduling.requirements import RequirementError, Requirements
+from autoctl.state.cluster import ClusterState
+from autoctl.state.nodes import StateNode
+from autoctl.state.problem import requirement_specs
+
+_NODE_CLASS_KIND = "NodeClass"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One condition's state."""
+
+    status: str
+    reason: str
+    message: str = ""
+
+
+def judge_class(pool: NodePool, node_class: NodeClass | None) -> Verdict:
+    """`NodeClassReady`."""
+    reference = pool.spec.template.spec.node_class_ref
+    if node_class is None:
+        return Verdict("False", "NodeClassNotFound", f"NodeClass {reference.name!r} not found")
+    if node_class.deleting:
+        return Verdict("False", "NodeClassTerminating", "NodeClass is Terminating")
+    ready = find_condition(node_class.status.conditions, READY)
+    if ready is None or ready.status == "Unknown":
+        return Verdict("Unknown", "NodeClassReadinessUnknown", "NodeClass readiness is unknown")
+    if ready.status == "False":
+        return Verdict("False", "NodeClassNotReady", ready.message or "NodeClass is not ready")
+    return Verdict("True", NODE_CLASS_READY)
+
+
+def judge_spec(pool: NodePool) -> Verdict:
+    """`ValidationSucceeded`: what admission cannot tell."""
+    try:
+        together = Requirements.of_specs(requirement_specs(pool.spec.template.spec.requirements))
+    except RequirementError as error:
+        return Verdict("False", "NodePoolValidationFailed", str(error))
+    asked = {r.key for r in pool.spec.template.spec.requirements if r.operator != "DoesNotExist"}
+    for key, requirement in together.items():
+        if key in asked and requirement.operator == "DoesNotExist":
+            message = f"requirements on {key} contradict each other"
+            return Verdict("False", "NodePoolValidationFailed", message)
+    return Verdict("True", VALIDATION_SUCCEEDED)
+
+
+def totals(nodes: Iterable[StateNode]) -> dict[str, int]:
+    """What a pool's machines have together, with their number as `nodes`."""
+    found: dict[str, int] = {"nodes": 0}
+    for node in nodes:
+        found["nodes"] += 1
+        capacity = node.node.status.capacity if node.node is not None else None
+        if not capacity and node.claim is not None:
+            capacity = node.claim.status.capacity
+        for resource, amount in amounts(capacity).items():
+            found[resource] = found.get(resource, 0) + amount
+    return found
+
+
+@dataclass
+class NodePoolController:
+    """One NodePool a reconcile; those with node classes of other controllers are left alone."""
+
+    api: KubernetesApi
+    state: ClusterState
+    clock: Clock
+    metrics: Metrics
+    health: RegistrationHealth
+    name: str = "nodepool"
+    _generations: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    async def reconcile(self, key: str) -> Result:
+        pool = self.state.pool(key)
+        if pool is None:
+            self._generations.pop(key, None)
+            return DONE
+        reference = pool.spec.template.spec.node_class_ref
+        if reference.group != EKS_GROUP or reference.kind != _NODE_CLASS_KIND:
+            return DONE
+        pool = await write_metadata(
+            self.api,
+            NODE_POOLS,
+            pool,
+            annotations={
+                NODEPOOL_HASH: nodepool_hash(pool),
+                NODEPOOL_HASH_VERSION: NODEPOOL_VERSION,
+            },
+        )
+        node_class = self.state.node_class(reference.name)
+        status = self._status(pool, node_class)
+        await write_status(self.api, NODE_POOLS, pool, status)
+        return DONE
+
+    def _status(self, pool: NodePool, node_class: NodeClass | None) -> NodePoolStatus:
+        now = self.clock.now()
+        total = totals(self._machines(pool))
+        self._measure(pool, total)
+        conditions = pool.status.conditions
+        judged = {
+            NODE_CLASS_READY: judge_class(pool, node_class),
+            VALIDATION_SUCCEEDED: judge_spec(pool),
+        }
+        if self._changed(pool, node_class):
+            self.health.reset(pool.name)
+            judged[NODE_REGISTRATION_HEALTHY] = Verdict("Unknown", "AwaitingReconciliation")
+        for kind, verdict in judged.items():
+            conditions = _set(conditions, kind, verdict, pool.metadata.generation, now)
+        conditions = _set(conditions, READY, _ready(conditions), pool.metadata.generation, now)
+        return pool.status.model_copy(
+            update={
+                "resources": {k: format_amount(k, v) for k, v in sorted(total.items())},
+                "nodes": total["nodes"],
+                "node_class_observed_generation": node_class.metadata.generation
+                if node_class is not None
+                else None,
+                "conditions": conditions,
+            }
+        )
+
+    def _machines(self, pool: NodePool) -> Iterator[StateNode]:
+        for claim in self.state.claims_by_pool[pool.name].values():
+            nodes = self.state.nodes_of_claim(claim)
+            yield StateNode(nodes[0] if nodes else None, claim)
+
+    def _changed(self, pool: NodePool, node_class: NodeClass | None) -> bool:
+        """Whether the pool or its class were changed since the registrations on record."""
+        generations = (
+            pool.metadata.generation,
+            node_class.metadata.generation if node_class is not None else 0,
+        )
+        health = find_condition(pool.status.conditions, NODE_REGISTRATION_HEALTHY)
+        before = self._generations.get(pool.name)
+        self._generations[pool.name] = generations
+        if health is None:
+            return True
+        return before is not None and before != generations
+
+    def _measure(self, pool: NodePool, total: dict[str, int]) -> None:
+        for resource, amount in total.items():
+            value = amount / 1000 if resource == "cpu" else amount
+            self.metrics.nodepools_usage.labels(resource, pool.name).set(value)
+        for resource, amount in amounts(pool.spec.limits).items():
+            value = amount / 1000 if resource == "cpu" else amount
+            self.metrics.nodepools_limit.labels(resource, pool.name).set(value)
+
+
+def _ready(conditions: Conditions) -> Verdict:
+    states = {k: find_condition(conditions, k) for k in (NODE_CLASS_READY, VALIDATION_SUCCEEDED)}
+    broken = [k for k, c in states.items() if c is not None and c.status == "False"]
+    if broken:
+        text = ", ".join(f"{k}=False" for k in broken)
+        return Verdict("False", "UnhealthyDependents", text)
+    unknown = [k for k, c in states.items() if c is None or c.status == "Unknown"]
+    if unknown:
+        text = ", ".join(f"{k}=Unknown" for k in unknown)
+        return Verdict("Unknown", "ReconcilingDependents", text)
+    return Verdict("True", READY)
+
+
+def _set(
+    conditions: Conditions, kind: str, verdict: Verdict, generation: int, now: datetime
+) -> Conditions:
+    condition = Condition.model_validate(
+        {
+            "type": kind,
+            "status": verdict.status,
+            "reason": verdict.reason,
+            "message": verdict.message,
+            "observedGeneration": generation,
+        }
+    )
+    return set_condition(conditions, condition, now)
