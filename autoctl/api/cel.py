@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import cel
 
-from autoctl.api.meta import JsonSchema
+from autoctl.api.meta import JsonSchema, cel_name
 from autoctl.api.quantity import parse_quantity
 
 
@@ -77,7 +77,7 @@ def cel_value(value: Any, schema: JsonSchema) -> Any:
         properties = schema.get("properties")
         if properties is not None:
             return {
-                escape(name): cel_value(item, properties[name])
+                cel_name(name): cel_value(item, properties[name])
                 for name, item in value.items()
                 if name in properties
             }
@@ -88,43 +88,3 @@ def cel_value(value: Any, schema: JsonSchema) -> Any:
     if isinstance(value, list):
         return [cel_value(item, schema.get("items", {})) for item in value]
     return value
-
-
-_RESERVED = frozenset(
-    {
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    }
-)
-
-
-@cache
-def escape(name: str) -> str:
-    """A property name as CEL spells it: `vm.swappiness` is `vm__dot__swappiness`."""
-    if name in _RESERVED:
-        return f"__{name}__"
-    return (
-        name.replace("__", "__underscores__")
-        .replace(".", "__dot__")
-        .replace("-", "__dash__")
-        .replace("/", "__slash__")
-    )

@@ -42,6 +42,45 @@ def rules(*checks: Rule, **keywords: Any) -> JsonSchema:
     return schema
 
 
+def cel_name(name: str) -> str:
+    """A property's name as CEL rules spell it: `vm.dirty_ratio` is `vm__dot__dirty_ratio`."""
+    if name in _CEL_RESERVED:
+        return f"__{name}__"
+    return (
+        name.replace("__", "__underscores__")
+        .replace(".", "__dot__")
+        .replace("-", "__dash__")
+        .replace("/", "__slash__")
+    )
+
+
+_CEL_RESERVED = frozenset(
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
+
+
 class ApiModel(BaseModel):
     """Base of every model: camelCase JSON, frozen, unknown fields pruned."""
 
@@ -135,10 +174,10 @@ class Condition(ApiModel):
             max_length=1024,
             description="Programmatic identifier of why the condition last changed.",
         ),
-    ] = ""
+    ] = Field(default_factory=str)
     message: Annotated[
         str, Field(max_length=32768, description="Details of the last transition.")
-    ] = ""
+    ] = Field(default_factory=str)
     last_transition_time: Annotated[
         Timestamp | None,
         Field(description="When the condition last changed from one status to another."),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field
 
 from autoctl.api.duration import DURATION_PATTERN
-from autoctl.api.meta import ApiModel, Int32, Int64, Rule, rules
+from autoctl.api.meta import ApiModel, Int32, Int64, Rule, cel_name, rules
 
 EVICTION_SIGNALS: Final = (
     "memory.available",
@@ -308,14 +308,9 @@ class Sysctl(ApiModel):
     vm_watermark_scale_factor: Annotated[Int64 | None, _sysctl("vm.watermark_scale_factor")] = None
 
 
-def escape(name: str) -> str:
-    """A property name as CEL rules spell it (Kubernetes' escaping)."""
-    return name.replace("__", "__underscores__").replace(".", "__dot__").replace("-", "__dash__")
-
-
-_BACKGROUND = f"self.{escape('vm.dirty_background_ratio')}"
-_RATIO = f"self.{escape('vm.dirty_ratio')}"
-_THRESHOLDS = [f"self.{escape(f'net.ipv4.neigh.default.gc_thresh{n}')}" for n in (1, 2, 3)]
+_BACKGROUND = f"self.{cel_name('vm.dirty_background_ratio')}"
+_RATIO = f"self.{cel_name('vm.dirty_ratio')}"
+_THRESHOLDS = [f"self.{cel_name(f'net.ipv4.neigh.default.gc_thresh{n}')}" for n in (1, 2, 3)]
 
 SYSCTL_RULES: Final = (
     Rule(
@@ -352,7 +347,7 @@ class Kernel(ApiModel):
     ] = None
 
 
-_NAMESPACES = f"self.kernel.sysctl.{escape('user.max_user_namespaces')}"
+_NAMESPACES = f"self.kernel.sysctl.{cel_name('user.max_user_namespaces')}"
 
 
 class AdvancedCompute(ApiModel):
