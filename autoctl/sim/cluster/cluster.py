@@ -22,8 +22,8 @@ from autoctl.sim.cluster.runtime import Controller, Wheel
 from autoctl.sim.cluster.scheduler import Scheduler
 from autoctl.sim.cluster.server import Admission, Defaulting, Server
 from autoctl.sim.cluster.statefulset import StatefulSets
-from autoctl.sim.cluster.storage import AttachDetach, VolumeBinder
 from autoctl.sim.cluster.stats import PodStats
+from autoctl.sim.cluster.storage import AttachDetach, VolumeBinder
 from autoctl.sim.cluster.store import Store
 from autoctl.sim.cluster.timings import Timings
 
@@ -35,9 +35,12 @@ class SimCluster:
     """A Kubernetes cluster in memory. Make it inside a running event loop, then `start` it.
 
     `api` is what clients use and `faults` makes it misbehave; `nodes` registers Nodes; `lifecycle`
-    and `kubelets` lose and recover them; `stats` counts what happens to pods; `server` and `store` are for the simulator itself. An
-    exception in a built-in controller is a defect of the simulator: every later API call raises it,
-    and so does `stop`.
+    and `kubelets` lose and recover them; `stats` counts what happens to pods; `server` and `store`
+    are for the simulator itself. Custom resources are accepted as they come unless `admission` and
+    `defaulting` are given (`crd_errors` and `crd_defaults` follow our CRDs).
+
+    An exception in a built-in controller is a defect of the simulator: every later API call raises
+    it, and so does `stop`.
     """
 
     def __init__(

@@ -87,7 +87,8 @@ class NodeTable:
         self.version[row] = self._clock
         self.allocatable[row] = 0
         for resource, quantity in ((node.get("status") or {}).get("allocatable") or {}).items():
-            self.allocatable[row, self.column(resource)] = as_integer(resource, quantity)
+            column = self.column(resource)
+            self.allocatable[row, column] = as_integer(resource, quantity)
         return row
 
     def remove(self, name: str) -> int | None:
@@ -110,7 +111,8 @@ class NodeTable:
     def charge(self, row: int, shape: Shape, sign: int) -> None:
         """Add (+1) or take off (-1) a pod's requests."""
         for resource, amount in shape.requests.items():
-            self.used[row, self.column(resource)] += sign * amount
+            column = self.column(resource)
+            self.used[row, column] += sign * amount
         self.nonzero[row, 0] += sign * shape.nonzero[0]
         self.nonzero[row, 1] += sign * shape.nonzero[1]
 

@@ -12,7 +12,7 @@ from autoctl.sim.cluster.store import Key
 from autoctl.sim.cluster.timings import Timings
 
 GroupKey: TypeAlias = tuple[object, ...]
-_REWRITE_SECONDS: Final = 30.0
+_REWRITE_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -29,15 +29,15 @@ class Waiting:
     message: str = ""
     written: float = 0.0
 
-    def should_write(self, message: str, now: float) -> bool:
-        """Whether the condition needs a (new) message.
+    def write_at(self, message: str, now: float) -> float | None:
+        """When the condition should get this message; `None` when it has it.
 
-        A pod's first failure is written at once, a changed reason at most every half minute: the
-        counts in the message change with every node, and nobody reads them that often.
+        A pod's first failure is written at once, a changed reason at most every ten seconds: the
+        counts in the message change with every node that comes.
         """
         if message == self.message:
-            return False
-        return not self.message or now - self.written >= _REWRITE_SECONDS
+            return None
+        return max(self.written + _REWRITE_SECONDS, now) if self.message else now
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +51,8 @@ class Group:
     failed: bool = False
     woken: bool = False
     message: str = ""
+    report_at: float | None = None
+    """When the conditions of its pods get the latest message, where that had to wait."""
 
     @property
     def head(self) -> Waiting:
@@ -67,6 +69,7 @@ class Group:
     def succeed(self) -> None:
         """Note that a pod found its place."""
         self.failures, self.failed, self.woken, self.message = 0, False, False, ""
+        self.report_at = None
 
     def due(self, now: float) -> bool:
         """Whether an attempt is worth its while now."""

@@ -12,6 +12,7 @@ its queueing hints.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -311,7 +312,7 @@ class Scheduler:
                 self._queue.add(other, self._group_key(other))
         group = self._queue.add(waiting, self._group_key(waiting))
         if group.failed and not group.woken:
-            self._report(waiting, group.message)
+            self._report(group, [waiting])
         self._kick(self._timings.scheduler_delay)
 
     def _group_key(self, waiting: Waiting) -> GroupKey:
@@ -338,6 +339,9 @@ class Scheduler:
         self._store.deliver()
         now = self._wheel.time()
         self._wake()
+        for group in self._queue.groups.values():
+            if group.report_at is not None and group.report_at <= now + 1e-6:
+                self._report_all(group)
         heap = [
             (-group.head.shape.priority, group.head.number, group)
             for group in self._queue.groups.values()
@@ -357,13 +361,13 @@ class Scheduler:
                     heapq.heappush(heap, (-group.head.shape.priority, group.head.number, group))
             else:
                 group.fail(message, now, self._timings)
-                for other in group.pods.values():
-                    self._report(other, message)
+                self._report_all(group)
         if heap or self._changed or self._dirty:
             self._kick(delay)
-        woken = [g.retry_at for g in self._queue.groups.values() if g.failed and g.woken]
-        if woken:
-            self._kick(max(min(woken) - now, delay))
+        later = [g.retry_at for g in self._queue.groups.values() if g.failed and g.woken]
+        later += [g.report_at for g in self._queue.groups.values() if g.report_at is not None]
+        if later:
+            self._kick(max(min(later) - now, delay))
 
     def _wake(self) -> None:
         """Wake the failed groups that the changes since the last pass may help."""
@@ -503,12 +507,24 @@ class Scheduler:
         if found is not None:
             self._enqueue(found[1])
 
-    def _report(self, waiting: Waiting, message: str) -> None:
-        """Write the PodScheduled condition of a pod that fits nowhere."""
+    def _report_all(self, group: Group) -> None:
+        group.report_at = None
+        self._report(group, group.pods.values())
+
+    def _report(self, group: Group, pods: Iterable[Waiting]) -> None:
+        """Write the PodScheduled conditions of a failed group's pods, where that may be now."""
         now = self._wheel.time()
-        if not waiting.should_write(message, now):
-            return
-        waiting.message, waiting.written = message, now
+        for waiting in pods:
+            when = waiting.write_at(group.message, now)
+            if when is None:
+                continue
+            if when <= now + 1e-6:
+                self._write(waiting, group.message)
+                waiting.message, waiting.written = group.message, now
+            elif group.report_at is None or when < group.report_at:
+                group.report_at = when
+
+    def _write(self, waiting: Waiting, message: str) -> None:
         namespace, name = waiting.key
         pod = self._server.get(k8s.PODS, name, namespace)
         conditions = set_condition(
