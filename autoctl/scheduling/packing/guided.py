@@ -75,6 +75,7 @@ def _nodes_of(
     mine = np.minimum(mine, plan.left)
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.where(market.requests > 0, market.requests / room, 0.0)
+    part[fit <= 0] = 0.0
     size = part.max(axis=1)
     order = np.lexsort((np.arange(len(size)), -size))
     order = order[(mine[order] > 0) & (fit[order] > 0)]

@@ -77,7 +77,9 @@ def shares(
         with np.errstate(divide="ignore", invalid="ignore"):
             share = requests[:, None, d] / room[None, :, d]
         np.maximum(part, np.where(requests[:, None, d] > 0, share, 0.0), out=part)
-    return np.where(fit > 0, part * price[None, :], np.inf)
+    part[fit <= 0] = np.inf
+    free = np.where(fit > 0, price[None, :], 1.0)
+    return part * free
 
 
 def undominated(
@@ -128,7 +130,8 @@ def undominated(
                 better &= spent[None, :stop, d] <= spent[start:stop, None, d]
         better &= covered[sign[start:stop]][:, sign[:stop]]
         alive[start:stop] = ~better.any(axis=1)
-    return order[alive]
+    kept: IntArray = order[alive]
+    return kept
 
 
 def build(

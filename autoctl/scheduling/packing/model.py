@@ -41,6 +41,7 @@ class PackingOptions:
             up the rest is packed by the cheapest method that still gives a valid answer.
         work_base, work_per_pod: a batch of P pods may spend work_base + work_per_pod * P units, so
             that a small batch is answered at once; at most `work_budget`.
+        good_enough: stop searching once the cost is within this fraction of the lower bound.
         spread_share: one new node should hold at most this share of the batch (of its largest
             resource), so that a node's death does not take the batch with it. 1.0 turns it off.
         spread_min_pods: batches of fewer pods than this are packed without regard to the spread.
@@ -51,6 +52,7 @@ class PackingOptions:
     work_budget: int = 4_000_000
     work_base: int = 60_000
     work_per_pod: int = 50
+    good_enough: float = 0.002
     spread_share: float = 0.25
     spread_min_pods: int = 50
     spread_premium: float = 0.005

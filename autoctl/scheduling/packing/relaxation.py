@@ -326,15 +326,18 @@ class _Program:
         if not (room @ per_unit > 0).all():
             per_unit = per_unit + 1e-9 / room.mean(axis=0).clip(1e-9)
         of_node = room @ per_unit
-        cost = (market.requests @ per_unit)[:, None] * (price / of_node)[None, :]
+        # a node worth nothing holds nothing that is worth something: its pods cost nothing
+        rate = np.divide(price, of_node, out=np.zeros(len(price)), where=of_node > 0)
+        base = market.requests @ per_unit
+        cost = base[:, None] * rate[None, :]
         for offer, prices in known.items():
             spent = float(prices.sum())
             if spent > price[offer]:
                 prices = prices * (price[offer] / spent)
                 spent = float(price[offer])
             pods = prices @ self._coefficients(offer)
-            rest = (price[offer] - spent) / of_node[offer]
-            cost[:, offer] = pods + rest * (market.requests @ per_unit)
+            rest = 1.0 - spent / price[offer] if price[offer] > 0 else 0.0
+            cost[:, offer] = pods + rest * rate[offer] * base
         return np.where(market.fit > 0, cost, np.inf)
 
 

@@ -19,9 +19,6 @@ from autoctl.scheduling.packing.relaxation import Relaxed, relax
 from autoctl.scheduling.packing.stock import Stock
 
 _EXACT_STATES = 4096
-_GOOD_ENOUGH = 0.002
-"""Within this of the bound nothing more is tried."""
-
 _PATTERN_CLASSES = 250
 _PATTERN_ROUNDS = 40
 _KEEP = (0.95, 0.75, 0.55)
@@ -64,15 +61,19 @@ def search(
             narrow, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
         )
         if second.objective <= relaxed.objective * (1 + options.spread_premium):
-            plan, method = _Contest(narrow, wanted, stock, budget).run(second, relaxed.bound)
-            near = plan.cost <= relaxed.bound * (1 + options.spread_premium + 4 * _GOOD_ENOUGH)
+            plan, method = _Contest(narrow, wanted, stock, budget, options).run(
+                second, relaxed.bound
+            )
+            near = plan.cost <= relaxed.bound * (
+                1 + options.spread_premium + 4 * options.good_enough
+            )
             if not plan.left.any() and near:
                 return Found(plan, relaxed.bound, method)
-            wide, by = _Contest(market, wanted, stock, budget).run(relaxed, relaxed.bound)
+            wide, by = _Contest(market, wanted, stock, budget, options).run(relaxed, relaxed.bound)
             if wide.left.any() or plan.cost <= wide.cost * (1 + options.spread_premium):
                 return Found(plan, relaxed.bound, method)
             return Found(wide, relaxed.bound, by)
-    plan, method = _Contest(market, wanted, stock, budget).run(relaxed, relaxed.bound)
+    plan, method = _Contest(market, wanted, stock, budget, options).run(relaxed, relaxed.bound)
     return Found(plan, relaxed.bound, method)
 
 
@@ -95,7 +96,7 @@ def _spread(market: Market, wanted: IntArray, options: PackingOptions) -> Market
         return None
     total = wanted @ market.requests
     asked = total > 0
-    part = (market.allocatable[:, asked] / total[asked]).min(axis=1)
+    part = (market.allocatable[:, asked] / total[asked]).min(axis=1, initial=np.inf)
     large = part > options.spread_share
     if not large.any() or large.all():
         return None
@@ -108,12 +109,20 @@ def _spread(market: Market, wanted: IntArray, options: PackingOptions) -> Market
 class _Contest:
     """Plans for one task are proposed; the best one stays."""
 
-    def __init__(self, market: Market, wanted: IntArray, stock: Stock, budget: Budget) -> None:
+    def __init__(
+        self,
+        market: Market,
+        wanted: IntArray,
+        stock: Stock,
+        budget: Budget,
+        options: PackingOptions,
+    ) -> None:
         self._market = market
         self._wanted = np.where(market.fit.any(axis=1), wanted, 0)
         self._rest = wanted - self._wanted
         self._stock = stock
         self._budget = budget
+        self._good_enough = options.good_enough
         self._best = Plan(self._wanted.copy())
         self._method: Method = "greedy"
 
@@ -146,7 +155,7 @@ class _Contest:
         return fill * max(10, len(self._best.rows))
 
     def _good(self, bound: float) -> bool:
-        return not self._best.left.any() and self._best.cost <= bound * (1 + _GOOD_ENOUGH)
+        return not self._best.left.any() and self._best.cost <= bound * (1 + self._good_enough)
 
     def _finish(
         self, plan: Plan, method: Method, tails: list[tuple[FloatArray | None, int]]
