@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import cel
@@ -48,6 +48,7 @@ def _program(rule: str) -> Any:
     return cel.compile(rule)
 
 
+@cache
 def uses_old_self(rule: str) -> bool:
     """Whether the rule compares with the object before the change (a transition rule)."""
     return re.search(r"\boldSelf\b", rule) is not None
@@ -59,9 +60,21 @@ def holds(rule: str, value: Any, old: Any = _NO_OLD) -> bool:
     Raises:
         CelError: the rule has no boolean value for it.
     """
+    if isinstance(value, str) and old is _NO_OLD:
+        return _text_holds(rule, value)
     variables = {"self": value}
     if old is not _NO_OLD:
         variables["oldSelf"] = old
+    return _evaluate(rule, variables)
+
+
+@lru_cache(maxsize=16384)
+def _text_holds(rule: str, text: str) -> bool:
+    """As `holds`; the label keys of a cluster's NodeClaims are few and come again and again."""
+    return _evaluate(rule, {"self": text})
+
+
+def _evaluate(rule: str, variables: dict[str, Any]) -> bool:
     try:
         result = _program(rule).execute(cel.Context(variables, FUNCTIONS))
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:

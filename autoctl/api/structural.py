@@ -176,7 +176,8 @@ def _wrong_type(value: Any, expected: str, path: str) -> FieldError:
 
 def _check_string(value: str, schema: JsonSchema, path: str) -> Iterator[FieldError]:
     """The first thing wrong with a string; the API server stops there too."""
-    limit, least, pattern = (schema.get(key) for key in ("maxLength", "minLength", "pattern"))
+    limit, least = schema.get("maxLength"), schema.get("minLength")
+    pattern = schema.get("pattern")
     if limit is not None and len(value) > limit:
         yield FieldError(
             path, f"Too long: may not be more than {limit} bytes", value, blocks_rules=True
@@ -274,21 +275,11 @@ def _old_item(old: Any, name: str) -> Any:
 
 
 def _check_rules(value: Any, schema: JsonSchema, path: str, old: Any) -> Iterator[FieldError]:
-    unchanged = old is not MISSING and old == value
-    for entry in schema.get("x-kubernetes-validations", ()):
-        rule, message = entry["rule"], entry["message"]
-        transition = uses_old_self(rule)
-        if unchanged or (transition and old is MISSING):
-            continue
-        seen = cel_value(value, schema)
-        try:
-            obeyed = holds(rule, seen, cel_value(old, schema)) if transition else holds(rule, seen)
-        except CelError as error:
-            obeyed, message = False, f"{error} evaluating rule: {message}"
-        if not obeyed:
-            yield FieldError(
-                path or "<nil>", f'Invalid value: "{schema["type"]}": {message}', value
-            )
+    if not _has_rules(schema):
+        return
+    entries = schema.get("x-kubernetes-validations", ())
+    if entries and (old is MISSING or old != value):
+        yield from _check_own_rules(value, entries, schema, path, old)
     if isinstance(value, dict):
         properties = schema.get("properties", {})
         extra = schema.get("additionalProperties")
@@ -300,6 +291,44 @@ def _check_rules(value: Any, schema: JsonSchema, path: str, old: Any) -> Iterato
         before = _correlated(schema, old)
         for index, item in enumerate(value):
             yield from _check_rules(item, schema.get("items", {}), f"{path}[{index}]", before(item))
+
+
+def _check_own_rules(
+    value: Any, entries: list[JsonSchema], schema: JsonSchema, path: str, old: Any
+) -> Iterator[FieldError]:
+    seen = cel_value(value, schema)
+    for entry in entries:
+        rule, message = entry["rule"], entry["message"]
+        transition = uses_old_self(rule)
+        if transition and old is MISSING:
+            continue
+        try:
+            obeyed = holds(rule, seen, cel_value(old, schema)) if transition else holds(rule, seen)
+        except CelError as error:
+            obeyed, message = False, f"{error} evaluating rule: {message}"
+        if not obeyed:
+            yield FieldError(
+                path or "<nil>", f'Invalid value: "{schema["type"]}": {message}', value
+            )
+
+
+_RULED: Final[dict[int, tuple[JsonSchema, bool]]] = {}
+"""Schema's identity -> the schema, held so that the identity stays its own, and whether rules are
+in it or below."""
+
+
+def _has_rules(schema: JsonSchema) -> bool:
+    known = _RULED.get(id(schema))
+    if known is None:
+        below = [*schema.get("properties", {}).values(), schema.get("items", {})]
+        extra = schema.get("additionalProperties")
+        if isinstance(extra, dict):
+            below.append(extra)
+        ruled = "x-kubernetes-validations" in schema or any(
+            _has_rules(inner) for inner in below if inner
+        )
+        known = _RULED[id(schema)] = (schema, ruled)
+    return known[1]
 
 
 def _join(path: str, name: str) -> str:
