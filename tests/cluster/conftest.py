@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the ends of the logs where an end-to-end test fails."""
+    report = yield
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and call.when == "call" and world is not None:
+        processes = [world.installation.cloud]
+        processes += [operator.process for operator in world.installation.operators.values()]
+        for process in processes:
+            report.sections.append((f"log of {process.name}", process.log_tail(60)))
+    return report
 
 
 @pytest.fixture(scope="session")

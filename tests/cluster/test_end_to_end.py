@@ -1,0 +1,144 @@
+"""The whole path: helm, a NodePool of Auto Mode, pending pods, instances, and back to nothing."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from e2e import NODE_POOL, World
+
+from controlplane import build
+from controlplane.installation import Installation
+from controlplane.plane import ControlPlane
+
+PODS = 100
+KILLS = 10
+
+
+@pytest.fixture
+def world(plane: ControlPlane) -> Iterator[World]:
+    """autoctl installed, without NodePools; gone afterwards with all that it made."""
+    installation = Installation(plane, settings={"logLevel": "debug"})
+    try:
+        installation.start_cloud()
+        installation.install()
+        yield World(installation)
+    finally:
+        installation.stop()
+        installation.uninstall()
+        remove_objects(plane)
+
+
+def remove_objects(plane: ControlPlane) -> None:
+    """Delete what a test may have left; nobody is there any more who would remove finalizers."""
+    for kind, selector in (
+        ("nodepools", ()),
+        ("nodeclaims", ()),
+        ("nodes", ("-l", NODE_POOL)),
+        ("nodeclasses", ()),
+    ):
+        for item in plane.get(kind, *selector)["items"]:
+            name = item["metadata"]["name"]
+            without_finalizers = '{"metadata": {"finalizers": null}}'
+            plane.kubectl("patch", kind, name, "--type=merge", "-p", without_finalizers)
+            plane.kubectl("delete", kind, name, "--ignore-not-found")
+
+
+@pytest.mark.slow
+def test_pending_pods_become_nodes_and_idle_nodes_go(world: World, namespace: str) -> None:
+    operator = world.installation.start_operator()
+    operator.wait_ready()
+    world.apply_pool()
+
+    world.deploy(namespace, PODS)
+    world.wait("pods", lambda: world.ready_pods(namespace) == PODS, timeout=180)
+    world.wait("rest", world.at_rest, timeout=60)
+    own = {node["metadata"]["name"] for node in world.nodes()}
+    assert {pod["spec"]["nodeName"] for pod in world.pods(namespace)} <= own
+    world.check_consistent()
+    world.check_launched_once()
+    assert world.requests("CreateFleet")
+
+    check_metrics(operator.metrics())
+
+    world.scale(namespace, 0)
+    world.wait("an empty cluster", world.empty, timeout=300)
+    world.wait("no launch template", lambda: not world.account()["launchTemplates"], timeout=120)
+    world.check_nothing_left()
+    check_rights(world)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_leaks_nothing(
+    world: World, namespace: str, request: pytest.FixtureRequest
+) -> None:
+    seed = random.randrange(2**32)
+    request.node.add_report_section("call", "seed", str(seed))
+    moments = random.Random(seed)
+    operator = world.installation.start_operator()
+    operator.wait_ready()
+    world.apply_pool()
+
+    def kill_until(kills: int) -> None:
+        for _ in range(kills):
+            time.sleep(moments.uniform(0.2, 8))
+            world.installation.operators["operator"].process.kill()
+            world.installation.start_operator()
+
+    world.deploy(namespace, PODS)
+    kill_until(KILLS // 2)
+    world.wait("pods", lambda: world.ready_pods(namespace) == PODS, timeout=240)
+    world.wait("rest", world.at_rest, timeout=120)
+    world.check_consistent()
+    world.check_launched_once()
+
+    world.scale(namespace, 0)
+    # The nodes stay for consolidateAfter.
+    time.sleep(25)
+    kill_until(KILLS - KILLS // 2)
+    world.wait("an empty cluster", world.empty, timeout=300)
+    world.wait("no launch template", lambda: not world.account()["launchTemplates"], timeout=120)
+    world.check_nothing_left()
+    world.check_launched_once()
+
+
+@pytest.mark.slow
+def test_the_other_replica_goes_on_within_15_seconds(world: World, namespace: str) -> None:
+    for name in ("first", "second"):
+        world.installation.start_operator(name)
+    operators = world.installation.operators
+    for operator in operators.values():
+        operator.wait_ready()
+    world.wait("a leader", lambda: world.leader() in operators, timeout=30)
+    world.apply_pool()
+    leader = world.leader()
+    (standby,) = operators.keys() - {leader}
+
+    operators[leader].process.kill()
+    killed = time.monotonic()
+    world.deploy(namespace, 5)
+    world.wait("another leader", lambda: world.leader() == standby, timeout=20)
+    assert time.monotonic() - killed < 15
+    world.wait("pods", lambda: world.ready_pods(namespace) == 5, timeout=90)
+    world.check_launched_once()
+
+
+def check_metrics(text: str) -> None:
+    done = subprocess.run(
+        [build.program("promtool"), "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check_rights(world: World) -> None:
+    """The chart grants all that was asked for."""
+    requests = world.plane.requests_of("system:serviceaccount:kube-system:autoctl")
+    assert len({request.resource for request in requests}) > 10
+    assert sorted(request for request in requests if request.code == 403) == []
