@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -83,19 +82,9 @@ def to_yaml(definition: dict[str, Any]) -> str:
     return HEADER + yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=100)
 
 
-def write_crds(directory: Path) -> list[Path]:
-    """Write every definition into a file of `directory`; the files' paths.
-
-    Raises:
-        OSError: the directory cannot be made or written to.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for definition in crds():
-        path = directory / file_name(definition)
-        path.write_text(to_yaml(definition), encoding="utf-8")
-        written.append(path)
-    return written
+def files() -> dict[str, str]:
+    """File name to YAML text of every definition: what the folder `crds/` holds."""
+    return {file_name(definition): to_yaml(definition) for definition in crds()}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -23,13 +23,15 @@ def crds(output: Path | None) -> None:
     """
     from autoctl.api import crd
 
+    files = crd.files()
     if output is None:
-        documents = [crd.to_yaml(definition).removeprefix(crd.HEADER) for definition in crd.crds()]
+        documents = [text.removeprefix(crd.HEADER) for text in files.values()]
         click.echo("---\n".join(documents), nl=False)
         return
     try:
-        written = crd.write_crds(output)
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (output / name).write_text(text, encoding="utf-8")
+            click.echo(output / name, err=True)
     except OSError as error:
         raise click.ClickException(f"cannot write to {output}: {error.strerror}") from error
-    for path in written:
-        click.echo(path, err=True)
