@@ -38,8 +38,8 @@ from autoctl.ports.kubernetes import (
 
 CHUNK = 500
 """Objects asked for at once, as client-go does."""
-INACTIVITY_SECONDS = 70.0
-"""A watch that says nothing for longer is dead: bookmarks come about once a minute."""
+INACTIVITY_SECONDS = 90.0
+"""A watch that says nothing for longer is dead: bookmarks come every 60 to 75 s."""
 _WATCH_SECONDS = (300, 600)
 """The server is asked to end a watch after a time from this range, so that load spreads out."""
 _CONNECTIONS = 128

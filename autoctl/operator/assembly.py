@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import Executor
-from autoctl.aws.fleet import FleetError
-from autoctl.aws.instance_types import InstanceTypes
+from autoctl.aws.instances import instance_id
+from autoctl.controllers.disruption.conditions_controller import DisruptionConditionsController
+from autoctl.controllers.disruption.controller import DisruptionController, DisruptionQueue
+from autoctl.controllers.disruption.execution import Execution
+from autoctl.controllers.disruption.expiry_controller import ExpirationController
+from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.lifecycle.adoption import Adoption
 from autoctl.controllers.lifecycle.controller import LifecycleController, LifecycleDependencies
+from autoctl.controllers.lifecycle.garbage import GarbageCollector
 from autoctl.controllers.lifecycle.launch import Launcher, LauncherDependencies
 from autoctl.controllers.lifecycle.liveness import Timeouts
+from autoctl.controllers.lifecycle.tagging import TaggingController
 from autoctl.controllers.nodeclass.controller import NodeClassController, NodeClassDependencies
 from autoctl.controllers.nodeclass.templates import TemplateStore
+from autoctl.controllers.nodepool.controller import NodePoolController
 from autoctl.controllers.nodepool.registration_health import RegistrationHealth
+from autoctl.controllers.provisioning.claims import ClaimCreator
+from autoctl.controllers.provisioning.provisioner import Provisioner, ProvisionerDependencies
+from autoctl.controllers.provisioning.static import StaticProvisioner
 from autoctl.controllers.runtime.controller import Registration, Watch
 from autoctl.controllers.runtime.events import EventRecorder
 from autoctl.controllers.runtime.manager import Manager
@@ -32,13 +42,18 @@ from autoctl.controllers.termination.node import (
 )
 from autoctl.operator.gateways import Gateways, make_gateways
 from autoctl.operator.settings import Settings
+from autoctl.operator.wiring import InstanceDescriber, Keys, LaunchFailures
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import (
     NODE_CLAIMS,
     NODE_CLASSES,
+    NODE_POOLS,
     NODES,
+    PODS,
     KubernetesApi,
 )
+from autoctl.scheduling.problem import SchedulingProblem, Solution, SolverOptions
+from autoctl.scheduling.solve import solve
 from autoctl.state.cluster import ClusterState
 
 T = TypeVar("T")
@@ -134,22 +149,102 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
 
 def build_controllers(d: Dependencies) -> list[Registration]:
     """Every controller and what wakes it."""
-    aws, settings = d.aws, d.settings
-    keys = _Keys(d.state)
-    templates = TemplateStore(aws.templates, d.clock)
-    terminator = Terminator(aws.instances, d.clock, d.metrics)
+    templates = TemplateStore(d.aws.templates, d.clock)
+    creator = ClaimCreator(d.api, d.state, d.metrics)
+    health = RegistrationHealth(d.api, d.state, d.clock)
+    return [
+        _node_class(d, templates),
+        _node_pool(d, health),
+        *_provisioning(d, creator),
+        *_node_lives(d, templates, health),
+        *_disruption(d, creator),
+    ]
+
+
+def _solver_options(settings: Settings) -> SolverOptions:
+    return SolverOptions(
+        budget=settings.solver_budget,
+        preference_policy=settings.preference_policy,
+        min_values_policy=settings.min_values_policy,
+    )
+
+
+def _node_class(d: Dependencies, templates: TemplateStore) -> Registration:
+    controller = NodeClassController(
+        NodeClassDependencies(
+            api=d.api,
+            state=d.state,
+            clock=d.clock,
+            events=d.events,
+            network=d.aws.network,
+            images=d.aws.images,
+            profiles=d.aws.profiles,
+            cluster=d.aws.cluster,
+            templates=templates,
+            region=d.region,
+            cluster_name=d.settings.cluster_name,
+        )
+    )
+    watches = (Watch(NODE_CLASSES), Watch(NODE_CLAIMS, Keys(d.state).class_of_claim))
+    return Registration(controller, watches)
+
+
+def _node_pool(d: Dependencies, health: RegistrationHealth) -> Registration:
+    keys = Keys(d.state)
+    return Registration(
+        NodePoolController(
+            api=d.api, state=d.state, clock=d.clock, metrics=d.metrics, health=health
+        ),
+        (
+            Watch(NODE_POOLS),
+            Watch(NODE_CLASSES, keys.pools_of_class),
+            Watch(NODE_CLAIMS, keys.pool_of_claim),
+        ),
+    )
+
+
+def _provisioning(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
+    async def solve_elsewhere(problem: SchedulingProblem) -> Solution:
+        return await d.offload(lambda: solve(problem))
+
+    provisioner = Provisioner(
+        ProvisionerDependencies(
+            state=d.state,
+            clock=d.clock,
+            events=d.events,
+            metrics=d.metrics,
+            creator=creator,
+            solve=solve_elsewhere,
+            options=_solver_options(d.settings),
+            idle_seconds=d.settings.batch_idle_duration,
+            longest_seconds=d.settings.batch_max_duration,
+        )
+    )
+    return [
+        Registration(provisioner, (Watch(PODS), Watch(NODES))),
+        Registration(StaticProvisioner(d.state, creator), (Watch(NODE_POOLS), Watch(NODE_CLAIMS))),
+    ]
+
+
+def _node_lives(
+    d: Dependencies, templates: TemplateStore, health: RegistrationHealth
+) -> list[Registration]:
+    """From NodeClaim to instance to Node, and the way back."""
+    keys = Keys(d.state)
+    terminator = Terminator(d.aws.instances, d.clock, d.metrics)
+    adoption = Adoption(d.aws.instances, d.state, d.clock)
     launcher = Launcher(
         LauncherDependencies(
             state=d.state,
-            fleets=aws.fleets,
+            fleets=d.aws.fleets,
             templates=templates,
-            types=aws.types,
-            unavailable=aws.unavailable,
-            cluster=aws.cluster,
-            adoption=Adoption(aws.instances, d.state, d.clock),
+            types=d.aws.types,
+            unavailable=d.aws.unavailable,
+            cluster=d.aws.cluster,
+            adoption=adoption,
             region=d.region,
-            cluster_name=settings.cluster_name,
-            on_failure=_LaunchFailures(d.metrics, aws.types),
+            cluster_name=d.settings.cluster_name,
+            on_failure=LaunchFailures(d.metrics, d.aws.types),
         )
     )
     finalizer = ClaimFinalizer(
@@ -162,40 +257,34 @@ def build_controllers(d: Dependencies) -> list[Registration]:
             launched=launcher.provider_id_of,
         )
     )
+    lifecycle = LifecycleController(
+        LifecycleDependencies(
+            api=d.api,
+            state=d.state,
+            clock=d.clock,
+            events=d.events,
+            metrics=d.metrics,
+            launcher=launcher,
+            health=health,
+            finalizer=finalizer,
+            timeouts=Timeouts(),
+        )
+    )
+    termination = NodeTerminationController(
+        NodeTerminationDependencies(
+            api=d.api,
+            state=d.state,
+            clock=d.clock,
+            events=d.events,
+            metrics=d.metrics,
+            evictor=Evictor(d.api, d.events, d.metrics),
+            terminator=terminator,
+        )
+    )
     return [
         Registration(
-            NodeClassController(
-                NodeClassDependencies(
-                    api=d.api,
-                    state=d.state,
-                    clock=d.clock,
-                    events=d.events,
-                    network=aws.network,
-                    images=aws.images,
-                    profiles=aws.profiles,
-                    cluster=aws.cluster,
-                    templates=templates,
-                    region=d.region,
-                    cluster_name=settings.cluster_name,
-                )
-            ),
-            watches=(Watch(NODE_CLASSES), Watch(NODE_CLAIMS, keys.class_of_claim)),
-        ),
-        Registration(
-            LifecycleController(
-                LifecycleDependencies(
-                    api=d.api,
-                    state=d.state,
-                    clock=d.clock,
-                    events=d.events,
-                    metrics=d.metrics,
-                    launcher=launcher,
-                    health=RegistrationHealth(d.api, d.state, d.clock),
-                    finalizer=finalizer,
-                    timeouts=Timeouts(),
-                )
-            ),
-            watches=(
+            lifecycle,
+            (
                 Watch(NODE_CLAIMS),
                 Watch(NODES, keys.claims_of_node),
                 Watch(NODE_CLASSES, keys.claims_of_class),
@@ -203,62 +292,81 @@ def build_controllers(d: Dependencies) -> list[Registration]:
             concurrency=1000,
         ),
         Registration(
-            NodeTerminationController(
-                NodeTerminationDependencies(
-                    api=d.api,
-                    state=d.state,
-                    clock=d.clock,
-                    events=d.events,
-                    metrics=d.metrics,
-                    evictor=Evictor(d.api, d.events, d.metrics),
-                    terminator=terminator,
-                )
-            ),
-            watches=(Watch(NODES), Watch(NODE_CLAIMS, keys.nodes_of_claim)),
+            termination,
+            (Watch(NODES), Watch(NODE_CLAIMS, keys.nodes_of_claim)),
             concurrency=100,
             base_delay=0.1,
             max_delay=10.0,
         ),
+        Registration(
+            TaggingController(d.api, d.state, d.aws.instances, d.settings.cluster_name),
+            (Watch(NODE_CLAIMS),),
+            concurrency=1,
+        ),
+        Registration(
+            GarbageCollector(
+                api=d.api,
+                state=d.state,
+                clock=d.clock,
+                metrics=d.metrics,
+                instances=d.aws.instances,
+                awaited=adoption.awaited,
+            )
+        ),
     ]
 
 
-class _LaunchFailures:
-    """Counts what EC2 refused to launch."""
+def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
+    keys = Keys(d.state)
+    execution = Execution(
+        api=d.api,
+        state=d.state,
+        clock=d.clock,
+        events=d.events,
+        metrics=d.metrics,
+        launch=creator.launch,
+    )
+    options = DisruptionOptions(
+        solver=replace(_solver_options(d.settings), reserved_fallback=True),
+        savings_threshold=d.settings.savings_threshold,
+    )
 
-    def __init__(self, metrics: Metrics, types: InstanceTypes) -> None:
-        self._metrics = metrics
-        self._types = types
+    async def end_instance(provider_id: str) -> None:
+        await d.aws.instances.terminate(instance_id(provider_id))
 
-    def __call__(self, error: FleetError) -> None:
-        zone_id = self._types.market.zones.get(error.zone, "")
-        self._metrics.launch_failures.labels(
-            error.zone, zone_id, error.capacity_type, error.code
-        ).inc()
-
-
-class _Keys:
-    """From a changed object to the keys of those that it concerns."""
-
-    def __init__(self, state: ClusterState) -> None:
-        self._state = state
-
-    def class_of_claim(self, _: str | None, name: str) -> Iterable[str]:
-        claim = self._state.claim(name)
-        return () if claim is None else (claim.spec.node_class_ref.name,)
-
-    def claims_of_node(self, _: str | None, name: str) -> Iterable[str]:
-        node = self._state.node(name)
-        claim = None if node is None else self._state.claim_of_node(node)
-        if claim is not None:
-            return (claim.name,)
-        return tuple(self._state.claims_by_node[name])
-
-    def claims_of_class(self, _: str | None, name: str) -> Iterable[str]:
-        return tuple(self._state.claims_by_class[name])
-
-    def claims_of_pool(self, _: str | None, name: str) -> Iterable[str]:
-        return tuple(self._state.claims_by_pool[name])
-
-    def nodes_of_claim(self, _: str | None, name: str) -> Iterable[str]:
-        claim = self._state.claim(name)
-        return () if claim is None else [n.metadata.name for n in self._state.nodes_of_claim(claim)]
+    conditions = DisruptionConditionsController(
+        api=d.api,
+        state=d.state,
+        clock=d.clock,
+        types=d.aws.types,
+        describe=InstanceDescriber(d.aws.instances),
+    )
+    expiration = ExpirationController(
+        api=d.api,
+        state=d.state,
+        clock=d.clock,
+        events=d.events,
+        metrics=d.metrics,
+        terminate=end_instance,
+    )
+    return [
+        Registration(
+            conditions,
+            (
+                Watch(NODE_CLAIMS),
+                Watch(NODE_POOLS, keys.claims_of_pool),
+                Watch(NODE_CLASSES, keys.claims_of_class),
+            ),
+        ),
+        Registration(
+            DisruptionController(
+                state=d.state,
+                execution=execution,
+                reporter=d.reporter,
+                offload=d.offload,
+                options=options,
+            )
+        ),
+        Registration(DisruptionQueue(d.state, execution), (Watch(NODE_CLAIMS),)),
+        Registration(expiration, (Watch(NODE_CLAIMS), Watch(NODE_POOLS, keys.claims_of_pool))),
+    ]
