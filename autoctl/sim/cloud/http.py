@@ -41,7 +41,7 @@ SERVICES = {"servicequotas": "service-quotas"}
 """Names in credential scopes that differ from boto3's service names."""
 
 WIRE_CODES = {"AWS.SimpleQueueService.NonExistentQueue": "QueueDoesNotExist"}
-"""Error codes that boto3 tells otherwise than the JSON protocol sends them."""
+"""Error codes of SQS's older protocol, which boto3 still tells: code -> name in the model."""
 
 LONG_POLL_STEP = 0.05
 """Seconds between looks at a queue that a client waits at."""
@@ -153,6 +153,7 @@ class CloudApp:
             )
         )
         status: int | None = None
+        headers: dict[str, str] = {}
         result: Any
         try:
             if name == "ReceiveMessage":
@@ -163,6 +164,8 @@ class CloudApp:
             details: Any = error.response
             code = details["Error"]["Code"]
             result = _AwsError(WIRE_CODES.get(code, code), details["Error"]["Message"])
+            if code in WIRE_CODES:
+                headers["x-amzn-query-error"] = f"{code};Sender"
             status = details["ResponseMetadata"]["HTTPStatusCode"]
             request_id = details["ResponseMetadata"]["RequestId"]
         except ParamValidationError as error:
@@ -175,7 +178,9 @@ class CloudApp:
         )
         answer = serializer.serialize(result)
         return Response(
-            answer["body"], status=status or answer["status_code"], headers=answer["headers"]
+            answer["body"],
+            status=status or answer["status_code"],
+            headers={**answer["headers"], **headers},
         )
 
     def _wait_for_message(self, params: dict[str, Any]) -> None:
