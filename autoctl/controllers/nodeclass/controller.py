@@ -84,6 +84,7 @@ class NodeClassController:
     def __init__(self, dependencies: NodeClassDependencies) -> None:
         self._d = dependencies
         self._profiles: dict[tuple[str, str], datetime] = {}
+        self._resolved: dict[str, tuple[int, datetime]] = {}
 
     async def reconcile(self, key: str) -> Result:
         node_class = self._d.state.node_class(key)
@@ -98,11 +99,18 @@ class NodeClassController:
             NODECLASS_HASH_VERSION: NODECLASS_VERSION,
         }
         node_class = await write_metadata(api, NODE_CLASSES, node_class, annotations=hashed)
+        now = self._d.clock.now()
+        resolved = self._resolved.get(node_class.metadata.uid)
+        if resolved is not None and resolved[0] == node_class.metadata.generation:
+            fresh_for = REFRESH_SECONDS - (now - resolved[1]).total_seconds()
+            if fresh_for > 0:
+                return Result(fresh_for)
         parts, errors = await self._resolve(node_class)
-        status = next_status(node_class, parts, self._d.clock.now())
+        status = next_status(node_class, parts, now)
         await write_status(api, NODE_CLASSES, node_class, status)
         if errors:
             raise errors[0]
+        self._resolved[node_class.metadata.uid] = (node_class.metadata.generation, now)
         return Result(REFRESH_SECONDS)
 
     async def _resolve(self, node_class: NodeClass) -> tuple[list[Part], list[CloudError]]:
