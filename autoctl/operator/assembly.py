@@ -23,7 +23,7 @@ from autoctl.controllers.lifecycle.launch import Launcher, LauncherDependencies
 from autoctl.controllers.lifecycle.liveness import Timeouts
 from autoctl.controllers.lifecycle.tagging import TaggingController
 from autoctl.controllers.nodeclass.controller import NodeClassController, NodeClassDependencies
-from autoctl.controllers.nodeclass.templates import TemplateStore
+from autoctl.controllers.nodeclass.templates import TemplateCollector, TemplateStore
 from autoctl.controllers.nodepool.controller import NodePoolController
 from autoctl.controllers.nodepool.registration_health import RegistrationHealth
 from autoctl.controllers.provisioning.claims import ClaimCreator
@@ -153,7 +153,7 @@ def build_controllers(d: Dependencies) -> list[Registration]:
     creator = ClaimCreator(d.api, d.state, d.metrics)
     health = RegistrationHealth(d.api, d.state, d.clock)
     return [
-        _node_class(d, templates),
+        *_node_classes(d, templates),
         _node_pool(d, health),
         *_provisioning(d, creator),
         *_node_lives(d, templates, health),
@@ -169,7 +169,7 @@ def _solver_options(settings: Settings) -> SolverOptions:
     )
 
 
-def _node_class(d: Dependencies, templates: TemplateStore) -> Registration:
+def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registration]:
     controller = NodeClassController(
         NodeClassDependencies(
             api=d.api,
@@ -185,8 +185,16 @@ def _node_class(d: Dependencies, templates: TemplateStore) -> Registration:
             cluster_name=d.settings.cluster_name,
         )
     )
-    watches = (Watch(NODE_CLASSES), Watch(NODE_CLAIMS, Keys(d.state).class_of_claim))
-    return Registration(controller, watches)
+
+    def in_use() -> frozenset[str]:
+        return frozenset(c.spec.node_class_ref.name for c in d.state.node_claims.reflector)
+
+    return [
+        Registration(
+            controller, (Watch(NODE_CLASSES), Watch(NODE_CLAIMS, Keys(d.state).class_of_claim))
+        ),
+        Registration(TemplateCollector(templates, in_use)),
+    ]
 
 
 def _node_pool(d: Dependencies, health: RegistrationHealth) -> Registration:
@@ -221,7 +229,7 @@ def _provisioning(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         )
     )
     return [
-        Registration(provisioner, (Watch(PODS), Watch(NODES))),
+        Registration(provisioner, (Watch(PODS), Watch(NODES), Watch(NODE_CLAIMS))),
         Registration(StaticProvisioner(d.state, creator), (Watch(NODE_POOLS), Watch(NODE_CLAIMS))),
     ]
 
@@ -313,6 +321,7 @@ def _node_lives(
                 awaited=adoption.awaited,
             )
         ),
+        Registration(TemplateCollector(templates, keys.classes_in_use)),
     ]
 
 
