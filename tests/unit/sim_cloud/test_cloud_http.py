@@ -88,7 +88,7 @@ def test_a_fleet_with_instances_and_errors_in_one_answer(remote: Remote) -> None
 
 def test_in_process_and_over_http_answer_alike(remote: Remote) -> None:
     calls: list[tuple[str, str, dict[str, Any]]] = [
-        ("ec2", "describe_subnets", {}),
+        ("ec2", "describe_security_groups", {}),
         ("ec2", "describe_instance_types", {"InstanceTypes": ["m5.large", "p5.48xlarge"]}),
         ("ec2", "describe_launch_templates", {"LaunchTemplateNames": ["autoctl/test"]}),
         ("ec2", "describe_availability_zones", {}),
