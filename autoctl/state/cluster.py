@@ -253,6 +253,10 @@ class ClusterState:
         provider = claim.status.provider_id
         return tuple(self.nodes_by_provider[provider].values()) if provider else ()
 
+    def classes_in_use(self) -> frozenset[str]:
+        """Names of the NodeClasses that NodeClaims refer to."""
+        return frozenset(c.spec.node_class_ref.name for c in self._claims().values())
+
     # What decisions tell each other.
 
     def assume(self, claim: NodeClaim) -> None:
