@@ -16,7 +16,9 @@ from autoctl.scheduling.requirements import Requirement, RequirementError, Requi
 from autoctl.scheduling.templates import Template
 
 ATTACH_PREFIX = "attachable-volumes-csi-"
-"""Resource name of an instance type's capacity that says how many volumes of a driver it attaches."""
+"""With a driver's name: the resource by which a type's capacity tells how many it attaches."""
+
+UNLIMITED_ATTACHMENTS = 1 << 30
 
 _BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
@@ -148,11 +150,11 @@ def _unbound(
     if storage.volume_binding_mode != "WaitForFirstConsumer":
         raise VolumeError(
             f'persistentvolumeclaim "{claim}" is unbound and its storage class '
-            f'"{spec.storage_class_name}" binds immediately: it waits for its volume, not for a node'
+            f'"{spec.storage_class_name}" binds immediately: it waits for its volume'
         )
     if storage.provisioner in ("", _NO_PROVISIONER):
         raise VolumeError(
-            f'storageclass "{spec.storage_class_name}" of claim "{claim}" does not provision volumes'
+            f'storageclass "{spec.storage_class_name}" of claim "{claim}" provisions no volumes'
         )
     options = [
         Requirements(

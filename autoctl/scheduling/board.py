@@ -1,0 +1,440 @@
+"""The state of a solve: bins (existing nodes, then nodes to buy), their room, and the gauges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoctl.scheduling.feasibility import Demand, Feasibility, Ints
+from autoctl.scheduling.hostports import HostPort
+from autoctl.scheduling.nodes import Nodes
+from autoctl.scheduling.offers import Offers
+from autoctl.scheduling.problem import Pool
+from autoctl.scheduling.shapes import Attachment, Shape
+from autoctl.scheduling.tables import Mask
+from autoctl.scheduling.topology import Gauge, NodeFilter, Topology
+from autoctl.scheduling.volumes import ATTACH_PREFIX
+
+Where = tuple[tuple[str, int], ...]
+"""Topology domains a placement is held to: (label key, code)."""
+
+
+@dataclass(slots=True, eq=False)
+class HostRules:
+    """A demand's rules within one node, as columns of `Board.host`.
+
+    `zero` columns must be 0; in `caps`, (column, most, moved by own pods); in `minded`,
+    (owners' column, column, most); `need` columns must not be 0. `moves` go up by one a pod.
+    """
+
+    zero: list[int] = field(default_factory=list)
+    caps: list[tuple[int, int, bool]] = field(default_factory=list)
+    minded: list[tuple[int, int, int]] = field(default_factory=list)
+    need: list[int] = field(default_factory=list)
+    moves: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    most: int | None = None
+    """Most pods of the demand on one node."""
+
+
+class Limits:
+    """What NodePool limits and reservations leave."""
+
+    def __init__(self, offers: Offers, pools: Sequence[Pool]) -> None:
+        self._offers = offers
+        self._rows: list[Ints] = []
+        columns: list[Ints] = []
+        remaining: list[int] = []
+        self.names: list[tuple[int, str]] = []
+        for index, pool in enumerate(pools):
+            mine = offers.pool == index
+            for name in sorted(pool.limits):
+                usage = (
+                    np.ones(len(offers), np.int64)
+                    if name == "nodes"
+                    else offers.amount(name, capacity=True)
+                )
+                columns.append(np.where(mine, usage, 0))
+                remaining.append(pool.limits[name] - pool.usage.get(name, 0))
+                self.names.append((index, name))
+        self.usage = np.stack(columns, axis=1) if columns else np.zeros((len(offers), 0), np.int64)
+        self.remaining = np.array(remaining, np.int64)
+        self.reserved = offers.reserved_room.copy()
+        self.bounded = (offers.reservation >= 0) | (self.usage > 0).any(axis=1)
+        """(O,) offers of which there may be an end."""
+
+    def rooms(self, rows: Ints) -> Ints:
+        """(len(rows),) nodes that may still be had of each offer."""
+        rooms = np.full(len(rows), 1 << 40, np.int64)
+        reservation = self._offers.reservation[rows]
+        held = reservation >= 0
+        if held.any():
+            rooms[held] = self.reserved[reservation[held]]
+        for column in range(self.usage.shape[1]):
+            usage = self.usage[rows, column]
+            taking = usage > 0
+            if taking.any():
+                left = max(int(self.remaining[column]), 0)
+                rooms[taking] = np.minimum(rooms[taking], left // usage[taking])
+        return np.maximum(rooms, 0)
+
+    def take(self, row: int, nodes: int) -> None:
+        """Book new nodes of an offer."""
+        reservation = self._offers.reservation[row]
+        if reservation >= 0:
+            self.reserved[reservation] -= nodes
+        if len(self.remaining):
+            self.remaining -= nodes * self.usage[row]
+
+
+class Board:
+    """Bins with room, labels, pods and gauges; placements change it."""
+
+    def __init__(
+        self,
+        feasibility: Feasibility,
+        topology: Topology,
+        shapes: Sequence[Shape],
+        pools: Sequence[Pool],
+    ) -> None:
+        """`pools` are those of the offers, in the same order, with their limits and usage now."""
+        self.feasibility = feasibility
+        self.offers: Offers = feasibility.offers
+        self.nodes: Nodes = feasibility.nodes
+        self.topology = topology
+        self.pools = tuple(pools)
+        self.limits = Limits(self.offers, self.pools)
+        self.existing = len(self.nodes)
+        self.size = self.existing
+        space = max(64, self.existing + 256)
+        depth = len(feasibility.resources)
+        self._free = np.zeros((space, depth), np.int64)
+        self._free[: self.existing] = feasibility.free
+        self._row = np.full(space, -1, np.int64)
+        self.contents: list[dict[int, int]] = [{} for _ in range(self.existing)]
+        self.ports = tuple(sorted({p for s in shapes for p in s.template.ports}))
+        self._columns: dict[object, int] = {}
+        self._host_columns()
+        self._host = np.zeros((space, max(1, len(self._columns))), np.int32)
+        self.domain_keys = tuple(sorted({g.key for g in topology.gauges if not g.host}))
+        self._codes: dict[str, Ints] = {}
+        self.row_codes: dict[str, Ints] = {}
+        for key in self.domain_keys:
+            self.row_codes[key] = self.offers.table.codes(key)
+            codes = np.full(space, -1, np.int64)
+            codes[: self.existing] = self.nodes.table.codes(key)
+            self._codes[key] = codes
+        vocabulary = self.offers.table.vocabulary
+        self.counts: dict[int, Ints] = {
+            g.index: np.zeros(len(vocabulary.values(g.key)), np.int64)
+            for g in topology.gauges
+            if not g.host
+        }
+        self.totals: dict[int, int] = {g.index: 0 for g in topology.gauges}
+        self._filters: dict[int, tuple[Mask, Mask]] = {}
+        self._universe: dict[int, Mask] = {}
+        self._rules: dict[int, HostRules] = {}
+        self.attached: dict[int, set[Attachment]] = {}
+        self._shared = any(s.shared for s in shapes)
+        self.opened: dict[str, int] = {}
+        self._count_running()
+
+    # views of the bins in use
+
+    @property
+    def free(self) -> Ints:
+        """(B, D) free room."""
+        return self._free[: self.size]
+
+    @property
+    def row(self) -> Ints:
+        """(B,) offer of each bin, -1 for existing nodes."""
+        return self._row[: self.size]
+
+    @property
+    def host(self) -> NDArray[np.int32]:
+        """(B, H) gauges of hostname domains, host ports."""
+        return self._host[: self.size]
+
+    def codes(self, key: str) -> Ints:
+        """(B,) domain of each bin."""
+        return self._codes[key][: self.size]
+
+    # set-up
+
+    def _host_columns(self) -> None:
+        for gauge in self.topology.gauges:
+            if gauge.host:
+                self._columns[gauge.index] = len(self._columns)
+        for port in self.ports:
+            self._columns[port] = len(self._columns)
+        for gauge in self.topology.gauges:
+            if gauge.host and not gauge.owners:
+                self._columns["spread", gauge.index] = len(self._columns)
+
+    def _count_running(self) -> None:
+        gauges = self.topology.gauges
+        if gauges:
+            for i, info in enumerate(self.nodes.info):
+                for labels_, number in info.counted.items():
+                    for index in self.topology.matched_set(labels_):
+                        if not gauges[index].owners:
+                            self._gauge_up(gauges[index], i, number)
+            for i, gauge in self.topology.running:
+                self._gauge_up(gauge, i, 1)
+        if self.ports:
+            for i, info in enumerate(self.nodes.info):
+                for port in info.ports:
+                    for column in self._meeting(port):
+                        self._host[i, column] += 1
+            for daemon in self.feasibility.daemons:
+                for port in daemon.template.ports:
+                    coming = self.nodes.table.any_mask(daemon.template.terms)
+                    for column in self._meeting(port):
+                        self._host[: self.existing, column] += coming.astype(np.int32)
+
+    def _meeting(self, port: HostPort) -> list[int]:
+        return [self._columns[p] for p in self.ports if p.meets(port)]
+
+    def _gauge_up(self, gauge: Gauge, node: int, number: int) -> None:
+        if gauge.filter is not None and not self._eligible(gauge)[0][node]:
+            return
+        if gauge.host:
+            self._host[node, self._columns[gauge.index]] += number
+        else:
+            code = self._codes[gauge.key][node]
+            if code < 0:
+                return
+            self.counts[gauge.index][code] += number
+        self.totals[gauge.index] += number
+
+    def _eligible(self, gauge: Gauge) -> tuple[Mask, Mask]:
+        """Nodes (N,) and offers (O,) that a spread gauge counts."""
+        found = self._filters.get(gauge.index)
+        if found is None:
+            only = gauge.filter or NodeFilter(None, None)
+            nodes = np.ones(self.existing, np.bool_)
+            rows = np.ones(len(self.offers), np.bool_)
+            if only.terms is not None:
+                nodes = nodes & self.nodes.table.any_mask(only.terms)
+                rows = rows & self.offers.table.any_mask(only.terms)
+            if only.tolerations is not None:
+                hard = self.nodes.tolerated_hard(only.tolerations)
+                nodes = nodes & hard
+                rows = rows & self.feasibility.tolerated_rows(only.tolerations, False)
+            found = self._filters[gauge.index] = (nodes, rows)
+        return found
+
+    def universe(self, gauge: Gauge) -> Mask:
+        """Which codes of the gauge's key are domains: of nodes there are or can be bought."""
+        found = self._universe.get(gauge.index)
+        if found is None:
+            nodes, rows = self._eligible(gauge)
+            found = np.zeros(len(self.counts[gauge.index]), np.bool_)
+            if self.feasibility.allow_new:
+                _mark(found, self.row_codes[gauge.key][rows & self.offers.available])
+            _mark(found, self._codes[gauge.key][: self.existing][nodes])
+            self._universe[gauge.index] = found
+        return found
+
+    def rules(self, demand: Demand) -> HostRules:
+        """The demand's rules within a node; compiled once."""
+        found = self._rules.get(demand.index)
+        if found is None:
+            found = self._rules[demand.index] = self._compile(demand)
+        return found
+
+    def _compile(self, demand: Demand) -> HostRules:
+        rules = HostRules()
+        constraints = demand.constraints
+        moved = {g.index for g in constraints.moves}
+        moves: list[int] = []
+        for gauge in constraints.apart:
+            if gauge.host:
+                rules.zero.append(self._columns[gauge.index])
+                if gauge.index in moved:
+                    rules.most = 1
+        for spread in constraints.spread:
+            if spread.gauge.host:
+                column = self._columns[spread.gauge.index]
+                rules.caps.append((column, spread.max_skew, spread.self_match))
+                moves.append(self._columns["spread", spread.gauge.index])
+        for spread in constraints.mind:
+            if spread.gauge.host:
+                rules.minded.append(
+                    (
+                        self._columns["spread", spread.gauge.index],
+                        self._columns[spread.gauge.index],
+                        spread.max_skew,
+                    )
+                )
+        rules.need = [self._columns[g.index] for g in constraints.together if g.host]
+        moves += [self._columns[g.index] for g in constraints.moves if g.host]
+        if demand.shape.template.ports:
+            rules.most = 1
+            rules.zero += [self._columns[p] for p in demand.shape.template.ports]
+            met = {c for p in demand.shape.template.ports for c in self._meeting(p)}
+            moves += sorted(met)
+        rules.moves = np.array(sorted(moves), np.int64)
+        return rules
+
+    # questions
+
+    def candidates(self, demand: Demand, where: Where, *, mind: bool) -> tuple[Ints, Ints]:
+        """Bins that can take a pod of the demand, in filling order, and how many each."""
+        size, first = self.size, self.existing
+        if size == 0:
+            return _NONE, _NONE
+        fits = np.empty(size, np.bool_)
+        fits[:first] = demand.nodes
+        fits[first:] = demand.rows[self._row[first:size]]
+        for key, code in where:
+            fits &= self._codes[key][:size] == code
+        requests = demand.requests
+        for d in demand.dims:
+            fits &= self._free[:size, d] >= requests[d]
+        rules = self.rules(demand)
+        host = self._host
+        for column in rules.zero:
+            fits &= host[:size, column] == 0
+        for column, most, own in rules.caps:
+            fits &= host[:size, column] <= most - own
+        if mind:
+            for owners, column, most in rules.minded:
+                fits &= (host[:size, owners] == 0) | (host[:size, column] < most)
+        bins = np.flatnonzero(fits)
+        if not len(bins):
+            return bins, _NONE
+        counts = np.full(len(bins), rules.most or (1 << 40), np.int64)
+        for d in demand.dims:
+            np.minimum(counts, self._free[bins, d] // requests[d], out=counts)
+        for column, most, own in rules.caps:
+            if own:
+                np.minimum(counts, most - host[bins, column], out=counts)
+        if mind:
+            for owners, column, most in rules.minded:
+                room = np.where(host[bins, owners] == 0, 1 << 40, most - host[bins, column])
+                np.minimum(counts, room, out=counts)
+        if demand.shape.shared:
+            bins, counts = self._with_shared(demand, bins, counts)
+        return bins, counts
+
+    def _with_shared(self, demand: Demand, bins: Ints, counts: Ints) -> tuple[Ints, Ints]:
+        """Volumes shared with other pods take an attachment only where they are not attached."""
+        kept, rooms = [], []
+        for b, count in zip(bins.tolist(), counts.tolist(), strict=True):
+            room = self._shared_room(demand, b, count)
+            if room > 0:
+                kept.append(b)
+                rooms.append(room)
+        return np.array(kept, np.int64), np.array(rooms, np.int64)
+
+    def _shared_room(self, demand: Demand, b: int, count: int) -> int:
+        for d, name in enumerate(self.feasibility.resources):
+            if name.startswith(ATTACH_PREFIX):
+                driver = name.removeprefix(ATTACH_PREFIX)
+                new = sum(
+                    1 for a in demand.shape.shared if a[0] == driver and a not in self._attached(b)
+                )
+                room = int(self._free[b, d]) - new
+                each = int(demand.requests[d])
+                if room < 0:
+                    return 0
+                if each:
+                    count = min(count, room // each)
+        return count
+
+    def _attached(self, b: int) -> set[Attachment]:
+        found = self.attached.get(b)
+        if found is None:
+            there = self.nodes.attached(b, self.feasibility.volumes) if b < self.existing else ()
+            found = self.attached[b] = set(there)
+        return found
+
+    # changes
+
+    def open(self, row: int, number: int) -> Ints:
+        """Add empty new nodes of an offer; their bins."""
+        first = self.size
+        self._grow(first + number)
+        self.size = first + number
+        self._free[first : self.size] = self.feasibility.net[row]
+        self._row[first : self.size] = row
+        self._host[first : self.size] = 0
+        for key, codes in self.row_codes.items():
+            self._codes[key][first : self.size] = codes[row]
+        self.contents.extend({} for _ in range(number))
+        self.limits.take(row, number)
+        return np.arange(first, self.size)
+
+    def move(self, b: int, row: int) -> None:
+        """Make a new bin one of another offer of the same domains."""
+        self._free[b] += self.feasibility.net[row] - self.feasibility.net[self._row[b]]
+        self._row[b] = row
+
+    def put(self, demand: Demand, bins: Ints, counts: Ints) -> None:
+        """Place `counts` pods of the demand on the bins (each bin at most once)."""
+        self._free[bins] -= counts[:, None] * demand.requests
+        moves = self.rules(demand).moves
+        if len(moves):
+            self._host[bins[:, None], moves] += counts[:, None].astype(np.int32)
+        for gauge in demand.constraints.moves:
+            number = self._counted(gauge, bins, counts)
+            self.totals[gauge.index] += number
+        index = demand.index
+        for b, count in zip(bins.tolist(), counts.tolist(), strict=True):
+            held = self.contents[b]
+            held[index] = held.get(index, 0) + count
+            if demand.shape.shared:
+                self._attach(demand, b)
+
+    def _counted(self, gauge: Gauge, bins: Ints, counts: Ints) -> int:
+        if gauge.filter is not None:
+            nodes, rows = self._eligible(gauge)
+            old = bins < self.existing
+            keep = np.empty(len(bins), np.bool_)
+            keep[old] = nodes[bins[old]]
+            keep[~old] = rows[self._row[bins[~old]]]
+            bins, counts = bins[keep], counts[keep]
+        if not gauge.host:
+            codes = self._codes[gauge.key][bins]
+            if (codes < 0).any():
+                bins, counts, codes = bins[codes >= 0], counts[codes >= 0], codes[codes >= 0]
+            np.add.at(self.counts[gauge.index], codes, counts)
+        return int(counts.sum())
+
+    def _attach(self, demand: Demand, b: int) -> None:
+        there = self._attached(b)
+        for attachment in demand.shape.shared:
+            if attachment not in there:
+                there.add(attachment)
+                name = ATTACH_PREFIX + attachment[0]
+                if name in self.feasibility.resources:
+                    self._free[b, self.feasibility.resources.index(name)] -= 1
+
+    def _grow(self, size: int) -> None:
+        space = len(self._row)
+        if size <= space:
+            return
+        space = max(size, 2 * space)
+        self._free = _extended(self._free, space)
+        self._row = _extended(self._row, space)
+        self._host = _extended(self._host, space)
+        self._codes = {key: _extended(codes, space) for key, codes in self._codes.items()}
+
+
+_NONE = np.zeros(0, np.int64)
+_Scalar = TypeVar("_Scalar", np.int64, np.int32)
+
+
+def _extended(array: NDArray[_Scalar], space: int) -> NDArray[_Scalar]:
+    out = np.zeros((space, *array.shape[1:]), array.dtype)
+    out[: len(array)] = array
+    return out
+
+
+def _mark(flags: Mask, codes: Ints) -> None:
+    flags[np.unique(codes[codes >= 0])] = True

@@ -1,0 +1,84 @@
+"""The way to the packing kernel: demands that other pods have no bearing on, priced together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autoctl.scheduling.board import Board
+from autoctl.scheduling.feasibility import Demand
+from autoctl.scheduling.outlook import Outlook
+from autoctl.scheduling.packing.model import (
+    UNLIMITED,
+    PackingInput,
+    PackingOptions,
+    PackingResult,
+)
+from autoctl.scheduling.packing.solve import pack
+from autoctl.scheduling.problem import SolverOptions
+from autoctl.scheduling.tables import Mask
+
+
+def is_simple(demand: Demand) -> bool:
+    """Whether the demand's pods may be placed without regard to any other pod."""
+    return (
+        demand.constraints.free
+        and not demand.constraints.moves
+        and not demand.shape.template.ports
+        and not demand.shape.shared
+    )
+
+
+def pack_simple(
+    board: Board, demands: Sequence[tuple[Demand, int]], options: SolverOptions, outlook: Outlook
+) -> tuple[dict[int, int], PackingResult]:
+    """Pack demands onto the board: pods placed by demand index, and the kernel's answer."""
+    offers = board.offers
+    net = board.feasibility.net
+    feasible = np.stack([_rows(board, d) for d, _ in demands])
+    rows = np.flatnonzero(feasible.any(axis=0))
+    question = PackingInput(
+        requests=np.stack([d.requests for d, _ in demands]).astype(np.float64),
+        counts=np.array([n for _, n in demands], np.int64),
+        allocatable=np.maximum(net[rows], 0).astype(np.float64),
+        price=offers.price[rows],
+        feasible=feasible[:, rows],
+        tier_index=offers.tier[rows],
+        reservation_index=np.where(
+            offers.reservation[rows] < 0, UNLIMITED, offers.reservation[rows]
+        ),
+        reservation_capacity=np.maximum(board.limits.reserved, 0),
+        limit_usage=board.limits.usage[rows].astype(np.float64),
+        limit_remaining=np.maximum(board.limits.remaining, 0).astype(np.float64),
+        priority=np.array([d.shape.template.priority for d, _ in demands], np.int64),
+        bin_free=board.free.astype(np.float64),
+        bin_feasible=np.stack([_bins(board, d) for d, _ in demands]),
+        bin_order=np.minimum(np.arange(board.size), board.existing),
+        options=PackingOptions(work_budget=options.budget, spread_share=options.max_pod_share),
+    )
+    result = pack(question)
+    placed = {d.index: n for d, n in demands}
+    for shape, left in enumerate(result.unplaced.tolist()):
+        placed[demands[shape][0].index] -= left
+    for where, shape, count in result.existing:
+        board.put(demands[shape][0], np.array([where]), np.array([count]))
+    for node in result.nodes:
+        bins = board.open(int(rows[node.offer]), node.multiplicity)
+        for shape, count in node.pods:
+            board.put(demands[shape][0], bins, np.full(len(bins), count, np.int64))
+    for demand, _ in demands:
+        outlook.placed(demand, placed[demand.index])
+    return placed, result
+
+
+def _rows(board: Board, demand: Demand) -> Mask:
+    plain = demand.rows & ~board.offers.exotic
+    return plain if plain.any() else demand.rows
+
+
+def _bins(board: Board, demand: Demand) -> Mask:
+    bins, _ = board.candidates(demand, (), mind=False)
+    usable = np.zeros(board.size, np.bool_)
+    usable[bins] = True
+    return usable

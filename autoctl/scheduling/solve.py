@@ -1,0 +1,325 @@
+"""`solve`: a scheduling problem in, the cheapest valid set of nodes found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from autoctl.api import labels
+from autoctl.scheduling.board import Board
+from autoctl.scheduling.daemons import daemons_of
+from autoctl.scheduling.explain import Explainer
+from autoctl.scheduling.feasibility import Demand, Feasibility, build_feasibility
+from autoctl.scheduling.launch import Launch, Launcher
+from autoctl.scheduling.minvalues import flexible_rows, pool_minimums
+from autoctl.scheduling.nodes import Nodes, build_nodes
+from autoctl.scheduling.offers import Asked, Offers, build_offers, ordered_pools
+from autoctl.scheduling.outlook import Outlook
+from autoctl.scheduling.preferences import levels, preferences_of
+from autoctl.scheduling.problem import (
+    MinValuesPolicy,
+    NewNode,
+    PreferencePolicy,
+    SchedulingProblem,
+    Solution,
+    Unschedulable,
+)
+from autoctl.scheduling.sequential import Placer
+from autoctl.scheduling.shapes import Shape, intern_pods
+from autoctl.scheduling.simple import is_simple, pack_simple
+from autoctl.scheduling.taints import PREFER_NO_SCHEDULE
+from autoctl.scheduling.templates import template_of
+from autoctl.scheduling.topology import Kept, Topology, repelling_keys
+from autoctl.scheduling.volumes import ATTACH_PREFIX
+
+
+def solve(problem: SchedulingProblem) -> Solution:
+    """Place the problem's pods on its nodes and on new nodes of its pools.
+
+    Always answers, the same for the same problem: pods that cannot be placed are in
+    `unschedulable` with the reason, and never keep others from being placed.
+    """
+    world = _World(problem)
+    outcome = _Run(world).run([world.shapes])
+    if outcome.left and len({s.template.priority for s in world.shapes}) > 1:
+        outcome = _Run(world).run(_by_priority(world.shapes))
+    return outcome.solution()
+
+
+def _by_priority(shapes: Sequence[Shape]) -> list[list[Shape]]:
+    found: dict[int, list[Shape]] = {}
+    for shape in shapes:
+        found.setdefault(shape.template.priority, []).append(shape)
+    return [found[priority] for priority in sorted(found, reverse=True)]
+
+
+class _World:
+    """What stays the same during a solve."""
+
+    def __init__(self, problem: SchedulingProblem) -> None:
+        self.problem = problem
+        templates = {id(t): t for t in map(template_of, problem.pods)}.values()
+        daemons = daemons_of(problem.daemons)
+        everyone = (*templates, *(d.template for d in daemons))
+        node_keys = frozenset(k for t in everyone for k in t.node_keys)
+        asked = Asked(r for t in everyone for r in (*t.terms, *(p for _, p in t.preferred)))
+        self.pools = ordered_pools(problem.pools)
+        self.offers: Offers = _offers(problem, node_keys, asked)
+        self.nodes: Nodes = build_nodes(problem.nodes, self.offers.table.vocabulary)
+        self.shapes: tuple[Shape, ...] = intern_pods(
+            problem, self.nodes.info, repelling_keys(self.nodes)
+        )
+        names = {name for s in self.shapes for name in s.requests}
+        names |= {ATTACH_PREFIX + driver for s in self.shapes for driver, _ in s.shared}
+        self.feasibility: Feasibility = build_feasibility(
+            self.offers,
+            self.nodes,
+            daemons,
+            problem.volumes,
+            tuple(sorted(names)),
+            problem.options.allow_new_nodes,
+        )
+        self.topology = Topology(self.shapes, self.nodes, problem.namespaces)
+        self.minimums = pool_minimums(self.offers)
+        self.avoid_taints = any(
+            t.effect == PREFER_NO_SCHEDULE
+            for taints in (*(p.taints for p in self.offers.pools), *self.nodes.taint_sets)
+            for t in taints
+        )
+
+
+@dataclass(eq=False)
+class _Pending:
+    """A shape's pods still to be placed, and how far its preferences have been given up."""
+
+    shape: Shape
+    left: int
+    levels: Iterator[tuple[Kept, tuple[str, ...]]]
+    demand: Demand
+    given_up: tuple[str, ...] = ()
+
+
+class _Run:
+    """One pass over all pods."""
+
+    def __init__(self, world: _World) -> None:
+        self._world = world
+        self._board = Board(world.feasibility, world.topology, world.shapes, world.pools)
+        self._demands: list[Demand] = []
+        self.given_up: dict[int, tuple[str, ...]] = {}
+        self.bound = 0.0
+        self.work = 0
+        self._methods: set[str] = set()
+        self._ended: list[_Pending] = []
+
+    def run(self, groups: Sequence[Sequence[Shape]]) -> _Outcome:
+        for group in groups:
+            waiting = [p for s in group if s.error is None and (p := self._start(s)) is not None]
+            while waiting:
+                self._round(waiting)
+                waiting = [p for p in waiting if p.left and self._advance(p)]
+        return _Outcome(self._world, self._board, self._demands, self)
+
+    # preferences
+
+    def _start(self, shape: Shape) -> _Pending | None:
+        options = self._world.problem.options
+        chosen = preferences_of(shape.template, avoid_taints=self._world.avoid_taints)
+        if options.preference_policy is PreferencePolicy.IGNORE:
+            chosen = ()
+        steps = levels(chosen)
+        kept, given_up = next(steps)
+        pending = _Pending(shape, len(shape.pods), steps, self._demand(shape, kept), given_up)
+        while not self._possible(pending.demand):
+            if not self._advance(pending):
+                return None
+        return pending
+
+    def _advance(self, pending: _Pending) -> bool:
+        """Go to the next set of preferences; False when there is none."""
+        for kept, given_up in pending.levels:
+            demand = self._demand(pending.shape, kept)
+            if self._possible(demand):
+                pending.demand, pending.given_up = demand, given_up
+                return True
+        self._ended.append(pending)
+        return False
+
+    @staticmethod
+    def _possible(demand: Demand) -> bool:
+        return bool(demand.rows.any() or demand.nodes.any())
+
+    def _demand(self, shape: Shape, kept: Kept) -> Demand:
+        world = self._world
+        demand = world.feasibility.demand(
+            len(self._demands), shape, kept, world.topology.constraints(shape, kept)
+        )
+        if world.minimums and world.problem.options.min_values_policy is MinValuesPolicy.STRICT:
+            demand.rows = flexible_rows(world.feasibility, demand.rows, world.minimums)
+        self._demands.append(demand)
+        return demand
+
+    # placing
+
+    def _round(self, waiting: Sequence[_Pending]) -> None:
+        outlook = Outlook(self._board, [(p.demand, p.left) for p in waiting])
+        placer = Placer(self._board, outlook)
+        bound_by_others = [p for p in waiting if not is_simple(p.demand)]
+        forced = {id(p): outlook.nodes_forced(p.demand) for p in bound_by_others}
+        bound_by_others.sort(
+            key=lambda p: (-p.shape.template.priority, -forced[id(p)], _size(p.demand))
+        )
+        progress = True
+        while progress:
+            progress = False
+            for pending in bound_by_others:
+                if pending.left:
+                    placed = placer.place(pending.demand, pending.left)
+                    self._settle(pending, placed)
+                    progress = progress or bool(placed)
+            if not any(p.left and p.demand.constraints.together for p in bound_by_others):
+                break
+        if bound_by_others:
+            self._methods.add("greedy")
+        simple = [p for p in waiting if is_simple(p.demand)]
+        if simple:
+            placed_by, result = pack_simple(
+                self._board,
+                [(p.demand, p.left) for p in simple],
+                self._world.problem.options,
+                outlook,
+            )
+            self.bound += result.lower_bound
+            self.work += result.work
+            self._methods.add(result.method)
+            for pending in simple:
+                self._settle(pending, placed_by[pending.demand.index])
+
+    def _settle(self, pending: _Pending, placed: int) -> None:
+        pending.left -= placed
+        if placed and pending.given_up:
+            self.given_up[pending.demand.index] = pending.given_up
+
+
+def _size(demand: Demand) -> tuple[int, ...]:
+    return (*(-demand.requests).tolist(), demand.shape.index)
+
+
+class _Outcome:
+    """The end of a run, as a Solution on request."""
+
+    def __init__(self, world: _World, board: Board, demands: Sequence[Demand], run: _Run) -> None:
+        self._world = world
+        self._board = board
+        self._demands = demands
+        self._run = run
+        placed = [0] * len(world.shapes)
+        for content in board.contents:
+            for index, count in content.items():
+                placed[demands[index].shape.index] += count
+        self.left = any(placed[s.index] < len(s.pods) for s in world.shapes if s.error is None)
+        self._placed = placed
+
+    def solution(self) -> Solution:
+        """Name the pods of every bin."""
+        world, board = self._world, self._board
+        launcher = Launcher(board, self._demands, world.problem.options, world.minimums)
+        launcher.right_size()
+        queues = [iter(s.pods) for s in world.shapes]
+        placements: dict[str, str] = {}
+        relaxed: dict[str, tuple[str, ...]] = {}
+        new_nodes: list[NewNode] = []
+        for b, content in enumerate(board.contents):
+            pods = self._take(content, queues, relaxed)
+            if b < board.existing:
+                name = world.nodes.nodes[b].name
+                placements.update(dict.fromkeys(pods, name))
+            elif pods:
+                new_nodes.append(_new_node(launcher.launch(b), pods))
+        unschedulable = self._unschedulable(queues)
+        cost = float(sum(node.offer.price for node in new_nodes))
+        return Solution(
+            new_nodes=tuple(new_nodes),
+            placements=placements,
+            unschedulable=unschedulable,
+            cost=cost,
+            lower_bound=min(self._run.bound, cost),
+            method="greedy" if new_nodes else "none",
+            work=self._run.work,
+            relaxed=relaxed,
+        )
+
+    def _take(
+        self,
+        content: dict[int, int],
+        queues: list[Iterator[str]],
+        relaxed: dict[str, tuple[str, ...]],
+    ) -> tuple[str, ...]:
+        pods: list[str] = []
+        for index in sorted(content):
+            queue = queues[self._demands[index].shape.index]
+            taken = [next(queue) for _ in range(content[index])]
+            given_up = self._run.given_up.get(index)
+            if given_up:
+                relaxed.update(dict.fromkeys(taken, given_up))
+            pods += taken
+        return tuple(pods)
+
+    def _unschedulable(self, queues: list[Iterator[str]]) -> dict[str, Unschedulable]:
+        explainer = Explainer(self._board, self._world.minimums)
+        last = {d.shape.index: d for d in self._demands}
+        found: dict[str, Unschedulable] = {}
+        for shape, queue in zip(self._world.shapes, queues, strict=True):
+            reason: Unschedulable | None = None
+            for pod in queue:
+                if reason is None:
+                    if shape.error is not None:
+                        reason = Unschedulable(shape.error)
+                    else:
+                        reason = explainer.unschedulable(last[shape.index])
+                found[pod] = reason
+        return found
+
+
+def _new_node(launch: Launch, pods: tuple[str, ...]) -> NewNode:
+    return NewNode(
+        pool=launch.pool,
+        pods=pods,
+        requests=launch.requests,
+        requirements=launch.requirements,
+        instance_types=launch.instance_types,
+        offer=launch.offer,
+        min_values_relaxed=launch.min_values_relaxed,
+    )
+
+
+_OFFERS: dict[object, Offers] = {}
+_MOST_OFFERS = 8
+
+
+def _offers(problem: SchedulingProblem, node_keys: frozenset[str], asked: Asked) -> Offers:
+    """The offers of the problem's pools; kept while pools, types and open labels are the same."""
+    open_keys = {
+        r.key for p in problem.pools for r in p.requirements if r.key in node_keys
+    } - labels.WELL_KNOWN_LABELS
+    key = (
+        tuple(
+            (
+                id(p.instance_types),
+                p.name,
+                p.requirements,
+                tuple(sorted(p.labels.items())),
+                tuple((t.key, t.value, t.effect) for t in p.taints),
+                p.weight,
+            )
+            for p in ordered_pools(problem.pools)
+        ),
+        asked.items(open_keys),
+        labels.OS in node_keys,
+    )
+    found = _OFFERS.get(key)
+    if found is None:
+        if len(_OFFERS) >= _MOST_OFFERS:
+            _OFFERS.clear()
+        found = _OFFERS[key] = build_offers(problem.pools, node_keys, asked)
+    return found

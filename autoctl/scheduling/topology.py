@@ -1,0 +1,374 @@
+"""Topology: what pods near and far allow, for spread constraints and pod (anti-)affinity.
+
+A *gauge* counts pods by topology domain: those that a selector matches, or those that own an
+anti-affinity term (other pods that the term matches must stay away from them). A pod's constraints
+read gauges; placing a pod moves the gauges that count it. Domains of `kubernetes.io/hostname` are
+the nodes themselves.
+
+Rules are those of the Kubernetes documentation ("Pod Topology Spread Constraints", "Inter-pod
+affinity and anti-affinity"). A new node is always an empty hostname domain, so the least count over
+hostnames is taken as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autoctl.api import core, labels
+from autoctl.api.matching import matches
+from autoctl.scheduling.nodes import LabelSet, Nodes
+from autoctl.scheduling.requirements import Requirements
+from autoctl.scheduling.shapes import Shape
+from autoctl.scheduling.templates import DO_NOT_SCHEDULE, Template
+
+Namespaces = frozenset[str] | None
+"""None: every namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Pods by namespace and labels; compares by content."""
+
+    namespaces: Namespaces
+    match_labels: tuple[tuple[str, str], ...]
+    expressions: tuple[tuple[str, str, tuple[str, ...]], ...]
+
+    def matches(self, namespace: str, pod_labels: Mapping[str, str]) -> bool:
+        """Whether a pod is selected."""
+        if self.namespaces is not None and namespace not in self.namespaces:
+            return False
+        for key, value in self.match_labels:
+            if pod_labels.get(key) != value:
+                return False
+        if not self.expressions:
+            return True
+        selector = core.LabelSelector(
+            match_expressions=[
+                core.LabelSelectorRequirement(key=k, operator=o, values=list(v))
+                for k, o, v in self.expressions
+            ]
+        )
+        return matches(selector, pod_labels)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFilter:
+    """Which nodes a spread constraint counts: None means all, as its policy says."""
+
+    terms: tuple[Requirements, ...] | None
+    tolerations: tuple[core.Toleration, ...] | None
+
+
+@dataclass(slots=True, eq=False)
+class Gauge:
+    """Counts pods by domain of `key`; `selections` must all match a counted pod.
+
+    With `owners`, it counts the pods that own the term instead of those the term selects.
+    """
+
+    index: int
+    key: str
+    selections: tuple[Selection, ...]
+    owners: bool
+    filter: NodeFilter | None
+
+    @property
+    def host(self) -> bool:
+        """Whether its domains are nodes."""
+        return self.key == labels.HOSTNAME
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """A spread constraint of a shape; `self_match` is whether its own pods count."""
+
+    gauge: Gauge
+    max_skew: int
+    min_domains: int | None
+    self_match: bool
+
+
+@dataclass(slots=True, eq=False)
+class Constraints:
+    """What topology asks of a shape's pods, and which gauges they move.
+
+    `apart` gauges must be zero in a pod's domain; `apart_self` are those its own pods move.
+    `together` gauges must not be zero, unless nothing is counted anywhere and the pods match
+    themselves (`bootstrap`). `mind` are spread constraints of others that count this shape: they
+    are kept where that leaves a choice.
+    """
+
+    spread: list[Spread] = field(default_factory=list)
+    apart: list[Gauge] = field(default_factory=list)
+    together: list[Gauge] = field(default_factory=list)
+    bootstrap: bool = False
+    mind: list[Spread] = field(default_factory=list)
+    moves: list[Gauge] = field(default_factory=list)
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing constrains the shape."""
+        return not (self.spread or self.apart or self.together or self.mind)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Which preferences of a shape are treated as required: indices into the template's lists."""
+
+    node: tuple[int, ...] = ()
+    affinity: tuple[int, ...] = ()
+    anti_affinity: tuple[int, ...] = ()
+    spread: tuple[int, ...] = ()
+    taints: bool = False
+
+
+class Topology:
+    """All gauges of a problem and the constraints of its shapes."""
+
+    def __init__(
+        self,
+        shapes: Sequence[Shape],
+        nodes: Nodes,
+        namespaces: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self.gauges: list[Gauge] = []
+        self._by_key: dict[object, Gauge] = {}
+        self._namespaces = namespaces
+        self._matching: dict[tuple[str, tuple[tuple[str, str], ...]], frozenset[int]] = {}
+        self.running: list[tuple[int, Gauge]] = []
+        """(node index, owner gauge) for each running pod's anti-affinity term."""
+        self._watched: dict[int, list[tuple[Gauge, int, int | None]]] = {}
+        for shape in shapes:
+            if shape.template.topological and shape.error is None:
+                self._register(shape)
+        self._running(nodes)
+
+    def matched(self, namespace: str, pod_labels: Mapping[str, str]) -> frozenset[int]:
+        """Indices of the gauges whose selections match a pod."""
+        key = (namespace, tuple(sorted(pod_labels.items())))
+        found = self._matching.get(key)
+        if found is None:
+            found = self._matching[key] = frozenset(
+                g.index
+                for g in self.gauges
+                if all(s.matches(namespace, pod_labels) for s in g.selections)
+            )
+        return found
+
+    def matched_set(self, labels_: LabelSet) -> frozenset[int]:
+        """`matched` for a running pod's label set."""
+        found = self._matching.get(labels_)
+        return found if found is not None else self.matched(labels_[0], dict(labels_[1]))
+
+    def constraints(self, shape: Shape, kept: Kept) -> Constraints:
+        """The shape's constraints with some of its preferences taken as required."""
+        result = Constraints()
+        if not self.gauges:
+            return result
+        matched = self.matched(shape.namespace, shape.labels)
+        template = shape.template
+        for i, constraint in enumerate(template.spread):
+            if constraint.when_unsatisfiable == DO_NOT_SCHEDULE or i in kept.spread:
+                spread = self._spread(shape, constraint, matched)
+                result.spread.append(spread)
+        terms = [*template.affinity]
+        terms += [template.preferred_affinity[i].pod_affinity_term for i in kept.affinity]
+        for key, selections in self._affinity_groups(shape, terms):
+            result.together.append(self._gauge(key, selections, owners=False, only=None))
+        if result.together:
+            result.bootstrap = all(g.index in matched for g in result.together)
+        apart = [*template.anti_affinity]
+        apart += [template.preferred_anti_affinity[i].pod_affinity_term for i in kept.anti_affinity]
+        owned = []
+        for position, term in enumerate(apart):
+            selection = self.selection_of(shape, term)
+            key = labels.normalize_label(term.topology_key)
+            result.apart.append(self._gauge(key, (selection,), owners=False, only=None))
+            if position < len(template.anti_affinity):
+                owned.append(self._gauge(key, (selection,), owners=True, only=None))
+        own = {s.gauge.index for s in result.spread}
+        for index in sorted(matched):
+            gauge = self.gauges[index]
+            if gauge.owners:
+                result.apart.append(gauge)
+            else:
+                result.moves.append(gauge)
+                for watcher, skew, least in self._watched.get(index, ()):
+                    if index not in own:
+                        result.mind.append(Spread(watcher, skew, least, True))
+        result.moves += owned
+        return result
+
+    def selection_of(self, shape: Shape, term: core.PodAffinityTerm) -> Selection:
+        """The pods an affinity term of the shape speaks of."""
+        return self._selection(
+            term.label_selector,
+            self._spaces(shape.namespace, term),
+            shape.labels,
+            term.match_label_keys,
+            term.mismatch_label_keys,
+        )
+
+    def _register(self, shape: Shape) -> None:
+        template = shape.template
+        for constraint in template.spread:
+            spread = self._spread(shape, constraint, frozenset())
+            watchers = self._watched.setdefault(spread.gauge.index, [])
+            mark = (spread.gauge, spread.max_skew, spread.min_domains)
+            if constraint.when_unsatisfiable == DO_NOT_SCHEDULE and mark not in watchers:
+                watchers.append(mark)
+        liked = [w.pod_affinity_term for w in template.preferred_affinity]
+        for key, selections in self._affinity_groups(shape, list(template.affinity)):
+            self._gauge(key, selections, owners=False, only=None)
+        for term in liked:
+            self._gauge(
+                labels.normalize_label(term.topology_key),
+                (self.selection_of(shape, term),),
+                owners=False,
+                only=None,
+            )
+        for i, term in enumerate(
+            [
+                *template.anti_affinity,
+                *(w.pod_affinity_term for w in template.preferred_anti_affinity),
+            ]
+        ):
+            key = labels.normalize_label(term.topology_key)
+            selection = self.selection_of(shape, term)
+            self._gauge(key, (selection,), owners=False, only=None)
+            if i < len(template.anti_affinity):
+                self._gauge(key, (selection,), owners=True, only=None)
+
+    def _running(self, nodes: Nodes) -> None:
+        """Gauges for the anti-affinity of pods that run."""
+        known: dict[tuple[int, LabelSet], list[Gauge]] = {}
+        for i, info in enumerate(nodes.info):
+            for pod, template in info.repelling:
+                labels_ = pod.metadata.labels or {}
+                key = (
+                    id(template),
+                    (pod.metadata.namespace or "default", tuple(sorted(labels_.items()))),
+                )
+                gauges = known.get(key)
+                if gauges is None:
+                    gauges = known[key] = [
+                        self._gauge(
+                            labels.normalize_label(term.topology_key),
+                            (
+                                self._selection(
+                                    term.label_selector,
+                                    self._spaces(key[1][0], term),
+                                    labels_,
+                                    term.match_label_keys,
+                                    term.mismatch_label_keys,
+                                ),
+                            ),
+                            owners=True,
+                            only=None,
+                        )
+                        for term in template.anti_affinity
+                    ]
+                self.running.extend((i, gauge) for gauge in gauges)
+
+    def _spread(
+        self,
+        shape: Shape,
+        constraint: core.TopologySpreadConstraint,
+        matched: frozenset[int],
+    ) -> Spread:
+        template = shape.template
+        only = NodeFilter(
+            terms=template.terms
+            if constraint.node_affinity_policy != "Ignore" and any(template.terms)
+            else None,
+            tolerations=template.tolerations if constraint.node_taints_policy == "Honor" else None,
+        )
+        gauge = self._gauge(
+            labels.normalize_label(constraint.topology_key),
+            (
+                self._selection(
+                    constraint.label_selector,
+                    frozenset((shape.namespace,)),
+                    shape.labels,
+                    constraint.match_label_keys,
+                    None,
+                ),
+            ),
+            owners=False,
+            only=only,
+        )
+        return Spread(gauge, constraint.max_skew, constraint.min_domains, gauge.index in matched)
+
+    def _affinity_groups(
+        self, shape: Shape, terms: Sequence[core.PodAffinityTerm]
+    ) -> Iterable[tuple[str, tuple[Selection, ...]]]:
+        """(topology key, selections) to hold: a pod must match all terms to attract by any."""
+        if terms:
+            selections = tuple(self.selection_of(shape, term) for term in terms)
+            unique = tuple(dict.fromkeys(selections))
+            for key in dict.fromkeys(labels.normalize_label(t.topology_key) for t in terms):
+                yield key, unique
+
+    def _gauge(
+        self, key: str, selections: tuple[Selection, ...], *, owners: bool, only: NodeFilter | None
+    ) -> Gauge:
+        if only is not None and only.terms is None and only.tolerations is None:
+            only = None
+        identity = (key, selections, owners, _filter_key(only))
+        found = self._by_key.get(identity)
+        if found is None:
+            found = Gauge(len(self.gauges), key, selections, owners, only)
+            self._by_key[identity] = found
+            self.gauges.append(found)
+            self._matching.clear()
+        return found
+
+    def _spaces(self, own: str, term: core.PodAffinityTerm) -> Namespaces:
+        named = frozenset(term.namespaces or ())
+        selector = term.namespace_selector
+        if selector is None:
+            return named or frozenset((own,))
+        if not selector.match_labels and not selector.match_expressions:
+            return None
+        return named | {
+            name for name, labels_ in self._namespaces.items() if matches(selector, labels_)
+        }
+
+    @staticmethod
+    def _selection(
+        selector: core.LabelSelector | None,
+        namespaces: Namespaces,
+        own_labels: Mapping[str, str],
+        match_keys: Sequence[str] | None,
+        mismatch_keys: Sequence[str] | None,
+    ) -> Selection:
+        if selector is None:
+            return Selection(frozenset(), (), ())
+        wanted = dict(selector.match_labels or {})
+        expressions = [
+            (e.key, e.operator, tuple(e.values or ())) for e in selector.match_expressions or ()
+        ]
+        for keys, operator in ((match_keys, "In"), (mismatch_keys, "NotIn")):
+            expressions += [(k, operator, (own_labels[k],)) for k in keys or () if k in own_labels]
+        return Selection(
+            namespaces, tuple(sorted(wanted.items())), tuple(dict.fromkeys(expressions))
+        )
+
+
+def _filter_key(only: NodeFilter | None) -> object:
+    if only is None:
+        return None
+    tolerations = None
+    if only.tolerations is not None:
+        tolerations = tuple((t.key, t.operator, t.value, t.effect) for t in only.tolerations)
+    return (only.terms, tolerations)
+
+
+def repelling_keys(nodes: Nodes) -> frozenset[str]:
+    """Pod label keys that running pods' anti-affinity reads."""
+    templates: dict[int, Template] = {}
+    for info in nodes.info:
+        for _, template in info.repelling:
+            templates[id(template)] = template
+    return frozenset(k for t in templates.values() for k in t.selector_keys)
