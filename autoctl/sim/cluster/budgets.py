@@ -162,10 +162,12 @@ class Budgets(Controller[Key]):
     def _expected_scale(self, members: list[Object]) -> int:
         """The replicas that the members' controllers want; pods without one count as none."""
         controllers: dict[str, int] = {}
+        seen: set[str] = set()
         for pod in members:
             owner = controller_of(pod)
-            if owner is None or owner["uid"] in controllers:
+            if owner is None or owner["uid"] in seen:
                 continue
+            seen.add(owner["uid"])
             found = self.store.by_uid(owner["uid"])
             if found is None or owner["kind"] not in _SCALED:
                 continue

@@ -9,11 +9,13 @@ from autoctl.ports.kubernetes import Object
 from autoctl.sim.cluster import pods
 from autoctl.sim.cluster.nodematch import matches_node
 from autoctl.sim.cluster.nodes import tolerates
-from autoctl.sim.cluster.runtime import Controller
-from autoctl.sim.cluster.server import controller_of
+from autoctl.sim.cluster.runtime import Controller, Wheel
+from autoctl.sim.cluster.server import Server, controller_of
 from autoctl.sim.cluster.store import Key, key_of
+from autoctl.sim.cluster.timings import Timings
 
 _REVISION = "controller-revision-hash"
+_PASS_SECONDS = 2.0
 _TOLERATIONS = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -24,78 +26,121 @@ _TOLERATIONS = (
 )
 
 
-class DaemonSets(Controller[Key]):
-    """Keys are DaemonSets; a change of a node's labels or taints asks for all of them.
+class DaemonSets(Controller[tuple[Key, str]]):
+    """Keys are a DaemonSet and a node, or "" for all nodes, the roll-out and the status.
 
-    The rolling update deletes old pods within maxUnavailable; surging is not modelled.
+    A change on one node is answered for that node alone; the pass over all nodes follows a little
+    later, once for many changes. The rolling update deletes old pods within maxUnavailable; surging
+    is not modelled.
     """
+
+    def __init__(self, server: Server, wheel: Wheel, timings: Timings) -> None:
+        super().__init__(server, wheel, timings)
+        self._pods: dict[tuple[str, str], dict[Key, None]] = {}
+        self._planned: dict[Key, None] = {}
 
     def start(self) -> None:
         """See `Controller.start`."""
         self.store.subscribe(k8s.DAEMON_SETS, self._changed)
         self.store.subscribe(k8s.PODS, self._pod_changed)
         self.store.subscribe(k8s.NODES, self._node_changed)
-        self._enqueue_all()
-
-    def _enqueue_all(self) -> None:
+        for pod in list(self.store.objects(k8s.PODS)):
+            self._pod_changed(None, pod)
         for obj in list(self.store.objects(k8s.DAEMON_SETS)):
-            self.enqueue(key_of(obj))
+            self.enqueue((key_of(obj), ""))
 
-    def _changed(self, _: Object | None, after: Object | None) -> None:
-        if after is not None:
-            self.enqueue(key_of(after))
+    def _changed(self, before: Object | None, after: Object | None) -> None:
+        if after is not None and (before is None or before["spec"] != after["spec"]):
+            self.enqueue((key_of(after), ""))
 
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
         pod = after or before
         assert pod is not None
         owner = controller_of(pod)
-        if owner is not None and owner["kind"] == "DaemonSet":
-            self.enqueue((pod["metadata"]["namespace"], owner["name"]))
+        if owner is None or owner["kind"] != "DaemonSet":
+            return
+        node = _target(pod)
+        mine = self._pods.setdefault((owner["uid"], node), {})
+        if after is not None:
+            mine[key_of(pod)] = None
+        else:
+            mine.pop(key_of(pod), None)
+            if not mine:
+                del self._pods[owner["uid"], node]
+        key = (pod["metadata"]["namespace"], owner["name"])
+        self.enqueue((key, node))
+        self._plan_pass(key)
 
     def _node_changed(self, before: Object | None, after: Object | None) -> None:
         if before is None or after is None or _placement(before) != _placement(after):
-            self._enqueue_all()
+            node = after or before
+            assert node is not None
+            for daemon_set in self.store.objects(k8s.DAEMON_SETS):
+                self.enqueue((key_of(daemon_set), node["metadata"]["name"]))
+                self._plan_pass(key_of(daemon_set))
 
-    def reconcile(self, key: Key) -> None:
+    def _plan_pass(self, key: Key) -> None:
+        if key not in self._planned:
+            self._planned[key] = None
+            self.enqueue_after(_PASS_SECONDS, (key, ""))
+
+    def reconcile(self, key: tuple[Key, str]) -> None:
         """See `Controller.reconcile`."""
-        found = self.store.get(k8s.DAEMON_SETS, key[1], key[0])
+        (namespace, name), node = key
+        found = self.store.get(k8s.DAEMON_SETS, name, namespace)
+        if not node:
+            self._planned.pop(key[0], None)
         if found is None or found["metadata"].get("deletionTimestamp"):
             return
         template = with_daemon_tolerations(found["spec"]["template"])
         revision = pods.template_hash(found["spec"]["template"])
-        by_node: dict[str, list[Object]] = {}
-        for pod in pods.owned(self.store, found, k8s.PODS):
-            by_node.setdefault(_target(pod), []).append(pod)
+        if node:
+            self._reconcile_node(found, template, revision, node)
+        else:
+            self._reconcile_all(found, template, revision)
+
+    def _reconcile_node(
+        self, owner: Object, template: Object, revision: str, name: str
+    ) -> tuple[bool, list[Object]]:
+        """Make or delete the node's pod; whether one is wanted, and the active ones that stay."""
+        node = self.store.get(k8s.NODES, name)
+        mine = [
+            pod
+            for namespace, pod_name in self._pods.get((owner["metadata"]["uid"], name), {})
+            if (pod := self.store.get(k8s.PODS, pod_name, namespace)) is not None
+        ]
+        run, keep = (False, False) if node is None else _should_run(template, node)
+        if not run and not keep:
+            self._delete(mine)
+            return False, []
+        active = [pod for pod in mine if pods.is_active(pod)]
+        # Ended pods go, and are made anew when they are gone.
+        self._delete([pod for pod in mine if not pods.is_active(pod)])
+        if run and not mine:
+            self._create(owner, template, name, revision)
+        return run, active
+
+    def _reconcile_all(self, owner: Object, template: Object, revision: str) -> None:
         desired = ready = updated = 0
         old: list[Object] = []
-        for node in list(self.store.objects(k8s.NODES)):
-            name = node["metadata"]["name"]
-            mine = by_node.pop(name, [])
-            run, keep = _should_run(template, node)
+        names = [node["metadata"]["name"] for node in self.store.objects(k8s.NODES)]
+        uid = owner["metadata"]["uid"]
+        gone = [n for u, n in self._pods if u == uid and self.store.get(k8s.NODES, n) is None]
+        for name in names + gone:
+            run, active = self._reconcile_node(owner, template, revision, name)
             desired += run
-            if not run and not keep:
-                self._delete(mine)
-                continue
-            for pod in mine:
-                if not pods.is_active(pod):
-                    # Ended pods go, and are made anew when they are gone.
-                    self._delete([pod])
-                elif (pod["metadata"].get("labels") or {}).get(_REVISION) == revision:
+            for pod in active:
+                ready += pods.is_ready(pod)
+                if (pod["metadata"].get("labels") or {}).get(_REVISION) == revision:
                     updated += 1
-                    ready += pods.is_ready(pod)
                 else:
                     old.append(pod)
-                    ready += pods.is_ready(pod)
-            if run and not mine:
-                self._create(found, template, name, revision)
-        for pod_list in by_node.values():
-            self._delete(pod_list)
-        self._roll(found, old, desired, ready)
+        self._roll(owner, old, desired, ready)
         self.server.mutate(
             k8s.DAEMON_SETS,
-            found,
+            owner,
             status={
-                "observedGeneration": found["metadata"]["generation"],
+                "observedGeneration": owner["metadata"]["generation"],
                 "desiredNumberScheduled": desired,
                 "currentNumberScheduled": updated + len(old),
                 "numberReady": ready,

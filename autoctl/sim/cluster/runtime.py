@@ -95,7 +95,8 @@ class Controller(ABC, Generic[KeyT]):
         self.wheel.after(seconds, lambda: self.enqueue(key))
 
     def _run(self) -> None:
-        self.store.deliver()
         keys, self._dirty = list(self._dirty), {}
         for key in keys:
+            # What the last reconciliation changed must be in the controllers' own indices.
+            self.store.deliver()
             self.reconcile(key)
