@@ -185,15 +185,11 @@ def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registratio
             cluster_name=d.settings.cluster_name,
         )
     )
-
-    def in_use() -> frozenset[str]:
-        return frozenset(c.spec.node_class_ref.name for c in d.state.node_claims.reflector)
-
     return [
         Registration(
             controller, (Watch(NODE_CLASSES), Watch(NODE_CLAIMS, Keys(d.state).class_of_claim))
         ),
-        Registration(TemplateCollector(templates, in_use)),
+        Registration(TemplateCollector(templates, d.state.classes_in_use)),
     ]
 
 
@@ -321,7 +317,6 @@ def _node_lives(
                 awaited=adoption.awaited,
             )
         ),
-        Registration(TemplateCollector(templates, keys.classes_in_use)),
     ]
 
 
