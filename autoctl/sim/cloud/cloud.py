@@ -195,7 +195,7 @@ class SimulatedCloud:
                     continue
                 if kind is FaultType.API_THROTTLE:
                     raise throttled(service)
-                raise AwsFailure(fault.error, fault.message, fault.status)
+                raise AwsFailure(fault.error or "InternalError", fault.message, fault.status)
 
     def hit(self, fault: Fault) -> bool:
         """Whether a fault strikes this time, by its share."""

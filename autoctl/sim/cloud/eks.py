@@ -29,7 +29,10 @@ class AccessEntry:
 
 
 class Eks(Service):
-    """One cluster; `endpoint` and `certificate_authority` (PEM) are what nodes are told."""
+    """One cluster; `endpoint` and `certificate_authority` (PEM) are what nodes are told.
+
+    `auto_mode` true makes it a cluster that EKS Auto Mode itself manages.
+    """
 
     name = "eks"
 
@@ -43,6 +46,7 @@ class Eks(Service):
         self.entries: dict[str, AccessEntry] = {}
         self.version = cloud.settings.kubernetes
         self.service_cidr = "172.20.0.0/16"
+        self.auto_mode = False
 
     def _check_cluster(self, name: str) -> None:
         if name != self.cloud.settings.cluster:
@@ -83,14 +87,14 @@ class Eks(Service):
                 "kubernetesNetworkConfig": {
                     "serviceIpv4Cidr": self.service_cidr,
                     "ipFamily": "ipv4",
-                    "elasticLoadBalancing": {"enabled": False},
+                    "elasticLoadBalancing": {"enabled": self.auto_mode},
                 },
                 "accessConfig": {
                     "bootstrapClusterCreatorAdminPermissions": True,
                     "authenticationMode": "API",
                 },
-                "computeConfig": {"enabled": False},
-                "storageConfig": {"blockStorage": {"enabled": False}},
+                "computeConfig": {"enabled": self.auto_mode},
+                "storageConfig": {"blockStorage": {"enabled": self.auto_mode}},
                 "tags": {},
             }
         }

@@ -43,8 +43,9 @@ def dry_run_succeeded() -> AwsFailure:
 
 
 def unauthorized(service: str, action: str) -> AwsFailure:
-    """The answer to a caller without the permission; EC2 has a code of its own."""
-    code = "UnauthorizedOperation" if service == "ec2" else "AccessDenied"
+    """The answer to a caller without the permission; services differ in the code."""
+    codes = {"ec2": "UnauthorizedOperation", "iam": "AccessDenied", "sts": "AccessDenied"}
+    code = codes.get(service, "AccessDeniedException")
     return AwsFailure(
         code,
         "You are not authorized to perform this operation. User: "

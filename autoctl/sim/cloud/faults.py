@@ -51,9 +51,10 @@ class Fault:
     The selectors `instance_types`, `zones`, `capacity_types`, `operations` hold shell patterns;
     empty selects everything. `instance_ids` names instances; `count` takes that many of the
     selected (None: all). `lasts` None means until `clear`. `share` is the part of the matching
-    requests or launches that is hit, `error` and `message` what `api-error` answers with `status`,
-    `delay` the seconds that `slow-launch` adds to booting, `version` what `ami-release` publishes
-    and `category` which checks `instance-impaired` fails (`instance`, `system` or `ebs`).
+    requests or launches that is hit. `error` and `message` are what `api-error` answers with
+    `status`, and what `insufficient-capacity` answers in place of EC2's usual code. `delay` is the
+    seconds that `slow-launch` adds to booting, `version` what `ami-release` publishes and
+    `category` which check `instance-impaired` fails (`instance`, `system` or `ebs`).
     """
 
     type: FaultType
@@ -65,7 +66,7 @@ class Fault:
     count: int | None = None
     lasts: timedelta | None = None
     share: float = 1.0
-    error: str = "InternalError"
+    error: str | None = None
     message: str = "An internal error has occurred"
     status: int = 500
     delay: float = 120.0

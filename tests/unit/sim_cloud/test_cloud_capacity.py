@@ -275,3 +275,74 @@ def test_a_fragmented_subnet_has_addresses_but_no_prefix() -> None:
     assert (pool.free, pool.take()) == (16, "10.0.0.16")
     with pytest.raises(AddressesExhausted):
         pool.take_prefix()
+
+
+def test_an_interruptible_reservation(world: World) -> None:
+    capacity = world.cloud.ec2.capacity
+    reservation = capacity.add_reservation("m5.large", "us-west-2a", 1, interruptible=True)
+    plain = capacity.add_reservation("m5.large", "us-west-2a", 1)
+    world.template()
+    wanted = [plain.reservation_id, reservation.reservation_id]
+    options = {"CapacityReservationTarget": {"CapacityReservationIds": wanted}}
+    answer = world.fleet(count=2, market="reserved-capacity", ReservedCapacityOptions=options)
+    assert answer["Instances"][0]["Lifecycle"] == "interruptible-capacity-reservation"
+    assert (len(ids(answer)), errors(answer)) == (1, ["ReservationCapacityExceeded"])
+    record = world.cloud.ec2.instances.get(ids(answer)[0])
+    assert record.reservation_id == reservation.reservation_id
+
+
+@pytest.mark.parametrize(
+    "code", ["UnfulfillableCapacity", "MaxFleetCountExceeded", "AuthFailure", "PendingVerification"]
+)
+def test_any_error_can_be_an_offerings(world: World, code: str) -> None:
+    world.template()
+    world.cloud.inject(
+        Fault(FaultType.INSUFFICIENT_CAPACITY, instance_types=("m5.large",), error=code)
+    )
+    answer = world.fleet(("m5.large", "m5.xlarge"))
+    assert errors(answer) == [code]
+    assert answer["Instances"][0]["InstanceType"] == "m5.xlarge"
+
+
+def test_networks_are_made_and_deleted(world: World) -> None:
+    ec2 = world.ec2
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    tags = [{"ResourceType": "subnet", "Tags": [{"Key": "team", "Value": "a"}]}]
+    params = {"VpcId": vpc, "CidrBlock": "10.9.0.0/24", "AvailabilityZone": "us-west-2c"}
+    subnet = ec2.create_subnet(**params, TagSpecifications=tags)["Subnet"]["SubnetId"]
+    found = ec2.describe_subnets(Filters=[{"Name": "tag:team", "Values": ["a"]}])["Subnets"]
+    assert [(s["SubnetId"], s["AvailableIpAddressCount"]) for s in found] == [(subnet, 251)]
+    for change, code in (
+        ({}, "InvalidSubnet.Conflict"),
+        ({"CidrBlock": "10.8.0.0/24"}, "InvalidSubnet.Range"),
+        ({"VpcId": "vpc-0"}, "InvalidVpcID.NotFound"),
+        ({"CidrBlock": "10.9.1.0/24", "AvailabilityZone": "mars-1a"}, "InvalidParameterValue"),
+    ):
+        with pytest.raises(ClientError, match=code):
+            ec2.create_subnet(**{**params, **change})
+    group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
+    with pytest.raises(ClientError, match=r"InvalidGroup\.Duplicate"):
+        ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)
+    world.template(SecurityGroupIds=[group])
+    answer = world.fleet(overrides=[{"InstanceType": "m5.large", "SubnetId": subnet}])
+    for call, name in ((ec2.delete_subnet, "SubnetId"), (ec2.delete_security_group, "GroupId")):
+        with pytest.raises(ClientError, match="DependencyViolation"):
+            call(**{name: subnet if name == "SubnetId" else group})
+    ec2.terminate_instances(InstanceIds=ids(answer))
+    world.pass_time(30)
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_security_group(GroupId=group)
+
+
+def test_a_placement_group_in_use_stays(world: World) -> None:
+    world.ec2.create_placement_group(GroupName="g", Strategy="spread")
+    with pytest.raises(ClientError, match=r"InvalidPlacementGroup\.Duplicate"):
+        world.ec2.create_placement_group(GroupName="g", Strategy="spread")
+    world.template(Placement={"GroupName": "g"})
+    instance_id = world.launch()
+    with pytest.raises(ClientError, match=r"InvalidPlacementGroup\.InUse"):
+        world.ec2.delete_placement_group(GroupName="g")
+    world.ec2.terminate_instances(InstanceIds=[instance_id])
+    world.ec2.delete_placement_group(GroupName="g")
+    with pytest.raises(ClientError, match=r"InvalidPlacementGroup\.Unknown"):
+        world.ec2.delete_placement_group(GroupName="g")

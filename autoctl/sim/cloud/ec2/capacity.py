@@ -83,6 +83,9 @@ class Capacity:
 
     def check_room(self, instance_type: str, zone: str, capacity_type: str) -> None:
         """Raises InsufficientInstanceCapacity when an offering has no room."""
+        for fault in self._ec2.active_faults(FaultType.INSUFFICIENT_CAPACITY):
+            if fault.error and fault.selects_offering(instance_type, zone, capacity_type):
+                raise AwsFailure(fault.error, fault.message, fault.status)
         if self.room(instance_type, zone, capacity_type) != 0:
             return
         if capacity_type == SPOT:
@@ -264,6 +267,49 @@ class Capacity:
             return wanted or min(numbers, key=lambda number: (sizes[number], number))
         return None
 
+    def interruptible(
+        self, reservation_ids: tuple[str, ...], instance_type: str, zone: str
+    ) -> Reservation:
+        """The first of the named interruptible reservations with room for this kind."""
+        for reservation_id in reservation_ids:
+            reservation = self.reservations.get(reservation_id)
+            if (
+                reservation is not None
+                and reservation.interruptible
+                and reservation.state == "active"
+                and (reservation.instance_type, reservation.zone) == (instance_type, zone)
+                and reservation.available
+            ):
+                return reservation
+        raise AwsFailure(
+            "ReservationCapacityExceeded",
+            "None of the requested interruptible reservations has sufficient compatible and "
+            "available capacity for this request.",
+        )
+
+    def create_placement_group(self, params: Params) -> Answer:
+        name = params.get("GroupName", "")
+        if any(group.name == name for group in self.placement_groups.values()):
+            raise AwsFailure(
+                "InvalidPlacementGroup.Duplicate", f"The Placement Group '{name}' already exists."
+            )
+        group = self.add_placement_group(
+            name, params.get("Strategy", "cluster"), params.get("PartitionCount", 0)
+        )
+        group.tags.update(tags_of(params.get("TagSpecifications"), "placement-group"))
+        return {"PlacementGroup": self._describe_group(group)}
+
+    def delete_placement_group(self, params: Params) -> Answer:
+        group = self.placement_group({"GroupName": params["GroupName"]})
+        assert group is not None, "a group that was named exists or raises"
+        if any(i.placement_group_id == group.group_id for i in self._ec2.instances.alive()):
+            raise AwsFailure(
+                "InvalidPlacementGroup.InUse",
+                f"The placement group '{group.name}' is in use and may not be deleted.",
+            )
+        del self.placement_groups[group.group_id]
+        return {}
+
     def describe_capacity_reservations(self, params: Params) -> Answer:
         wanted = []
         for reservation_id in params.get("CapacityReservationIds") or self.reservations:
@@ -340,18 +386,19 @@ class Capacity:
                 groups = [known[value] for value in wanted]
         return {
             "PlacementGroups": [
-                {
-                    "GroupId": group.group_id,
-                    "GroupName": group.name,
-                    "GroupArn": f"arn:aws:ec2:{self._ec2.region}:{ACCOUNT}:"
-                    f"placement-group/{group.name}",
-                    "State": group.state,
-                    "Strategy": group.strategy,
-                    "Tags": tag_list(group.tags),
-                    **({"PartitionCount": group.partitions} if group.partitions else {}),
-                }
-                for group in select_tagged(groups, params, GROUP_FIELDS)
+                self._describe_group(group) for group in select_tagged(groups, params, GROUP_FIELDS)
             ]
+        }
+
+    def _describe_group(self, group: PlacementGroup) -> dict[str, Any]:
+        return {
+            "GroupId": group.group_id,
+            "GroupName": group.name,
+            "GroupArn": f"arn:aws:ec2:{self._ec2.region}:{ACCOUNT}:placement-group/{group.name}",
+            "State": group.state,
+            "Strategy": group.strategy,
+            "Tags": tag_list(group.tags),
+            **({"PartitionCount": group.partitions} if group.partitions else {}),
         }
 
     def capacity_type_of(self, reservation: Reservation | None, spot: bool, targeted: bool) -> str:

@@ -290,6 +290,11 @@ class Fleets:
             fleet_id=fleet_id,
             client_token=params.get("ClientToken"),
             tags=tuple(tags.items()),
+            reservation_ids=tuple(
+                params.get("ReservedCapacityOptions", {})
+                .get("CapacityReservationTarget", {})
+                .get("CapacityReservationIds", ())
+            ),
         )
         return self._ec2.launcher.launch(request)
 

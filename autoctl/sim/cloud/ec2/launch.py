@@ -40,7 +40,8 @@ GP3_THROUGHPUT = (125, 1000)
 class LaunchRequest:
     """What one instance is to be launched with: launch template data with overrides applied.
 
-    `market` is `spot`, `on-demand`, `capacity-block` or `reserved-capacity`.
+    `market` is `spot`, `on-demand`, `capacity-block` or `reserved-capacity`; the last takes one of
+    the interruptible reservations `reservation_ids`.
     """
 
     data: Params
@@ -50,6 +51,7 @@ class LaunchRequest:
     fleet_id: str | None = None
     client_token: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    reservation_ids: tuple[str, ...] = ()
 
     @property
     def instance_type(self) -> str:
@@ -192,6 +194,11 @@ class Launcher:
         target = specification.get("CapacityReservationTarget", {}).get("CapacityReservationId")
         if target is not None:
             return capacity.targeted(target, request.instance_type, zone), True
+        if request.market == "reserved-capacity":
+            return (
+                capacity.interruptible(request.reservation_ids, request.instance_type, zone),
+                True,
+            )
         if request.market == "capacity-block":
             raise AwsFailure(
                 "InvalidParameterCombination",

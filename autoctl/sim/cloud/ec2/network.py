@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from autoctl.sim.cloud.account import ACCOUNT
 from autoctl.sim.cloud.ec2.addresses import AddressesExhausted, AddressPool
 from autoctl.sim.cloud.ec2.query import Fields, flag, page, select_tagged
-from autoctl.sim.cloud.ec2.records import Interface, SecurityGroup, Vpc, tag_list
+from autoctl.sim.cloud.ec2.records import Interface, SecurityGroup, Vpc, tag_list, tags_of
 from autoctl.sim.cloud.errors import AwsFailure
 from autoctl.sim.cloud.service import Answer, Params
 
@@ -98,6 +99,67 @@ class Network:
         self.groups[group.group_id] = group
         return group
 
+    def create_vpc(self, params: Params) -> Answer:
+        vpc = self.add_vpc(params["CidrBlock"], tags_of(params.get("TagSpecifications"), "vpc"))
+        return {"Vpc": {"VpcId": vpc.vpc_id, "CidrBlock": vpc.cidr, "State": "available"}}
+
+    def create_subnet(self, params: Params) -> Answer:
+        vpc = self._vpc(params["VpcId"])
+        if not IPv4Network(params["CidrBlock"]).subnet_of(IPv4Network(vpc.cidr)):
+            raise AwsFailure("InvalidSubnet.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
+        for other in self.subnets.values():
+            taken = other.pool.network
+            if other.vpc_id == vpc.vpc_id and taken.overlaps(IPv4Network(params["CidrBlock"])):
+                raise AwsFailure(
+                    "InvalidSubnet.Conflict",
+                    f"The CIDR '{params['CidrBlock']}' conflicts with another subnet",
+                )
+        subnet = self.add_subnet(
+            params.get("AvailabilityZone") or next(iter(self._ec2.types.zones)),
+            params["CidrBlock"],
+            vpc_id=vpc.vpc_id,
+            tags=tags_of(params.get("TagSpecifications"), "subnet"),
+        )
+        return {"Subnet": self._describe_subnet(subnet)}
+
+    def delete_subnet(self, params: Params) -> Answer:
+        subnet = self.subnet(params["SubnetId"])
+        if any(i.subnet_id == subnet.subnet_id for i in self.interfaces.values()):
+            raise AwsFailure(
+                "DependencyViolation",
+                f"The subnet '{subnet.subnet_id}' has dependencies and cannot be deleted.",
+            )
+        del self.subnets[subnet.subnet_id]
+        return {}
+
+    def create_security_group(self, params: Params) -> Answer:
+        vpc_id = self._vpc(params.get("VpcId") or next(iter(self.vpcs))).vpc_id
+        name = params["GroupName"]
+        if any((g.name, g.vpc_id) == (name, vpc_id) for g in self.groups.values()):
+            raise AwsFailure(
+                "InvalidGroup.Duplicate",
+                f"The security group '{name}' already exists for VPC '{vpc_id}'",
+            )
+        group = self.add_security_group(
+            name, vpc_id=vpc_id, tags=tags_of(params.get("TagSpecifications"), "security-group")
+        )
+        group.description = params["Description"]
+        return {"GroupId": group.group_id, "Tags": tag_list(group.tags)}
+
+    def delete_security_group(self, params: Params) -> Answer:
+        group = self.group(params.get("GroupId", ""))
+        if any(group.group_id in i.group_ids for i in self.interfaces.values()):
+            raise AwsFailure(
+                "DependencyViolation", f"resource {group.group_id} has a dependent object"
+            )
+        del self.groups[group.group_id]
+        return {}
+
+    def _vpc(self, vpc_id: str) -> Vpc:
+        if vpc_id not in self.vpcs:
+            raise AwsFailure("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
+        return self.vpcs[vpc_id]
+
     def subnet(self, subnet_id: str) -> Subnet:
         if subnet_id not in self.subnets:
             raise AwsFailure(
@@ -163,11 +225,8 @@ class Network:
         del self.interfaces[interface.interface_id]
 
     def describe_vpcs(self, params: Params) -> Answer:
-        for vpc_id in params.get("VpcIds", ()):
-            if vpc_id not in self.vpcs:
-                raise AwsFailure("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
-        wanted = params.get("VpcIds") or self.vpcs
-        found = select_tagged([self.vpcs[i] for i in wanted], params, VPC_FIELDS)
+        wanted = [self._vpc(vpc_id) for vpc_id in params.get("VpcIds") or self.vpcs]
+        found = select_tagged(wanted, params, VPC_FIELDS)
         items, token = page(found, params, low=5, high=1000)
         return {
             "Vpcs": [
