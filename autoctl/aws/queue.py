@@ -22,12 +22,12 @@ class Message:
 
 
 class Queue:
-    """Receive and delete, by the queue's name."""
+    """Receive and delete, by the queue's name or URL."""
 
     def __init__(self, sqs: Caller, name: str) -> None:
         self._sqs = sqs
         self._name = name
-        self._url: str | None = None
+        self._url: str | None = name if name.startswith("https://") else None
 
     async def receive(self, wait_seconds: int = 20) -> list[Message]:
         """Up to ten messages, waiting for the first."""

@@ -1,0 +1,131 @@
+"""`interruption`: drains nodes whose instances EC2 is about to take, as a queue's messages tell."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from autoctl.api import labels
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.aws.instances import instance_id
+from autoctl.aws.offerings import UnavailableOfferings
+from autoctl.aws.queue import Message, Queue
+from autoctl.catalog.model import SPOT
+from autoctl.controllers.health.messages import Kind, Notice, parse
+from autoctl.controllers.lifecycle.removal import remove_claim
+from autoctl.controllers.objects import reference
+from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
+from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.clock import Clock
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, KubernetesApi
+from autoctl.state.cluster import ClusterState
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+_EVENTS = {
+    Kind.SPOT_INTERRUPTED: ("SpotInterrupted", "Spot interruption warning was triggered"),
+    Kind.REBALANCE: (
+        "SpotRebalanceRecommendation",
+        "Spot rebalance recommendation was triggered",
+    ),
+    Kind.SCHEDULED_CHANGE: (
+        "InstanceUnhealthy",
+        "An unhealthy warning was triggered for the instance",
+    ),
+    Kind.STOPPED: ("InstanceStopping", "Instance is stopping"),
+    Kind.TERMINATED: ("InstanceTerminating", "Instance is terminating"),
+    Kind.RESERVATION_INTERRUPTED: (
+        "CapacityReservationInstanceInterrupted",
+        "Capacity Reservation interruption warning was triggered",
+    ),
+}
+_IGNORED = frozenset({Kind.REBALANCE, Kind.NO_OP})
+
+
+@dataclass
+class InterruptionController:
+    """Periodic; each pass takes up to ten messages and waits for the first of them.
+
+    The wait is short, as a pass under way holds up the operator's end.
+    """
+
+    api: KubernetesApi
+    state: ClusterState
+    clock: Clock
+    events: EventRecorder
+    metrics: Metrics
+    queue: Queue
+    unavailable: UnavailableOfferings
+    wait_seconds: int = 5
+    name: str = "interruption"
+
+    async def run_once(self) -> float:
+        if not self.state.synced:
+            return 1.0
+        messages = await self.queue.receive(self.wait_seconds)
+        if not messages:
+            return 0.0
+        claims = {
+            instance_id(c.status.provider_id): c
+            for c in self.state.node_claims.reflector
+            if c.status.provider_id
+        }
+        outcomes = await asyncio.gather(
+            *(self._handle(message, claims) for message in messages), return_exceptions=True
+        )
+        handled = []
+        failure: BaseException | None = None
+        for message, outcome in zip(messages, outcomes, strict=True):
+            if outcome is None:
+                handled.append(message)
+            else:
+                # Not deleted, so that it comes again.
+                failure = outcome
+        await self.queue.delete(handled)
+        self.metrics.interruption_deleted.inc(len(handled))
+        if failure is not None:
+            raise failure
+        return 0.0
+
+    async def _handle(self, message: Message, claims: dict[str, NodeClaim]) -> None:
+        try:
+            notice = parse(message.body)
+        except ValueError as error:
+            # It will never be readable: dropped, and counted as what it is.
+            _log.warning("message dropped", error=str(error))
+            self.metrics.interruption_received.labels("unparseable").inc()
+            return
+        self.metrics.interruption_received.labels(notice.kind.value).inc()
+        if message.sent_at is not None:
+            age = (self.clock.now() - message.sent_at).total_seconds()
+            self.metrics.interruption_message_queue_duration.observe(max(0.0, age))
+        for instance in notice.instance_ids:
+            claim = claims.get(instance)
+            if claim is not None:
+                await self._react(notice, claim)
+
+    async def _react(self, notice: Notice, claim: NodeClaim) -> None:
+        self._tell(claim, *_EVENTS[notice.kind])
+        given = claim.metadata.labels
+        if notice.kind is Kind.SPOT_INTERRUPTED:
+            self.unavailable.mark(
+                given.get(labels.INSTANCE_TYPE, ""), given.get(labels.ZONE, ""), SPOT
+            )
+        if notice.kind in _IGNORED or claim.deleting:
+            return
+        self._tell(
+            claim,
+            "TerminatingOnInterruption",
+            "Interruption triggered termination for the NodeClaim",
+        )
+        await remove_claim(self.api, self.metrics, claim, notice.kind.value, "graceful")
+
+    def _tell(self, claim: NodeClaim, reason: str, message: str) -> None:
+        about = [reference(NODE_CLAIMS, claim)]
+        about += [
+            ObjectReference.of(NODES, node.metadata.name, uid=node.metadata.uid)
+            for node in self.state.nodes_of_claim(claim)
+        ]
+        self.events.publish(*(Event(a, reason, message, "Warning") for a in about))
