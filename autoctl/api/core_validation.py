@@ -1,7 +1,8 @@
 """Checks what planning reads of Kubernetes' own kinds, as the API server would.
 
 Only the fields that bear on placement and disruption are looked at; the rest of an object is
-passed over. Kinds that planning doesn't read are accepted.
+passed over, also where the API server requires it (a claim's access modes, a container's name): a
+trimmed dump can be planned with. Kinds that planning doesn't read are accepted.
 """
 
 from __future__ import annotations
@@ -99,9 +100,7 @@ def pod_spec_errors(spec: JsonSchema, path: str) -> Iterator[FieldError]:
 
 def _container_errors(container: Any, path: str) -> Iterator[FieldError]:
     container = mapping(container)
-    if not container.get("name"):
-        yield required(f"{path}.name")
-    else:
+    if container.get("name"):
         yield from name_errors(container["name"], f"{path}.name")
     yield from _resource_errors(mapping(container.get("resources")), f"{path}.resources")
     for index, port in enumerate(sequence(container.get("ports"))):
@@ -240,9 +239,7 @@ def _workload(obj: JsonSchema) -> Iterator[FieldError]:
     template = mapping(spec.get("template"))
     if obj["kind"] != "Job":
         selector = spec.get("selector")
-        if selector is None:
-            yield required("spec.selector")
-        else:
+        if selector is not None:
             yield from selector_errors(selector, "spec.selector")
             yield from _template_label_errors(mapping(selector), template)
     yield from label_map_errors(
@@ -290,8 +287,6 @@ def _volume(obj: JsonSchema) -> Iterator[FieldError]:
 def _claim(obj: JsonSchema) -> Iterator[FieldError]:
     yield from metadata_errors(mapping(obj.get("metadata")))
     spec = mapping(obj.get("spec"))
-    if not spec.get("accessModes"):
-        yield required("spec.accessModes", "at least 1 access mode is required")
     resources = mapping(spec.get("resources"))
     yield from quantity_errors(resources.get("requests"), "spec.resources.requests")
 

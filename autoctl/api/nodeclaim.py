@@ -33,7 +33,7 @@ DEFAULT_EXPIRE_AFTER: Final = "336h"
 """Auto Mode's node lifetime; Karpenter's own is 720h."""
 
 DEFAULT_TERMINATION_GRACE_PERIOD: Final = "24h"
-"""Given to NodeClaims whose NodePool names none."""
+"""Given by provisioning to NodeClaims whose NodePool names none; the API itself has no default."""
 
 MAX_LIFETIME: Final = timedelta(days=21)
 """No node is older than this, whatever blocks its removal."""
@@ -298,7 +298,7 @@ class NodeClaimSpec(ApiModel):
     taints: Taints = Field(default_factory=tuple)
     startup_taints: StartupTaints = Field(default_factory=tuple)
     expire_after: ExpireAfter = DEFAULT_EXPIRE_AFTER
-    termination_grace_period: TerminationGracePeriod = DEFAULT_TERMINATION_GRACE_PERIOD
+    termination_grace_period: TerminationGracePeriod = None
 
     @property
     def lifetime(self) -> timedelta | None:

@@ -241,7 +241,11 @@ def _assumed_classes(pools: Iterable[NodePool], catalog: Catalog) -> dict[str, N
                 "apiVersion": "eks.amazonaws.com/v1",
                 "kind": "NodeClass",
                 "metadata": {"name": name},
-                "spec": {},
+                "spec": {
+                    "role": "assumed",
+                    "subnetSelectorTerms": [{"tags": {"assumed": "*"}}],
+                    "securityGroupSelectorTerms": [{"tags": {"assumed": "*"}}],
+                },
                 "status": {
                     "subnets": [
                         {"id": f"subnet-{index:017x}", "zone": zone}

@@ -108,11 +108,11 @@ def test_models_are_frozen_and_prune() -> None:
 
 
 def test_durations_of_a_claim() -> None:
-    made = claim()
+    bare = {"nodeClassRef": REFERENCE, "requirements": []}
+    made = claim(spec=bare | {"terminationGracePeriod": "24h"})
     assert made.spec.lifetime == timedelta(days=14)
     assert made.spec.grace_period == timedelta(days=1)
-    never = {"nodeClassRef": REFERENCE, "requirements": [], "expireAfter": "Never"}
-    forever = claim(spec=never | {"terminationGracePeriod": None})
+    forever = claim(spec=bare | {"expireAfter": "Never"})
     assert forever.spec.lifetime is None
     assert forever.spec.grace_period is None
 

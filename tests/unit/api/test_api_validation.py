@@ -142,7 +142,7 @@ def test_the_defaults_of_a_pool() -> None:
 
 def test_the_defaults_of_a_claim_and_a_class() -> None:
     claim = apply_defaults(base("NodeClaim"))
-    assert claim["spec"]["terminationGracePeriod"] == "24h"
+    assert "terminationGracePeriod" not in claim["spec"]
     assert claim["spec"]["expireAfter"] == "336h"
     defaulted = ("ephemeralStorage", "networkPolicy", "networkPolicyEventLogs", "snatPolicy")
     node_class = merge_patch(base("NodeClass"), {"spec": dict.fromkeys(defaulted)})

@@ -267,7 +267,14 @@ def node(
     provider = f"aws:///{zone}/i-{zlib.crc32(name.encode()):017d}"
     capacity = of["capacity"]
     room = dict(allocatable or _allocatable(of))
-    state = {"True": "True", "False": "Unknown"}["True" if initialized else "False"]
+    state = "True" if initialized else "Unknown"
+    wanted: Object = {
+        "requirements": [is_in("karpenter.sh/nodepool", pool), is_in(TYPE, of["name"])],
+        "expireAfter": "336h",
+        "terminationGracePeriod": "24h",
+        "nodeClassRef": {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"},
+        **(claim or {}),
+    }
     return [
         {
             "apiVersion": "karpenter.sh/v1",
@@ -280,17 +287,7 @@ def node(
                 "creationTimestamp": created,
                 "finalizers": ["karpenter.sh/termination"],
             },
-            "spec": {
-                "requirements": [is_in("karpenter.sh/nodepool", pool), is_in(TYPE, of["name"])],
-                "expireAfter": "336h",
-                "terminationGracePeriod": "24h",
-                "nodeClassRef": {
-                    "group": "eks.amazonaws.com",
-                    "kind": "NodeClass",
-                    "name": "default",
-                },
-                **(claim or {}),
-            },
+            "spec": {k: v for k, v in wanted.items() if v is not None},
             "status": {
                 "providerID": provider,
                 "nodeName": name,
