@@ -41,7 +41,6 @@ _EVENTS = {
         "Capacity Reservation interruption warning was triggered",
     ),
 }
-_IGNORED = frozenset({Kind.REBALANCE, Kind.NO_OP})
 
 
 @dataclass
@@ -107,13 +106,15 @@ class InterruptionController:
                 await self._react(notice, claim)
 
     async def _react(self, notice: Notice, claim: NodeClaim) -> None:
-        self._tell(claim, *_EVENTS[notice.kind])
         given = claim.metadata.labels
         if notice.kind is Kind.SPOT_INTERRUPTED:
             self.unavailable.mark(
                 given.get(labels.INSTANCE_TYPE, ""), given.get(labels.ZONE, ""), SPOT
             )
-        if notice.kind in _IGNORED or claim.deleting:
+        if notice.kind is Kind.NO_OP or claim.deleting:
+            return
+        self._tell(claim, *_EVENTS[notice.kind])
+        if notice.kind is Kind.REBALANCE:
             return
         self._tell(
             claim,
