@@ -16,6 +16,9 @@ from autoctl.controllers.disruption.execution import Execution
 from autoctl.controllers.disruption.expiry_controller import ExpirationController
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.reporting import Reporter
+from autoctl.controllers.health.interruption import InterruptionController
+from autoctl.controllers.health.repair import RepairController
+from autoctl.controllers.health.status import InstanceStatusController
 from autoctl.controllers.lifecycle.adoption import Adoption
 from autoctl.controllers.lifecycle.controller import LifecycleController, LifecycleDependencies
 from autoctl.controllers.lifecycle.garbage import GarbageCollector
@@ -158,6 +161,7 @@ def build_controllers(d: Dependencies) -> list[Registration]:
         *_provisioning(d, creator),
         *_node_lives(d, templates, health),
         *_disruption(d, creator),
+        *_health(d),
     ]
 
 
@@ -374,3 +378,32 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         Registration(DisruptionQueue(d.state, execution), (Watch(NODE_CLAIMS),)),
         Registration(expiration, (Watch(NODE_CLAIMS), Watch(NODE_POOLS, keys.claims_of_pool))),
     ]
+
+
+def _health(d: Dependencies) -> list[Registration]:
+    status = InstanceStatusController(
+        api=d.api,
+        state=d.state,
+        clock=d.clock,
+        events=d.events,
+        metrics=d.metrics,
+        instances=d.aws.instances,
+    )
+    found = [Registration(status)]
+    if d.settings.node_repair:
+        repair = RepairController(
+            api=d.api, state=d.state, clock=d.clock, events=d.events, metrics=d.metrics
+        )
+        found.append(Registration(repair, (Watch(NODES),)))
+    if d.aws.queue is not None:
+        interruption = InterruptionController(
+            api=d.api,
+            state=d.state,
+            clock=d.clock,
+            events=d.events,
+            metrics=d.metrics,
+            queue=d.aws.queue,
+            unavailable=d.aws.unavailable,
+        )
+        found.append(Registration(interruption))
+    return found

@@ -21,7 +21,10 @@ class Keys:
 
     def class_of_claim(self, _: str | None, name: str) -> Iterable[str]:
         claim = self._state.claim(name)
-        return () if claim is None else (claim.spec.node_class_ref.name,)
+        if claim is None:
+            # Gone, and with it the word of whose it was; one of them may wait for just that.
+            return tuple(self._state.node_classes.reflector.store)
+        return (claim.spec.node_class_ref.name,)
 
     def claims_of_node(self, _: str | None, name: str) -> Iterable[str]:
         node = self._state.node(name)
@@ -38,7 +41,9 @@ class Keys:
 
     def pool_of_claim(self, _: str | None, name: str) -> Iterable[str]:
         claim = self._state.claim(name)
-        return () if claim is None or claim.node_pool is None else (claim.node_pool,)
+        if claim is None:
+            return tuple(self._state.node_pools.reflector.store)
+        return () if claim.node_pool is None else (claim.node_pool,)
 
     def pools_of_class(self, _: str | None, name: str) -> Iterable[str]:
         return [
