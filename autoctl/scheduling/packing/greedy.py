@@ -6,13 +6,50 @@ import numpy as np
 
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.fill import fill_best
-from autoctl.scheduling.packing.market import Market
+from autoctl.scheduling.packing.market import Market, shares
 from autoctl.scheduling.packing.model import FloatArray, IntArray
 from autoctl.scheduling.packing.plan import Plan, repeats
 from autoctl.scheduling.packing.stock import Stock
 
 _NEAR_BEST = 0.995
+_NEAR_BEST_WIDE = 0.97
 _AT_ONCE = 12
+_AT_ONCE_WIDE = 60
+
+_WIDE = 8000
+"""Classes x offers above which only a shortlist of offers is filled."""
+
+_STEPS = 20
+_PER_STEP = 6
+
+
+def shortlist(market: Market, left: IntArray, columns: IntArray) -> IntArray:
+    """Offers worth filling: the cheapest home of each class, and the best rates of every size.
+
+    Sizes are steps of the price on a logarithmic scale; the rate is the price of the resources the
+    pods in `left` ask for, in the mixture they ask for.
+    """
+    active = np.flatnonzero(left)
+    runs = market.fit[np.ix_(active, columns)] > 0
+    price = np.where(runs, market.price[columns][None, :], np.inf)
+    part = shares(
+        market.requests[active],
+        market.allocatable[columns],
+        market.price[columns],
+        market.fit[np.ix_(active, columns)],
+        market.cap[active],
+    )
+    total = left @ market.requests
+    rate = market.price[columns] / np.maximum(
+        (market.allocatable[columns][:, total > 0] / total[total > 0]).sum(axis=1), 1e-12
+    )
+    size = np.log(np.maximum(market.price[columns], 1e-9))
+    step = np.floor((size - size.min()) / max(np.ptp(size), 1e-9) * _STEPS)
+    order = np.lexsort((columns, rate, step))
+    place = np.arange(len(order)) - np.searchsorted(step[order], step[order], side="left")
+    kept = np.r_[price.argmin(axis=1), part.argmin(axis=1), order[place < _PER_STEP]]
+    chosen: IntArray = columns[np.unique(kept)]
+    return chosen
 
 
 def greedy(
@@ -23,14 +60,14 @@ def greedy(
     *,
     value: FloatArray | None = None,
     rounds: int = 1,
-    batch: int = _AT_ONCE,
 ) -> Plan:
     """Pack `left` (K,) until nothing more fits; `stock` is drawn down.
+
+    One round of fills buys every node about as good as its best; of many classes, more at once.
 
     Args:
         value: (K,) what one pod is worth, USD/hour; by default its cheapest fraction of a node.
         rounds: re-weighting rounds of each fill.
-        batch: patterns bought from one round of fills, all within half a per cent of the best.
     """
     plan = Plan(left.copy())
     worth = np.where(np.isfinite(market.unit), market.unit, 0.0)
@@ -38,9 +75,13 @@ def greedy(
         worth = np.maximum(value, 1e-6 * worth)
     worth = np.maximum(worth, 1e-9)
     while True:
+        near, batch = _NEAR_BEST, _AT_ONCE
         active = plan.left > 0
         rooms = stock.rooms(market.offers)
         columns = np.flatnonzero((rooms > 0) & market.fit[active].any(axis=0))
+        if len(columns) * int(active.sum()) > _WIDE:
+            columns = shortlist(market, plan.left, columns)
+            near, batch = _NEAR_BEST_WIDE, _AT_ONCE_WIDE
         if not len(columns):
             return plan
         budget.spend_fill(len(columns), int(active.sum()), rounds)
@@ -52,10 +93,14 @@ def greedy(
             return plan
         ranked = np.lexsort((columns, -gain, -np.round(ratio / best, 6)))[:batch]
         for spot in ranked:
-            if ratio[spot] < _NEAR_BEST * best:
+            if ratio[spot] < near * best:
                 break
-            offer = int(market.offers[columns[spot]])
-            nodes = min(repeats(pods[spot], plan.left), stock.room(offer))
+            column = columns[spot]
+            offer, price = int(market.offers[column]), float(market.price[column])
+            node = np.minimum(pods[spot], plan.left)
+            if node @ worth < near * best * max(price, 1e-9):
+                continue  # another node of this round took what made it good
+            nodes = min(repeats(node, plan.left), stock.room(offer))
             if nodes > 0:
-                plan.add(offer, float(market.price[columns[spot]]), pods[spot], nodes)
+                plan.add(offer, price, node, nodes)
                 stock.take(offer, nodes)

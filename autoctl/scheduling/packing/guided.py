@@ -9,40 +9,43 @@ from autoctl.scheduling.packing.fill import fill_node
 from autoctl.scheduling.packing.market import Market
 from autoctl.scheduling.packing.model import FloatArray, IntArray
 from autoctl.scheduling.packing.plan import Plan, repeats
-from autoctl.scheduling.packing.relaxation import Relaxed, relax
+from autoctl.scheduling.packing.relaxation import Relaxed, cliques, relax
 from autoctl.scheduling.packing.stock import Stock
 
 _GOLDEN = 0.6180339887498949
-_FILL = 0.96
-_FILL_STEP = 0.03
-_ROUNDS = 4
+_FILL = (0.96, 0.9, 0.8)
+"""What a node must be worth of its price to be bought, round after round."""
 
 
 def guided(
-    market: Market, left: IntArray, stock: Stock, budget: Budget, first: Relaxed
+    market: Market,
+    left: IntArray,
+    stock: Stock,
+    budget: Budget,
+    first: Relaxed,
+    thresholds: tuple[float, ...] = _FILL,
 ) -> tuple[Plan, FloatArray]:
     """Pack what the relaxation packs well; the rest stays in the plan's `left`.
 
-    `first` is the relaxation of `left` (K,); `stock` is drawn down.
+    `first` is the relaxation of `left` (K,); `stock` is drawn down. In each round a node is bought
+    if it is worth that round's threshold of its price.
 
     Returns:
         the plan and the (K,) value of a pod in the last relaxation solved.
     """
     plan = Plan(left.copy())
     relaxed = first
-    threshold = _FILL
-    for turn in range(_ROUNDS):
+    clique = cliques(market)
+    for turn, threshold in enumerate(thresholds):
         if turn:
             relaxed = relax(market, plan.left, stock, budget, tolerance=5e-3, rounds=6)
-        before = plan.nodes
         mine = _deal(plan.left, relaxed.share)
         for spot, column in enumerate(relaxed.columns):
-            _nodes_of(market, int(column), mine[:, spot], plan, stock, budget, relaxed, threshold)
+            _nodes_of(
+                market, int(column), mine[:, spot], plan, stock, budget, relaxed, clique, threshold
+            )
         if not plan.left.any() or not budget.left:
             break
-        threshold -= _FILL_STEP
-        if plan.nodes == before:
-            threshold -= _FILL_STEP
     return plan, relaxed.value
 
 
@@ -67,24 +70,26 @@ def _nodes_of(
     stock: Stock,
     budget: Budget,
     relaxed: Relaxed,
+    clique: list[IntArray],
     threshold: float,
 ) -> None:
     """Buy nodes of one offer for its share `mine` (K,) while they are worth their price."""
     offer, room = int(market.offers[column]), market.allocatable[column]
     fit = market.fit[:, column]
     mine = np.minimum(mine, plan.left)
+    together = np.zeros((len(clique), len(mine)))
+    for number, members in enumerate(clique):
+        here = members[fit[members] > 0]
+        together[number, here] = 1.0 / fit[here]
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.where(market.requests > 0, market.requests / room, 0.0)
     part[fit <= 0] = 0.0
     size = part.max(axis=1)
     order = np.lexsort((np.arange(len(size)), -size))
     order = order[(mine[order] > 0) & (fit[order] > 0)]
-    capped = market.cap < fit.max(initial=0) + 1
     while mine.any():
         nodes = max(1, int(np.ceil((mine @ part).max() - 1e-9)))
-        if capped.any():
-            tight = capped & (mine > 0)
-            nodes = max(nodes, int(np.ceil(mine[tight] / fit[tight]).max(initial=1)))
+        nodes = max(nodes, int(np.ceil((together @ mine).max(initial=0.0) - 1e-9)))
         pods = _balanced(market, room, order, mine, fit, nodes)
         budget.spend(120 + 0.3 * len(order))
         worth = float(pods @ relaxed.value)

@@ -35,6 +35,16 @@ class Market:
     fit: IntArray
     unit: FloatArray
 
+    def restrict(self, keep: IntArray) -> Market:
+        """The same task with fewer offers (`keep` indexes this market's)."""
+        smaller = replace(
+            self,
+            offers=self.offers[keep],
+            allocatable=self.allocatable[keep],
+            price=self.price[keep],
+        )
+        return smaller.with_fit(self.fit[:, keep])
+
     def with_fit(self, fit: IntArray) -> Market:
         """The same offers with other pods-per-node limits (`fit` (K, O'), 0 forbids)."""
         part = shares(self.requests, self.allocatable, self.price, fit, self.cap)

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoctl.scheduling.packing import exact
 from autoctl.scheduling.packing.budget import Budget
-from autoctl.scheduling.packing.greedy import greedy
+from autoctl.scheduling.packing.greedy import greedy, shortlist
 from autoctl.scheduling.packing.guided import guided
 from autoctl.scheduling.packing.improve import downsize
 from autoctl.scheduling.packing.market import Market
@@ -19,6 +19,9 @@ from autoctl.scheduling.packing.relaxation import Relaxed, relax
 from autoctl.scheduling.packing.stock import Stock
 
 _EXACT_STATES = 4096
+_WIDE = 60_000
+"""Classes x offers above which the packers see only a shortlist of offers; the bound sees all."""
+
 _PATTERN_CLASSES = 250
 _PATTERN_ROUNDS = 40
 _KEEP = (0.95, 0.75, 0.55)
@@ -55,26 +58,29 @@ def search(
     relaxed = relax(
         market, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
     )
+    active = int((wanted > 0).sum())
+    bound = relaxed.bound
+    if active * len(market.price) > _WIDE:
+        market = market.restrict(shortlist(market, wanted, np.arange(len(market.price))))
+        relaxed = relax(
+            market, wanted, stock, budget, tolerance=5e-3, rounds=8, mind_limits=mind_limits
+        )
     narrow = _spread(market, wanted, options)
     if narrow is not None:
         second = relax(
             narrow, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
         )
         if second.objective <= relaxed.objective * (1 + options.spread_premium):
-            plan, method = _Contest(narrow, wanted, stock, budget, options).run(
-                second, relaxed.bound
-            )
-            near = plan.cost <= relaxed.bound * (
-                1 + options.spread_premium + 4 * options.good_enough
-            )
+            plan, method = _Contest(narrow, wanted, stock, budget, options).run(second, bound)
+            near = plan.cost <= bound * (1 + options.spread_premium + 4 * options.good_enough)
             if not plan.left.any() and near:
-                return Found(plan, relaxed.bound, method)
-            wide, by = _Contest(market, wanted, stock, budget, options).run(relaxed, relaxed.bound)
+                return Found(plan, bound, method)
+            wide, by = _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
             if wide.left.any() or plan.cost <= wide.cost * (1 + options.spread_premium):
-                return Found(plan, relaxed.bound, method)
-            return Found(wide, relaxed.bound, by)
-    plan, method = _Contest(market, wanted, stock, budget, options).run(relaxed, relaxed.bound)
-    return Found(plan, relaxed.bound, method)
+                return Found(plan, bound, method)
+            return Found(wide, bound, by)
+    plan, method = _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
+    return Found(plan, bound, method)
 
 
 def affordable(plan: Plan, stock: Stock) -> bool:
@@ -131,8 +137,14 @@ class _Contest:
         active = int((self._wanted > 0).sum())
         trial = self._stock.copy()
         plan, value = guided(self._market, self._wanted, trial, self._budget, relaxed)
-        self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
-        if not self._good(bound) and self._greedy_work(active) < self._budget.left:
+        if plan.left.any():
+            # all that is left in the relaxation's proportions; offers are downsized afterwards
+            rest = relax(self._market, plan.left, trial, self._budget, tolerance=5e-3, rounds=6)
+            end, _ = guided(self._market, plan.left, trial, self._budget, rest, thresholds=(0.0,))
+            self._finish(Plan(end.left, plan.rows + end.rows), "lp", [(value, 1)])
+        if not self._good(bound) and self._greedy_work(plan.left) < self._budget.left:
+            self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
+        if not self._good(bound) and self._greedy_work(self._wanted) < self._budget.left:
             self._finish(Plan(self._wanted.copy()), "greedy", [(relaxed.value, 2)])
         if not self._good(bound) and active <= _PATTERN_CLASSES and self._budget.left:
             master, value, bought = generate(
@@ -149,10 +161,12 @@ class _Contest:
         self._best.left = self._best.left + self._rest
         return self._best, self._method
 
-    def _greedy_work(self, active: int) -> float:
-        """Rough work of greedy from scratch: about as many fills as the best plan has rows."""
-        fill = active * (12 + 0.08 * len(self._market.price)) * 2
-        return fill * max(10, len(self._best.rows))
+    def _greedy_work(self, pods: IntArray) -> float:
+        """Rough work of a greedy run: a fill for every few nodes of the best plan, per its pods."""
+        active = int((pods > 0).sum())
+        fill = 4000 + active * (12 + 0.08 * min(len(self._market.price), 150)) * 2
+        share = float(pods.sum()) / max(1.0, float(self._wanted.sum()))
+        return fill * max(4.0, share * len(self._best.rows))
 
     def _good(self, bound: float) -> bool:
         return not self._best.left.any() and self._best.cost <= bound * (1 + self._good_enough)
