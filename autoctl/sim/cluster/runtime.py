@@ -13,12 +13,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
+from autoctl.ports.kubernetes import AlreadyExists, Forbidden, Invalid
 from autoctl.sim.cluster.server import Server
 from autoctl.sim.cluster.store import Store
 from autoctl.sim.cluster.timings import Timings
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 TICK: Final = 0.1
+_RETRY_SECONDS: Final = 5.0
 
 
 class Wheel:
@@ -99,4 +101,9 @@ class Controller(ABC, Generic[KeyT]):
         for key in keys:
             # What the last reconciliation changed must be in the controllers' own indices.
             self.store.deliver()
-            self.reconcile(key)
+            try:
+                self.reconcile(key)
+            except (AlreadyExists, Forbidden, Invalid):
+                # A foreign object of that name, a namespace that is being deleted, a template that
+                # admission refuses: users cause these, and controllers keep trying.
+                self.enqueue_after(_RETRY_SECONDS, key)

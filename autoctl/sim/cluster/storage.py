@@ -63,6 +63,8 @@ class VolumeBinder(Controller[Key]):
         if before is not None or after is None:
             return
         metadata = after["metadata"]
+        if self.store.by_uid(metadata["uid"]) is None:
+            return
         for volume in after["spec"].get("volumes") or ():
             if "ephemeral" not in volume:
                 continue

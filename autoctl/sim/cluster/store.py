@@ -46,12 +46,12 @@ def key_of(obj: Object) -> Key:
 
 def timestamp(instant: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as `metav1.Time` is written."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def micro_timestamp(instant: datetime) -> str:
     """RFC 3339 in UTC with microseconds, as `metav1.MicroTime` is written."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_timestamp(text: str) -> datetime:

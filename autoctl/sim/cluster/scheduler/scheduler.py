@@ -23,40 +23,21 @@ from autoctl.ports import kubernetes as k8s
 from autoctl.ports.kubernetes import Object
 from autoctl.sim.cluster.runtime import Wheel
 from autoctl.sim.cluster.scheduler import filters, scoring
-from autoctl.sim.cluster.scheduler.counting import Carried, Counting, LabelClass
+from autoctl.sim.cluster.scheduler.books import NO_VOLUMES, Books
 from autoctl.sim.cluster.scheduler.filters import Attempt
-from autoctl.sim.cluster.scheduler.nodetable import Ints, NodeTable
+from autoctl.sim.cluster.scheduler.nodetable import Ints
 from autoctl.sim.cluster.scheduler.podinfo import (
-    AffinityTerm,
-    Constraints,
-    Labels,
     Shape,
-    ShapeCache,
-    constraints_of,
 )
-from autoctl.sim.cluster.scheduler.ports import PortTable
 from autoctl.sim.cluster.scheduler.queue import Group, GroupKey, Queue, Waiting
-from autoctl.sim.cluster.scheduler.static import AFFINITY_REASON, StaticFilters
-from autoctl.sim.cluster.scheduler.volumefilter import PodVolumes, VolumeFilter
-from autoctl.sim.cluster.server import Server, controller_of, set_condition
+from autoctl.sim.cluster.scheduler.static import AFFINITY_REASON
+from autoctl.sim.cluster.scheduler.volumefilter import PodVolumes
+from autoctl.sim.cluster.server import Server, set_condition
 from autoctl.sim.cluster.store import Key, key_of
 from autoctl.sim.cluster.timings import Timings
 
 NAME: Final = "default-scheduler"
 _BIND_TIMEOUT: Final = 600.0
-_NO_VOLUMES: Final = PodVolumes()
-
-
-@dataclass(slots=True, eq=False)
-class Placed:
-    """A pod on a node (or assumed to be), and all that it takes there."""
-
-    row: int
-    shape: Shape
-    label_class: LabelClass
-    live: bool
-    carried: list[Carried]
-    volumes: PodVolumes
 
 
 @dataclass(slots=True, eq=False)
@@ -76,17 +57,12 @@ class Scheduler:
         self._store = server.store
         self._wheel = wheel
         self._timings = timings
-        self._table = NodeTable()
-        self._counting = Counting(self._table.size, self._namespace_labels)
-        self._static = StaticFilters(self._table)
-        self._ports = PortTable()
-        self._volumes = VolumeFilter(server, self._table, self._static)
-        self._shapes = ShapeCache()
+        self._books = Books(server)
+        self._table = self._books.table
+        self._static = self._books.static
+        self._volumes = self._books.volumes
         self._queue = Queue()
-        self._placed: dict[str, Placed] = {}
         self._reserved: dict[str, Reserved] = {}
-        self._dirty: dict[int, None] = {}
-        self._changed = False
         self._keys_version = 0
         self._planned: float | None = None
 
@@ -122,24 +98,24 @@ class Scheduler:
         if known and before is not None and _matters(before) == _matters(after):
             return
         row = self._table.put(after)
-        self._counting.resize(self._table.size)
+        self._books.counting.resize(self._table.size)
         if not known:
             for pod in self._store.pods_on(name):
                 self._pod_changed(None, pod)
-        self._dirty[row] = None
+        self._books.dirty[row] = None
         self._kick(self._timings.scheduler_delay)
 
     def _forget_node(self, name: str) -> None:
         row = self._table.rows.get(name)
         if row is None:
             return
-        for uid in [uid for uid, placed in self._placed.items() if placed.row == row]:
+        for uid in [uid for uid, placed in self._books.placed.items() if placed.row == row]:
             self._take_off(uid)
         for uid in [uid for uid, reserved in self._reserved.items() if reserved.node == name]:
             self._release(uid)
         self._table.remove(name)
-        self._dirty.pop(row, None)
-        self._changed = True
+        self._books.dirty.pop(row, None)
+        self._books.changed = True
         self._kick(self._timings.scheduler_delay)
 
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
@@ -167,7 +143,7 @@ class Scheduler:
         if (after.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             self._take_off(uid)
             return
-        placed = self._placed.get(uid)
+        placed = self._books.placed.get(uid)
         live = not after["metadata"].get("deletionTimestamp")
         if placed is not None:
             old = {} if before is None else before["metadata"].get("labels") or {}
@@ -178,7 +154,7 @@ class Scheduler:
             self._take_off(uid)
         row = self._table.rows.get(after["spec"]["nodeName"])
         if row is not None:
-            self._put_on(after, row)
+            self._books.put_on(after, row)
 
     def _forget_pod(self, uid: str) -> None:
         self._drop_waiting(uid)
@@ -186,7 +162,7 @@ class Scheduler:
         self._take_off(uid)
 
     def _storage_changed(self, _: Object | None, after: Object | None) -> None:
-        self._changed = True
+        self._books.changed = True
         if after is not None and after["kind"] == "PersistentVolumeClaim":
             self._claim_changed(after)
         if len(self._queue):
@@ -200,96 +176,17 @@ class Scheduler:
 
     def _recount(self) -> None:
         """Count everything anew, because namespaces are selected by labels that changed."""
-        self._counting = Counting(self._table.size, self._namespace_labels)
-        for uid in list(self._placed):
+        waiting = [entry.uid for entry in self._queue]
+        for uid in waiting:
+            self._queue.remove(uid)
+        self._books.recount()
+        for uid in waiting:
             found = self._store.by_uid(uid)
-            assert found is not None
-            placed = self._placed.pop(uid)
-            self._table.charge(placed.row, placed.shape, -1)
-            self._ports.place(placed.row, placed.shape, -1)
-            self._volumes.place(placed.row, placed.volumes, -1)
-            self._put_on(found[1], placed.row)
-        waiting = list(self._queue)
-        for entry in waiting:
-            self._queue.remove(entry.uid)
-            found = self._store.by_uid(entry.uid)
-            assert found is not None
-            self._enqueue(found[1])
-
-    def _namespace_labels(self, name: str) -> Labels:
-        namespace = self._store.get(k8s.NAMESPACES, name)
-        return {} if namespace is None else namespace["metadata"].get("labels") or {}
-
-    def _constraints(self, pod: Object) -> Constraints:
-        selector = None
-        if not pod["spec"].get("topologySpreadConstraints"):
-            owner = controller_of(pod)
-            found = None if owner is None else self._store.by_uid(owner["uid"])
-            if found is not None and found[0] in (k8s.REPLICA_SETS, k8s.STATEFUL_SETS):
-                selector = found[1]["spec"].get("selector")
-        metadata = pod["metadata"]
-        constraints = constraints_of(
-            pod["spec"], metadata["namespace"], metadata.get("labels") or {}, selector
-        )
-        for term in constraints.terms():
-            self._counting.counter((term,))
-        if constraints.affinity:
-            self._counting.counter(tuple(item.term for item in constraints.affinity))
-        return constraints
-
-    def _put_on(self, pod: Object, row: int, volumes: PodVolumes | None = None) -> None:
-        """Enter a pod into the books of a row."""
-        shape = self._shapes.of(pod)
-        metadata = pod["metadata"]
-        label_class = self._counting.enter(metadata["namespace"], metadata.get("labels") or {})
-        if volumes is None:
-            volumes = self._volumes.of(pod) if shape.has_claims else _NO_VOLUMES
-        placed = Placed(
-            row=row,
-            shape=shape,
-            label_class=label_class,
-            live=not metadata.get("deletionTimestamp"),
-            carried=self._carried(pod),
-            volumes=volumes,
-        )
-        self._placed[metadata["uid"]] = placed
-        self._book(placed, 1)
-
-    def _carried(self, pod: Object) -> list[Carried]:
-        """The affinity terms that the pod brings along for others."""
-        affinity = pod["spec"].get("affinity") or {}
-        if not affinity.get("podAffinity") and not affinity.get("podAntiAffinity"):
-            return []
-        constraints = self._constraints(pod)
-        sides: list[tuple[str, tuple[AffinityTerm, ...]]] = [
-            ("anti", constraints.anti_affinity),
-            ("affinity", constraints.affinity),
-            ("preferred", constraints.preferred),
-        ]
-        return [self._counting.carried(kind, item) for kind, items in sides for item in items]
-
-    def _take_off(self, uid: str) -> None:
-        """Strike a pod off the books, and note the room it leaves."""
-        placed = self._placed.pop(uid, None)
-        if placed is None:
-            return
-        self._book(placed, -1)
-        self._counting.leave(placed.label_class)
-        self._dirty[placed.row] = None
-        if len(self._queue):
-            self._kick(self._timings.scheduler_delay)
-
-    def _book(self, placed: Placed, sign: int) -> None:
-        self._table.charge(placed.row, placed.shape, sign)
-        self._counting.place(placed.label_class, placed.row, live=placed.live, sign=sign)
-        self._ports.place(placed.row, placed.shape, sign)
-        self._volumes.place(placed.row, placed.volumes, sign)
-        for carried in placed.carried:
-            carried.rows[placed.row] += sign
-        self._changed = True
+            if found is not None:
+                self._enqueue(found[1])
 
     def _enqueue(self, pod: Object) -> None:
-        shape = self._shapes.of(pod)
+        shape = self._books.shapes.of(pod)
         if shape.gated or pod["metadata"].get("deletionTimestamp"):
             return
         metadata = pod["metadata"]
@@ -299,12 +196,12 @@ class Scheduler:
             key=key_of(pod),
             number=self._queue.number(),
             shape=shape,
-            constraints=self._constraints(pod),
-            label_class=self._counting.enter(metadata["namespace"], labels),
+            constraints=self._books.constraints(pod),
+            label_class=self._books.counting.enter(metadata["namespace"], labels),
         )
-        if self._keys_version != self._counting.keys_version:
+        if self._keys_version != self._books.counting.keys_version:
             # A selector asks for a label that no selector asked for before: groups may part.
-            self._keys_version = self._counting.keys_version
+            self._keys_version = self._books.counting.keys_version
             others = list(self._queue)
             for other in others:
                 self._queue.remove(other.uid)
@@ -318,13 +215,18 @@ class Scheduler:
     def _group_key(self, waiting: Waiting) -> GroupKey:
         label_class = waiting.label_class
         owner = waiting.uid if waiting.shape.has_claims else ""
-        relevant = self._counting.relevant(label_class.labels)
+        relevant = self._books.counting.relevant(label_class.labels)
         return (waiting.shape.number, label_class.namespace, relevant, owner)
+
+    def _take_off(self, uid: str) -> None:
+        self._books.take_off(uid)
+        if len(self._queue):
+            self._kick(self._timings.scheduler_delay)
 
     def _drop_waiting(self, uid: str) -> None:
         waiting = self._queue.remove(uid)
         if waiting is not None:
-            self._counting.leave(waiting.label_class)
+            self._books.counting.leave(waiting.label_class)
 
     def _kick(self, seconds: float) -> None:
         """Make sure that a pass begins within `seconds`."""
@@ -362,7 +264,7 @@ class Scheduler:
             else:
                 group.fail(message, now, self._timings)
                 self._report_all(group)
-        if heap or self._changed or self._dirty:
+        if heap or self._books.changed or self._books.dirty:
             self._kick(delay)
         later = [g.retry_at for g in self._queue.groups.values() if g.failed and g.woken]
         later += [g.report_at for g in self._queue.groups.values() if g.report_at is not None]
@@ -371,8 +273,8 @@ class Scheduler:
 
     def _wake(self) -> None:
         """Wake the failed groups that the changes since the last pass may help."""
-        changed, dirty = self._changed, np.array(sorted(self._dirty), dtype=np.int64)
-        self._changed, self._dirty = False, {}
+        changed, dirty = self._books.changed, np.array(sorted(self._books.dirty), dtype=np.int64)
+        self._books.changed, self._books.dirty = False, {}
         if not changed and not len(dirty):
             return
         for group in self._queue.groups.values():
@@ -407,7 +309,7 @@ class Scheduler:
         pod = self._store.get(k8s.PODS, name, namespace)
         assert pod is not None
         assert pod["metadata"]["uid"] == waiting.uid
-        volumes = self._volumes.of(pod) if waiting.shape.has_claims else _NO_VOLUMES
+        volumes = self._volumes.of(pod) if waiting.shape.has_claims else NO_VOLUMES
         total = len(self._table.rows)
         if total == 0:
             return "no nodes available to schedule pods"
@@ -428,7 +330,7 @@ class Scheduler:
                 rows,
                 self._static.of(waiting.shape, rows),
                 self._table,
-                self._counting,
+                self._books.counting,
                 waiting.shape,
                 waiting.constraints,
                 waiting.label_class,
@@ -443,7 +345,7 @@ class Scheduler:
         attempt = Attempt(rows, np.ones(len(rows), dtype=np.bool_))
         columns = self._static.of(shape, rows)
         filters.filter_static(attempt, self._static, columns)
-        filters.filter_ports(attempt, self._ports, shape)
+        filters.filter_ports(attempt, self._books.ports, shape)
         filters.filter_resources(attempt, table, shape)
         if shape.has_claims:
             self._volumes.filter(attempt, volumes)
@@ -451,7 +353,7 @@ class Scheduler:
             filters.filter_spread(
                 attempt,
                 table,
-                self._counting,
+                self._books.counting,
                 waiting.constraints,
                 waiting.label_class,
                 all_rows,
@@ -460,7 +362,12 @@ class Scheduler:
             )
         if attempt.left.any():
             filters.filter_inter_pod(
-                attempt, table, self._counting, waiting.constraints, waiting.label_class, all_rows
+                attempt,
+                table,
+                self._books.counting,
+                waiting.constraints,
+                waiting.label_class,
+                all_rows,
             )
         return attempt
 
@@ -472,7 +379,7 @@ class Scheduler:
         metadata = pod["metadata"]
         uid = metadata["uid"]
         self._drop_waiting(uid)
-        self._put_on(pod, row, volumes)
+        self._books.put_on(pod, row, volumes)
         if not volumes.undecided:
             self._server.bind(metadata["name"], metadata["namespace"], name, uid=uid)
             return
@@ -491,9 +398,15 @@ class Scheduler:
             if reserved.node not in self._table.rows or any(c is None for c in claims):
                 self._release(uid)
             elif all(c and (c.get("status") or {}).get("phase") == "Bound" for c in claims):
-                del self._reserved[uid]
-                namespace, name = reserved.pod
-                self._server.bind(name, namespace, reserved.node, uid=uid)
+                self._bind_reserved(uid, self._reserved.pop(uid))
+
+    def _bind_reserved(self, uid: str, reserved: Reserved) -> None:
+        found = self._store.by_uid(uid)
+        if found is None or found[1]["metadata"].get("deletionTimestamp"):
+            self._take_off(uid)
+        elif not found[1]["spec"].get("nodeName"):
+            namespace, name = reserved.pod
+            self._server.bind(name, namespace, reserved.node, uid=uid)
 
     def _give_up(self, uid: str) -> None:
         if uid in self._reserved:
@@ -525,8 +438,11 @@ class Scheduler:
                 group.report_at = when
 
     def _write(self, waiting: Waiting, message: str) -> None:
-        namespace, name = waiting.key
-        pod = self._server.get(k8s.PODS, name, namespace)
+        found = self._store.by_uid(waiting.uid)
+        if found is None or found[1]["spec"].get("nodeName"):
+            # Deleted, or bound by somebody else, and the news has not come yet.
+            return
+        pod = found[1]
         conditions = set_condition(
             (pod.get("status") or {}).get("conditions"),
             "PodScheduled",
