@@ -141,7 +141,7 @@ def test_reservations_are_found_by_filters(world: World) -> None:
 
 
 def test_a_spread_group_takes_seven_a_zone(world: World) -> None:
-    group = world.cloud.ec2.capacity.add_placement_group("spread", "spread")
+    group = world.cloud.ec2.placement.add("spread", "spread")
     world.template(Placement={"GroupId": group.group_id})
     answer = world.fleet(count=8)
     assert (len(ids(answer)), errors(answer)) == (7, ["InsufficientInstanceCapacity"])
@@ -150,7 +150,7 @@ def test_a_spread_group_takes_seven_a_zone(world: World) -> None:
 
 
 def test_a_cluster_group_stays_in_its_zone(world: World) -> None:
-    group = world.cloud.ec2.capacity.add_placement_group("cluster", "cluster")
+    group = world.cloud.ec2.placement.add("cluster", "cluster")
     world.template(Placement={"GroupName": group.name})
     world.launch()
     answer = world.fleet(zones=("us-west-2b",))
@@ -159,7 +159,7 @@ def test_a_cluster_group_stays_in_its_zone(world: World) -> None:
 
 
 def test_a_partition_group_spreads_over_its_partitions(world: World) -> None:
-    group = world.cloud.ec2.capacity.add_placement_group("parts", "partition", partitions=3)
+    group = world.cloud.ec2.placement.add("parts", "partition", partitions=3)
     world.template(Placement={"GroupId": group.group_id})
     launched = ids(world.fleet(count=6))
     records = [world.cloud.ec2.instances.get(instance_id) for instance_id in launched]
@@ -169,7 +169,7 @@ def test_a_partition_group_spreads_over_its_partitions(world: World) -> None:
 
 
 def test_placement_groups_are_described(world: World) -> None:
-    group = world.cloud.ec2.capacity.add_placement_group("parts", "partition", partitions=3)
+    group = world.cloud.ec2.placement.add("parts", "partition", partitions=3)
     (found,) = world.ec2.describe_placement_groups(GroupIds=[group.group_id])["PlacementGroups"]
     assert (found["GroupName"], found["PartitionCount"]) == ("parts", 3)
     with pytest.raises(ClientError, match="is unknown"):

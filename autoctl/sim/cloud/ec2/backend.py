@@ -15,6 +15,7 @@ from autoctl.sim.cloud.ec2.images import Images
 from autoctl.sim.cloud.ec2.instances import Instances
 from autoctl.sim.cloud.ec2.launch import Launcher
 from autoctl.sim.cloud.ec2.network import Network
+from autoctl.sim.cloud.ec2.placement import PlacementGroups
 from autoctl.sim.cloud.ec2.records import Tagged
 from autoctl.sim.cloud.ec2.templates import LaunchTemplates
 from autoctl.sim.cloud.ec2.types import InstanceTypes
@@ -58,6 +59,7 @@ class Ec2(Service):
         self.images = Images(self)
         self.templates = LaunchTemplates(self)
         self.capacity = Capacity(self)
+        self.placement = PlacementGroups(self)
         self.instances = Instances(self)
         self.launcher = Launcher(self)
         self.fleets = Fleets(self)
@@ -68,6 +70,7 @@ class Ec2(Service):
             self.network,
             self.types,
             self.capacity,
+            self.placement,
             self.images,
         )
         self._furnish()
@@ -159,7 +162,7 @@ class Ec2(Service):
             self.network.interfaces,
             self.images.records,
             self.capacity.reservations,
-            self.capacity.placement_groups,
+            self.placement.groups,
         )  # type: ignore[assignment]  # dicts are invariant, and these are only read
         for store in stores:
             if resource_id in store:

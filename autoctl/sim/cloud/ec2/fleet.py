@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autoctl.sim.cloud.account import ACCOUNT
+from autoctl.sim.cloud.ec2.allocation import Pool, ordered
 from autoctl.sim.cloud.ec2.launch import LaunchRequest
 from autoctl.sim.cloud.ec2.network import Subnet
 from autoctl.sim.cloud.ec2.records import (
@@ -27,53 +28,6 @@ if TYPE_CHECKING:
 
 MAX_OVERRIDES = 300
 MAX_TARGET = 10_000
-CAPACITY_SCORE_BAND = 3
-"""Pools whose depth differs by less count as equally likely to last; then the price decides."""
-
-
-@dataclass
-class Pool:
-    """One override, resolved."""
-
-    template: LaunchTemplate
-    version: int
-    data: Params
-    override: Params
-    subnet: Subnet | None
-    failure: AwsFailure | None
-    price: float
-    position: int
-
-    @property
-    def instance_type(self) -> str:
-        return str(self.data.get("InstanceType", ""))
-
-    @property
-    def zone(self) -> str | None:
-        return self.subnet.zone if self.subnet else None
-
-    @property
-    def priority(self) -> float:
-        """Lower goes first; overrides without one go last."""
-        return float(self.override.get("Priority", float("inf")))
-
-    def echo(self) -> dict[str, Any]:
-        """LaunchTemplateAndOverrides of the answer."""
-        overrides = dict(self.override)
-        overrides.setdefault("InstanceType", self.instance_type)
-        if "Placement" in overrides:
-            name = overrides["Placement"].get("GroupName")
-            overrides["Placement"] = {"GroupName": name} if name else {}
-        if self.subnet is not None:
-            overrides.setdefault("SubnetId", self.subnet.subnet_id)
-            overrides.setdefault("AvailabilityZone", self.subnet.zone)
-        return {
-            "LaunchTemplateSpecification": {
-                "LaunchTemplateId": self.template.template_id,
-                "Version": str(self.version),
-            },
-            "Overrides": overrides,
-        }
 
 
 @dataclass
@@ -202,7 +156,23 @@ class Fleets:
                     "InvalidParameterValue",
                     f"Invalid value '{data['InstanceType']}' for InstanceType.",
                 )
-        return Pool(template, number, data, override, subnet, failure, price, position)
+        spot_price: float | None = None
+        depth = 0
+        if failure is None and subnet is not None:
+            spot_price = self._ec2.types.spot_price(data["InstanceType"], subnet.zone)
+            depth = self._ec2.capacity.depth(data["InstanceType"], subnet.zone)
+        return Pool(
+            template=template,
+            version=number,
+            data=data,
+            override=override,
+            subnet=subnet,
+            failure=failure,
+            price=price,
+            spot_price=spot_price,
+            depth=depth,
+            position=position,
+        )
 
     def _subnet(self, data: Params, override: Params) -> Subnet:
         network = self._ec2.network
@@ -235,12 +205,10 @@ class Fleets:
     ) -> Outcome:
         options = params.get("SpotOptions" if market == SPOT else "OnDemandOptions", {})
         outcome = Outcome(market, [], [])
-        ordered = self._order(pools, market, options)
-        single_type, single_zone = (
-            options.get("SingleInstanceType"),
-            options.get("SingleAvailabilityZone"),
-        )
-        for pool in ordered:
+        strategy = options.get("AllocationStrategy", "lowest-price")
+        single_type = options.get("SingleInstanceType")
+        single_zone = options.get("SingleAvailabilityZone")
+        for pool in ordered(pools, market, strategy):
             if len(outcome.instances) == count:
                 break
             if outcome.instances:
@@ -300,7 +268,7 @@ class Fleets:
 
     def _check_max_price(self, params: Params, pool: Pool) -> None:
         most = pool.override.get("MaxPrice")
-        price = self._spot_price(pool)
+        price = pool.spot_price
         if most is not None and price is not None and float(most) < price:
             raise AwsFailure(
                 "SpotMaxPriceTooLow",
@@ -314,40 +282,6 @@ class Fleets:
                 "Unable to fulfill capacity due to your request configuration. Please adjust your "
                 "request and try again.",
             )
-
-    def _spot_price(self, pool: Pool) -> float | None:
-        if pool.subnet is None:
-            return None
-        return self._ec2.types.spot_price(pool.instance_type, pool.subnet.zone)
-
-    def _order(self, pools: list[Pool], market: str, options: Params) -> list[Pool]:
-        """The pools in the order in which the allocation strategy tries them."""
-        strategy = options.get("AllocationStrategy", "lowest-price")
-        if market != SPOT:
-            if strategy == "prioritized":
-                return sorted(pools, key=lambda p: (p.priority, p.position))
-            return sorted(pools, key=lambda p: (p.price, p.position))
-
-        def price(pool: Pool) -> float:
-            found = self._spot_price(pool)
-            return float("inf") if found is None else found
-
-        def depth(pool: Pool) -> int:
-            if pool.subnet is None:
-                return 0
-            return self._ec2.capacity.depth(pool.instance_type, pool.subnet.zone)
-
-        deepest = max((depth(pool) for pool in pools), default=0)
-        if strategy == "capacity-optimized":
-            return sorted(pools, key=lambda p: (-depth(p), p.position))
-        if strategy == "capacity-optimized-prioritized":
-            return sorted(pools, key=lambda p: (depth(p) == 0, p.priority, -depth(p), p.position))
-        if strategy == "price-capacity-optimized":
-            return sorted(
-                pools,
-                key=lambda p: (deepest - depth(p) > CAPACITY_SCORE_BAND, price(p), p.position),
-            )
-        return sorted(pools, key=lambda p: (price(p), p.position))
 
     def run_instances(self, params: Params) -> Answer:
         template: tuple[LaunchTemplate, int] | None = None

@@ -208,7 +208,7 @@ class Instances:
         }
         if instance.placement_group_id is not None:
             placement["GroupId"] = instance.placement_group_id
-            group = self._ec2.capacity.placement_groups.get(instance.placement_group_id)
+            group = self._ec2.placement.groups.get(instance.placement_group_id)
             if group is not None:
                 placement["GroupName"] = group.name
         if instance.partition is not None:

@@ -116,10 +116,10 @@ class Launcher:
         reservation, targeted = self._reservation(request)
         capacity_type = ec2.capacity.capacity_type_of(reservation, request.market == SPOT, targeted)
         placement = data.get("Placement", {})
-        group = ec2.capacity.placement_group(placement)
+        group = ec2.placement.find(placement)
         partition = None
         if group is not None:
-            partition = ec2.capacity.place(
+            partition = ec2.placement.place(
                 group, request.instance_type, subnet.zone, placement.get("PartitionNumber")
             )
         vcpus = int(api["VCpuInfo"]["DefaultVCpus"])
