@@ -13,21 +13,25 @@ from pydantic import Field
 from autoctl.api import labels
 from autoctl.api.meta import (
     ApiModel,
-    Conditions,
     CustomResource,
     Int32,
-    Int64,
     PrinterColumn,
     Rule,
-    Timestamp,
-    conditions_field,
     is_true,
     ready_column,
     rules,
 )
-from autoctl.api.nodeclaim import LabelRequirement
 from autoctl.api.nodeclass_compute import ADVANCED_COMPUTE_RULES, AdvancedCompute
 from autoctl.api.nodeclass_network import ADVANCED_NETWORKING_RULES, AdvancedNetworking
+from autoctl.api.nodeclass_selectors import (
+    CapacityReservationSelectorTerm,
+    PlacementGroupSelector,
+    PodSecurityGroupSelectorTerm,
+    SecurityGroupSelectorTerm,
+    SubnetSelectorTerm,
+    exclusive_terms,
+)
+from autoctl.api.nodeclass_status import NodeClassStatus
 
 # Condition types of NodeClasses
 READY: Final = "Ready"
@@ -52,19 +56,6 @@ _KMS_KEY = r"([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|mrk-[0-9a-f]{32
 _KMS_ARN = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:"
 _KMS_ALIAS = r"alias/[a-zA-Z0-9/_-]{1,250}"
 _KMS_PATTERN = f"^({_KMS_KEY}|{_KMS_ARN}key/{_KMS_KEY}|({_KMS_ARN})?{_KMS_ALIAS})$"
-
-Tags: TypeAlias = Annotated[
-    dict[str, Annotated[str, Field(max_length=256)]],
-    Field(
-        max_length=20,
-        description="Tags the resource must have; a value of `*` matches any.",
-        json_schema_extra=rules(
-            Rule(
-                "self.all(k, k != '' && self[k] != '')", "empty tag keys or values aren't supported"
-            )
-        ),
-    ),
-]
 
 _RESTRICTED_TAGS = (
     "eks:eks-cluster-name",
@@ -92,89 +83,6 @@ Role: TypeAlias = Annotated[
         ),
     ),
 ]
-
-
-def _exclusive_terms(field: str, kind: str, *others: str) -> list[Rule]:
-    """Rules of a list of selector terms: not empty, each with a field, identity fields alone."""
-    fields = ("tags", "id", *others)
-    present = " || ".join(f"has(x.{name})" for name in fields)
-    checks = [
-        Rule("self.size() != 0", f"{field} cannot be empty"),
-        Rule(f"self.all(x, {present})", f"expected at least one, got none, {list(fields)!r}"),
-    ]
-    for name in ("id", *others):
-        rest = " || ".join(f"has(x.{other})" for other in fields if other != name)
-        checks.append(
-            Rule(
-                f"self.all(x, !(has(x.{name}) && ({rest})))",
-                f"'{name}' is mutually exclusive, cannot be set with a combination of other "
-                f"fields in a {kind} selector term",
-            )
-        )
-    return checks
-
-
-class SubnetSelectorTerm(ApiModel):
-    """Subnets by ID, or by tags."""
-
-    tags: Tags | None = None
-    id: Annotated[
-        str | None, Field(pattern=r"^subnet-[0-9a-z]+$", description="The subnet's ID.")
-    ] = None
-
-
-class SecurityGroupSelectorTerm(ApiModel):
-    """Security groups by ID, by name, or by tags."""
-
-    tags: Tags | None = None
-    id: Annotated[
-        str | None, Field(pattern=r"^sg-[0-9a-z]+$", description="The security group's ID.")
-    ] = None
-    name: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=255,
-            description="The security group's name (not its Name tag); `*` matches any.",
-        ),
-    ] = None
-
-
-class PodSecurityGroupSelectorTerm(ApiModel):
-    """Security groups of pods by ID, or by tags."""
-
-    tags: Tags | None = None
-    id: Annotated[
-        str | None, Field(pattern=r"^sg-[0-9a-z]+$", description="The security group's ID.")
-    ] = None
-
-
-class CapacityReservationSelectorTerm(ApiModel):
-    """Capacity reservations by ID, or by tags and owner."""
-
-    id: Annotated[
-        str | None, Field(pattern=r"^cr-[0-9a-z]+$", description="The reservation's ID.")
-    ] = None
-    tags: Tags | None = None
-    owner: Annotated[
-        str | None,
-        Field(
-            pattern=r"^[0-9]{12}$",
-            description="Account that owns a shared reservation; with `tags` only.",
-        ),
-    ] = None
-
-
-class PlacementGroupSelector(ApiModel):
-    """The placement group by name or by ID."""
-
-    name: Annotated[
-        str | None,
-        Field(min_length=1, max_length=255, description="The placement group's name."),
-    ] = None
-    id: Annotated[
-        str | None, Field(pattern=r"^pg-[0-9a-z]+$", description="The placement group's ID.")
-    ] = None
 
 
 class EphemeralStorage(ApiModel):
@@ -270,7 +178,7 @@ class NodeClassSpec(ApiModel):
                 "Subnets of the nodes. Of several in a zone, one has the primary network "
                 "interface; further interfaces go to the others."
             ),
-            json_schema_extra=rules(*_exclusive_terms("subnetSelectorTerms", "subnet")),
+            json_schema_extra=rules(*exclusive_terms("subnetSelectorTerms", "subnet")),
         ),
     ]
     security_group_selector_terms: Annotated[
@@ -279,7 +187,7 @@ class NodeClassSpec(ApiModel):
             max_length=30,
             description="Security groups of the nodes.",
             json_schema_extra=rules(
-                *_exclusive_terms("securityGroupSelectorTerms", "security group", "name")
+                *exclusive_terms("securityGroupSelectorTerms", "security group", "name")
             ),
         ),
     ]
@@ -291,7 +199,7 @@ class NodeClassSpec(ApiModel):
                 "Subnets of the pods, when they are others than the nodes'. Set together with "
                 "`podSecurityGroupSelectorTerms`."
             ),
-            json_schema_extra=rules(*_exclusive_terms("podSubnetSelectorTerms", "subnet")),
+            json_schema_extra=rules(*exclusive_terms("podSubnetSelectorTerms", "subnet")),
         ),
     ] = None
     pod_security_group_selector_terms: Annotated[
@@ -300,7 +208,7 @@ class NodeClassSpec(ApiModel):
             max_length=30,
             description="Security groups of the pods, with `podSubnetSelectorTerms`.",
             json_schema_extra=rules(
-                *_exclusive_terms("podSecurityGroupSelectorTerms", "security group")
+                *exclusive_terms("podSecurityGroupSelectorTerms", "security group")
             ),
         ),
     ] = None
@@ -428,113 +336,6 @@ SPEC_RULES: Final = (
         "'podSubnetSelectorTerms' is set",
     ),
 )
-
-
-class SubnetStatus(ApiModel):
-    id: Annotated[str, Field(description="The subnet's ID.")]
-    zone: Annotated[str, Field(description="Its availability zone.")]
-    zone_id: Annotated[
-        str | None, Field(alias="zoneID", description="The zone's ID, the same in every account.")
-    ] = None
-    available_ip_address_count: Annotated[
-        Int64 | None,
-        Field(alias="availableIPAddressCount", description="Free addresses when last seen."),
-    ] = None
-
-
-class SecurityGroupStatus(ApiModel):
-    id: Annotated[str, Field(description="The security group's ID.")]
-    name: Annotated[str | None, Field(description="Its name.")] = None
-
-
-class AmiStatus(ApiModel):
-    id: Annotated[str, Field(description="The AMI's ID.")]
-    name: Annotated[str | None, Field(description="Its name.")] = None
-    deprecated: Annotated[bool | None, Field(description="Whether AWS has deprecated it.")] = None
-    requirements: Annotated[
-        tuple[LabelRequirement, ...],
-        Field(max_length=100, description="The instance types that it is for."),
-    ] = Field(default_factory=tuple)
-
-
-class CapacityReservationStatus(ApiModel):
-    id: Annotated[str, Field(pattern=r"^cr-[0-9a-z]+$", description="The reservation's ID.")]
-    availability_zone: Annotated[str, Field(description="Its availability zone.")]
-    instance_type: Annotated[str, Field(description="The instance type it reserves.")]
-    instance_match_criteria: Annotated[
-        Literal["open", "targeted"], Field(description="Which instances EC2 counts to it.")
-    ]
-    owner_id: Annotated[
-        str, Field(alias="ownerID", pattern=r"^[0-9]{12}$", description="Account that owns it.")
-    ]
-    reservation_type: Annotated[
-        Literal["default", "capacity-block"], Field(description="Its kind.")
-    ] = "default"
-    state: Annotated[
-        Literal["active", "expiring"], Field(description="Whether it is about to end.")
-    ] = "active"
-    interruptible: Annotated[
-        bool | None, Field(description="Whether its owner may reclaim it.")
-    ] = None
-    available_instance_count: Annotated[
-        Int64 | None, Field(description="How many instances it still has room for, last seen.")
-    ] = None
-    end_time: Annotated[Timestamp | None, Field(description="When it ends.")] = None
-
-
-class PlacementGroupStatus(ApiModel):
-    id: Annotated[str, Field(description="The placement group's ID.")]
-    name: Annotated[str | None, Field(description="Its name.")] = None
-    strategy: Annotated[
-        Literal["cluster", "partition", "spread"] | None, Field(description="Its strategy.")
-    ] = None
-    partition_count: Annotated[Int32 | None, Field(description="How many partitions it has.")] = (
-        None
-    )
-
-
-_BY_ID = rules(x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["id"])
-
-
-class NodeClassStatus(ApiModel):
-    """What the selectors of the spec select now."""
-
-    subnets: Annotated[
-        tuple[SubnetStatus, ...],
-        Field(description="Subnets of the nodes.", json_schema_extra=_BY_ID),
-    ] = Field(default_factory=tuple)
-    security_groups: Annotated[
-        tuple[SecurityGroupStatus, ...],
-        Field(description="Security groups of the nodes.", json_schema_extra=_BY_ID),
-    ] = Field(default_factory=tuple)
-    pod_subnets: Annotated[
-        tuple[SubnetStatus, ...],
-        Field(description="Subnets of the pods.", json_schema_extra=_BY_ID),
-    ] = Field(default_factory=tuple)
-    pod_security_groups: Annotated[
-        tuple[SecurityGroupStatus, ...],
-        Field(description="Security groups of the pods.", json_schema_extra=_BY_ID),
-    ] = Field(default_factory=tuple)
-    amis: Annotated[tuple[AmiStatus, ...], Field(description="AMIs, by what they are for.")] = (
-        Field(default_factory=tuple)
-    )
-    instance_profile: Annotated[
-        str | None, Field(description="Instance profile that instances get.")
-    ] = None
-    capacity_reservations: Annotated[
-        tuple[CapacityReservationStatus, ...],
-        Field(description="Capacity reservations.", json_schema_extra=_BY_ID),
-    ] = Field(default_factory=tuple)
-    placement_group: Annotated[
-        PlacementGroupStatus | None, Field(description="The placement group.")
-    ] = None
-    conditions: Annotated[
-        Conditions,
-        conditions_field(
-            "AMIsReady, SubnetsReady, SecurityGroupsReady, InstanceProfileReady, "
-            "CapacityReservationsReady, PlacementGroupReady and ValidationSucceeded make Ready."
-        ),
-    ] = Field(default_factory=tuple)
 
 
 class NodeClass(CustomResource):

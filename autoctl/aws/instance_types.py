@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from autoctl.api import labels
-from autoctl.api.nodeclass import AmiStatus, CapacityReservationStatus, NodeClass
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeclass_status import AmiStatus, CapacityReservationStatus
 from autoctl.aws.market import Market
 from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.catalog.build import instance_type_from_api

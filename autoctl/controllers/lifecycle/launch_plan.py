@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from autoctl.api import core, labels
 from autoctl.api.labels import UNREGISTERED_TAINT
 from autoctl.api.nodeclaim import NodeClaim
-from autoctl.api.nodeclass import NodeClass, SubnetStatus
+from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeclass_status import SubnetStatus
 from autoctl.api.quantity import whole
 from autoctl.aws.fleet import MOST_OVERRIDES, Override
 from autoctl.aws.instance_types import image_of

@@ -17,8 +17,10 @@ from autoctl.api.nodeclass import (
     SECURITY_GROUPS_READY,
     SUBNETS_READY,
     VALIDATION_SUCCEEDED,
-    AmiStatus,
     NodeClass,
+)
+from autoctl.api.nodeclass_status import (
+    AmiStatus,
     NodeClassStatus,
     SecurityGroupStatus,
     SubnetStatus,
