@@ -346,3 +346,38 @@ def test_a_long_poll_waits_in_virtual_time() -> None:
     finally:
         loop.close()
     assert (round(empty), round(arrived), found) == (20, 7, 1)
+
+
+def test_five_thousand_instances_in_a_minute() -> None:
+    """A thousand fleets of five a minute: all boot once, none is lost, none is left over."""
+
+    async def scenario() -> tuple[int, int, int]:
+        booted: list[str] = []
+        gone: list[str] = []
+        clock = LoopClock(START)
+        cloud = SimulatedCloud(
+            clock,
+            CloudSettings(enforce_limits=False, boot_jitter=0.5),
+            on_boot=lambda instance: booted.append(instance.instance_id),
+            on_gone=lambda instance: gone.append(instance.instance_id),
+        )
+        world = World(cloud, clock)  # type: ignore[arg-type]  # its clock runs by itself
+        world.template()
+        runner = asyncio.create_task(cloud.run())
+        for _ in range(1000):
+            world.fleet(("m5.large", "c5.large"), ("us-west-2a", "us-west-2b"), count=5)
+            await asyncio.sleep(0.06)
+        await asyncio.sleep(60)
+        assert len(set(booted)) == len(booted)
+        alive = [instance.instance_id for instance in cloud.ec2.instances.alive()]
+        for start in range(0, len(alive), 500):
+            world.ec2.terminate_instances(InstanceIds=alive[start : start + 500])
+        await asyncio.sleep(60)
+        runner.cancel()
+        return len(booted), len(gone), len(cloud.ec2.network.interfaces)
+
+    loop = looptime.new_event_loop()
+    try:
+        assert loop.run_until_complete(scenario()) == (5000, 5000, 0)
+    finally:
+        loop.close()
