@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from autoctl.ports import kubernetes as k8s
@@ -20,7 +22,7 @@ from autoctl.sim.cluster.nodes import NodeLifecycle
 from autoctl.sim.cluster.registration import NodeRegistrar
 from autoctl.sim.cluster.runtime import Controller, Wheel
 from autoctl.sim.cluster.scheduler import Scheduler
-from autoctl.sim.cluster.server import Admission, Defaulting, Server
+from autoctl.sim.cluster.server import Admission, Defaulting, Server, condition_of, set_condition
 from autoctl.sim.cluster.statefulset import StatefulSets
 from autoctl.sim.cluster.stats import PodStats
 from autoctl.sim.cluster.storage import AttachDetach, VolumeBinder
@@ -94,6 +96,9 @@ class SimCluster:
         self.kubelets.start()
         self.scheduler.start()
         self.stats.start()
+        for event in self.store.objects(k8s.EVENTS):
+            self._event_created(None, event)
+        self.store.subscribe(k8s.EVENTS, self._event_created)
 
     async def stop(self) -> None:
         """Stop them. Raises what went wrong in them, if anything did."""
@@ -128,11 +133,13 @@ class SimCluster:
     def load(self, objects: Iterable[Object]) -> None:
         """Restore objects of a dump: uids, times, status and owner references as they were.
 
-        Objects without uid are created as a user would; missing namespaces are made. Without
+        Objects without uid are created as a user would; missing namespaces are made; nodes without
+        a Ready condition get one that is True, because their kubelets are simulated. Without
         latency, faults or observers. Raises `ApiError` for what the API server would refuse.
         """
-        for obj in objects:
-            resource = self.resource_of(obj)
+        for given in objects:
+            resource = self.resource_of(given)
+            obj = _with_ready(given, self.clock.now()) if resource == k8s.NODES else given
             metadata = obj.get("metadata") or {}
             namespace = metadata.get("namespace") or ("default" if resource.namespaced else None)
             if namespace is not None:
@@ -147,3 +154,22 @@ class SimCluster:
     def _check(self) -> None:
         if self._failure is not None:
             raise RuntimeError("the simulated cluster failed") from self._failure
+
+    def _event_created(self, before: Object | None, after: Object | None) -> None:
+        if before is None and after is not None:
+            self._wheel.after(
+                self.timings.event_ttl, partial(self._expire_event, after["metadata"]["uid"])
+            )
+
+    def _expire_event(self, uid: str) -> None:
+        found = self.store.by_uid(uid)
+        if found is not None:
+            self.store.remove(*found)
+
+
+def _with_ready(node: Object, now: datetime) -> Object:
+    if condition_of(node, "Ready") is not None:
+        return node
+    status = node.get("status") or {}
+    conditions = set_condition(status.get("conditions"), "Ready", "True", now=now)
+    return {**node, "status": {**status, "conditions": conditions}}

@@ -25,6 +25,9 @@ class Timings:
     history_window: float = 300.0
     """How long a resource version can still be watched from (etcd's compaction interval)."""
 
+    event_ttl: float = 3600.0
+    """How long an Event object is kept (kube-apiserver's event-ttl)."""
+
     controller_delay: float = 0.1
     """From a change to the reconciliation of the built-in controllers."""
     scheduler_delay: float = 0.1

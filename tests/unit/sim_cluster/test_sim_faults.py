@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import looptime
@@ -193,3 +197,63 @@ def test_one_seed_gives_one_history() -> None:
     first = play(7)
     assert first == play(7)
     assert first != play(8)
+
+
+def test_the_history_does_not_depend_on_hash_randomisation() -> None:
+    program = (
+        "import sys, hashlib; sys.path.insert(0, sys.argv[1]); import test_sim_faults as t; "
+        "print(hashlib.sha256(t.play(7)).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(Path(__file__).parent)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+async def test_events_expire(cluster: SimCluster) -> None:
+    event = {"metadata": {"name": "e"}, "reason": "Launched", "involvedObject": {"kind": "Node"}}
+    await cluster.api.create(k8s.EVENTS, event, "default")
+    await settle(3500)
+    found = await cluster.api.list(k8s.EVENTS, field_selector="reason=Launched")
+    assert len(found.items) == 1
+    await settle(200)
+    assert (await cluster.api.list(k8s.EVENTS)).items == []
+
+
+async def test_controllers_keep_trying_what_users_got_wrong(cluster: SimCluster) -> None:
+    add_node(cluster, "n")
+    await cluster.api.create(k8s.PODS, pod("db-0"), "default")
+    template = pod("unused", labels={"app": "db"})
+    stateful_set = {
+        "metadata": {"name": "db"},
+        "spec": {"selector": {"matchLabels": {"app": "db"}}, "template": template},
+    }
+    await cluster.api.create(k8s.STATEFUL_SETS, stateful_set, "default")
+    await settle(20)
+    await cluster.api.delete(k8s.PODS, "db-0", "default")
+    await settle(20)
+    made = await cluster.api.get(k8s.PODS, "db-0", "default")
+    assert made["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"
+
+
+async def test_nodes_of_a_dump_without_conditions_are_ready(cluster: SimCluster) -> None:
+    restored = SimCluster(cluster.clock)
+    allocatable = {"cpu": "4", "memory": "8Gi", "pods": "10"}
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "n"},
+        "status": {"allocatable": allocatable},
+    }
+    restored.load([node, deployment("web", 2)])
+    await restored.start()
+    await settle(20)
+    assert [p["status"]["phase"] for p in restored.objects(k8s.PODS)] == ["Running"] * 2
+    await restored.stop()
