@@ -37,14 +37,15 @@ class LeaseTerms:
     """Which Lease, who asks for it, and for how long; seconds.
 
     Another replica may take the lease `duration` after its last renewal; the holder gives up
-    `renew_deadline` after it; both look every `retry_period`.
+    `renew_deadline` after it; both look every `retry_period`. A leader that dies is thus replaced
+    within 15 seconds: the duration and what the standby's last look was late.
     """
 
     name: str
     namespace: str
     identity: str
-    duration: float = 15.0
-    renew_deadline: float = 10.0
+    duration: float = 12.0
+    renew_deadline: float = 8.0
     retry_period: float = 2.0
 
     def __post_init__(self) -> None:
@@ -83,6 +84,12 @@ class LeaseElector:
         """When leadership ends unless it is renewed before; None while not holding."""
         return None if self._renewed is None else self._renewed + self._terms.renew_deadline
 
+    def expiry(self) -> float | None:
+        """When another's lease runs out, as far as is known; None while there is none."""
+        if self._renewed is not None or not self.holder:
+            return None
+        return self._seen_at + self._lasts(_spec(self._seen))
+
     def proposal(self, lease: Object | None, mono: float, wall: datetime) -> Object | None:
         """The Lease to create or replace, given the one on the server; None: wait.
 
@@ -100,8 +107,7 @@ class LeaseElector:
             acquired = spec.get("acquireTime") or wall
             return self._lease(lease["metadata"], acquired, wall, transitions)
         self._renewed = None
-        lasts = float(spec.get("leaseDurationSeconds") or self._terms.duration)
-        if holder and mono < self._seen_at + lasts:
+        if holder and mono < self._seen_at + self._lasts(spec):
             return None
         return self._lease(lease["metadata"], wall, wall, transitions + 1)
 
@@ -124,6 +130,9 @@ class LeaseElector:
         )
         released["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
         return released
+
+    def _lasts(self, spec: Object) -> float:
+        return float(spec.get("leaseDurationSeconds") or self._terms.duration)
 
     def _lease(
         self, metadata: Object, acquired: datetime | str, wall: datetime, transitions: int
@@ -231,12 +240,14 @@ class LeaseKeeper:
 
     def _pause(self) -> float:
         pause = self._terms.retry_period * (1 + _JITTER * self._rng.random())
-        deadline = self._elector.deadline()
-        if self._leads and deadline is not None:
-            # Wake at the deadline to stop in time, not a jittered pause later.
-            left = deadline - asyncio.get_running_loop().time()
-            pause = min(pause, max(_SHORTEST_PAUSE, left))
-        return pause
+        # Wake at the moment that matters, to stop or to take over in time, not a pause later.
+        moment = self._elector.deadline() if self._leads else self._elector.expiry()
+        if moment is None:
+            return pause
+        left = moment - asyncio.get_running_loop().time()
+        if left < 0 and not self._leads:
+            return pause
+        return min(pause, max(_SHORTEST_PAUSE, left))
 
     async def _try(self) -> None:
         loop = asyncio.get_running_loop()

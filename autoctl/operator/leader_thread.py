@@ -22,9 +22,9 @@ from autoctl.ports.clock import Clock
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-_EXIT_GRACE = 4.0
-"""Seconds between the loss of the lease and the end by force; less than what is left of the lease
-(duration - renew deadline), so that the successor starts into silence."""
+_EXIT_SHARE = 0.8
+"""Part of what is left of the lease when renewing is given up (duration - renew deadline), after
+which the process is ended by force: the successor starts into silence."""
 _JOIN_SECONDS = 5.0
 LOST_EXIT_CODE = 1
 
@@ -113,6 +113,7 @@ class LeaderThread:
 
     def _watch_the_end(self) -> None:
         """End the process by force unless it ended itself within the grace."""
-        if not self._exited.wait(_EXIT_GRACE):
+        left = self._terms.duration - self._terms.renew_deadline
+        if not self._exited.wait(left * _EXIT_SHARE):
             _log.critical("still running after the lease was lost, ending by force")
             self._kill(LOST_EXIT_CODE)

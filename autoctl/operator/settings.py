@@ -125,10 +125,10 @@ class Settings(BaseModel):
     ] = ""
     lease_duration: Annotated[
         Seconds, Field(description="A standby takes the Lease this long after its last renewal.")
-    ] = 15.0
+    ] = 12.0
     renew_deadline: Annotated[
         Seconds, Field(description="The leader stops when it could not renew for this long.")
-    ] = 10.0
+    ] = 8.0
     retry_period: Annotated[Seconds, Field(description="Time between two looks at the Lease.")] = (
         2.0
     )

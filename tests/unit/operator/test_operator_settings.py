@@ -20,12 +20,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(setting.variable, raising=False)
 
 
-def test_defaults_are_karpenters() -> None:
+def test_defaults() -> None:
     settings = load_settings({"cluster_name": "c"})
     assert (settings.batch_idle_duration, settings.batch_max_duration) == (1, 10)
     assert (settings.kube_client_qps, settings.kube_client_burst) == (200, 300)
     assert (settings.metrics_port, settings.health_port) == (8080, 8081)
-    assert (settings.lease_duration, settings.renew_deadline, settings.retry_period) == (15, 10, 2)
+    assert (settings.lease_duration, settings.renew_deadline, settings.retry_period) == (12, 8, 2)
 
 
 def test_flags_win_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_the_model_alone_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"builtin_node_pools": "gpu"}, {}, r"--builtin-node-pools: .*'gpu'"),
         ({"builtin_node_pools": "system"}, {}, r"builtin-node-pools need node-role"),
         ({"batch_idle_duration": "20s"}, {}, r"batch-idle-duration must not be more"),
-        ({"lease_duration": "5s"}, {}, r"lease-duration > renew-deadline.*5s, 10s, 2s"),
+        ({"lease_duration": "5s"}, {}, r"lease-duration > renew-deadline.*5s, 8s, 2s"),
         ({"lease_duration": "15500ms"}, {}, r"lease-duration must be whole seconds"),
         ({"health_port": 8080}, {}, r"must differ"),
     ],

@@ -17,8 +17,12 @@ from autoctl.ports.kubernetes import AlreadyExists, Conflict, NotFound, Object, 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def terms(identity: str) -> LeaseTerms:
+def default_terms(identity: str) -> LeaseTerms:
     return LeaseTerms("autoctl", "kube-system", identity)
+
+
+def terms(identity: str) -> LeaseTerms:
+    return LeaseTerms("autoctl", "kube-system", identity, 15, 10, 2)
 
 
 class Server:
@@ -154,21 +158,26 @@ class TestElector:
 class TestKeeper:
     """Keepers and a server."""
 
-    def start(self, server: Server, identity: str) -> tuple[LeaseKeeper, asyncio.Task[None]]:
+    def start(
+        self, server: Server, identity: str, make: Any = terms
+    ) -> tuple[LeaseKeeper, asyncio.Task[None]]:
         keeper = LeaseKeeper(
             server.client(identity),
-            terms(identity),
+            make(identity),
             LoopClock(START),
             rng=random.Random(identity),
         )
         return keeper, asyncio.create_task(keeper.run())
 
-    async def test_one_leads_the_other_waits_and_takes_over_after_a_crash(self) -> None:
+    @pytest.mark.parametrize("delay", [n / 4 for n in range(12)])
+    async def test_one_leads_the_other_waits_and_takes_over_after_a_crash(
+        self, delay: float
+    ) -> None:
         server = Server()
-        first, task = self.start(server, "a")
+        first, task = self.start(server, "a", default_terms)
         await first.elected.wait()
-        second, _ = self.start(server, "b")
-        await asyncio.sleep(300)
+        second, _ = self.start(server, "b", default_terms)
+        await asyncio.sleep(300 + delay)
         assert first.leading()
         assert not second.leading()
         with pytest.raises(NotLeadingError):
@@ -176,7 +185,7 @@ class TestKeeper:
         task.cancel()
         crashed = asyncio.get_running_loop().time()
         await second.elected.wait()
-        assert asyncio.get_running_loop().time() - crashed <= 15 + 2.4 * 2
+        assert asyncio.get_running_loop().time() - crashed < 15
         assert server.lease is not None
         assert server.lease["spec"]["leaseTransitions"] == 1
 
@@ -223,14 +232,14 @@ class TestKeeper:
             await asyncio.sleep(10)
         assert not task.done()
 
-    @pytest.mark.parametrize("seed", range(20))
+    @pytest.mark.parametrize("seed", range(6))
     async def test_never_two_leaders_whatever_fails(self, seed: int) -> None:
         rng = random.Random(seed)
         server = Server()
         names = ["a", "b", "c"]
         alive = {name: self.start(server, name) for name in names}
         led: set[str] = set()
-        for _ in range(400):
+        for _ in range(250):
             await asyncio.sleep(rng.random() * 3)
             leaders = [name for name, (keeper, _) in alive.items() if keeper.leading()]
             led.update(leaders)
