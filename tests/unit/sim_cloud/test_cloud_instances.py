@@ -296,7 +296,7 @@ async def _boots(faults: list[dict[str, Any]], seconds: float) -> dict[str, floa
 def test_boot_hooks_run_in_virtual_time(
     faults: list[dict[str, Any]], expected: dict[str, float]
 ) -> None:
-    loop = looptime.new_event_loop()
+    loop = looptime.new_event_loop(noop_cycles=1)
     try:
         booted = loop.run_until_complete(_boots(faults, 1000))
     finally:
@@ -316,7 +316,7 @@ def test_a_hook_that_fails_ends_the_run() -> None:
         world.launch()
         await cloud.run()
 
-    loop = looptime.new_event_loop()
+    loop = looptime.new_event_loop(noop_cycles=1)
     try:
         with pytest.raises(ExceptionGroup) as error:
             loop.run_until_complete(scenario())
@@ -340,7 +340,7 @@ def test_a_long_poll_waits_in_virtual_time() -> None:
         found = len(sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"])
         return empty, arrived, found
 
-    loop = looptime.new_event_loop()
+    loop = looptime.new_event_loop(noop_cycles=1)
     try:
         empty, arrived, found = loop.run_until_complete(scenario())
     finally:
@@ -376,7 +376,7 @@ def test_five_thousand_instances_in_a_minute() -> None:
         runner.cancel()
         return len(booted), len(gone), len(cloud.ec2.network.interfaces)
 
-    loop = looptime.new_event_loop()
+    loop = looptime.new_event_loop(noop_cycles=1)
     try:
         assert loop.run_until_complete(scenario()) == (5000, 5000, 0)
     finally:
