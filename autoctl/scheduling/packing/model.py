@@ -50,8 +50,8 @@ class PackingOptions:
     """
 
     work_budget: int = 4_000_000
-    work_base: int = 60_000
-    work_per_pod: int = 50
+    work_base: int = 100_000
+    work_per_pod: int = 60
     good_enough: float = 0.002
     spread_share: float = 0.25
     spread_min_pods: int = 50

@@ -38,6 +38,8 @@ _START = 6
 _PER_ROUND = 3
 _GROUPS = 120
 _PENALTY = 50.0
+_AT_LEAST = 5
+"""Rounds run even when the budget is used up: a poor guide costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -369,6 +371,7 @@ def relax(
             if np.isfinite(mean[one, offer])
         ]
     )
+    done = 0
     best = -np.inf
     value = np.zeros(len(wanted))
     while True:
@@ -382,7 +385,12 @@ def relax(
             best, value = bound, cheapest
         budget.spend(0.004 * cost.size + 100)
         rounds -= 1
-        if best >= objective * (1 - tolerance) or rounds <= 0 or not budget.left:
+        done += 1
+        if (
+            best >= objective * (1 - tolerance)
+            or rounds <= 0
+            or (done >= _AT_LEAST and not budget.left)
+        ):
             break
         shadow = np.maximum(dual[: program.count], 0.0)
         group_cost = np.where(

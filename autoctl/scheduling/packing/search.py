@@ -22,6 +22,10 @@ _EXACT_STATES = 4096
 _WIDE = 60_000
 """Classes x offers above which the packers see only a shortlist of offers; the bound sees all."""
 
+_POOR = 1.05
+"""From here over the bound greedy has its turn even when the budget is used up: rules between pods
+that fix the number of nodes are where it does better than rounding."""
+
 _PATTERN_CLASSES = 250
 _PATTERN_ROUNDS = 40
 _KEEP = (0.95, 0.75, 0.55)
@@ -65,22 +69,34 @@ def search(
         relaxed = relax(
             market, wanted, stock, budget, tolerance=5e-3, rounds=8, mind_limits=mind_limits
         )
-    narrow = _spread(market, wanted, options)
-    if narrow is not None:
-        second = relax(
-            narrow, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
-        )
-        if second.objective <= relaxed.objective * (1 + options.spread_premium):
-            plan, method = _Contest(narrow, wanted, stock, budget, options).run(second, bound)
-            near = plan.cost <= bound * (1 + options.spread_premium + 4 * options.good_enough)
-            if not plan.left.any() and near:
-                return Found(plan, bound, method)
-            wide, by = _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
-            if wide.left.any() or plan.cost <= wide.cost * (1 + options.spread_premium):
-                return Found(plan, bound, method)
-            return Found(wide, bound, by)
-    plan, method = _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
+    plan, method = _spread_or_not(market, wanted, stock, budget, options, relaxed, bound)
     return Found(plan, bound, method)
+
+
+def _spread_or_not(
+    market: Market,
+    wanted: IntArray,
+    stock: Stock,
+    budget: Budget,
+    options: PackingOptions,
+    relaxed: Relaxed,
+    bound: float,
+) -> tuple[Plan, Method]:
+    """The best plan of nodes that each hold a small part of the batch, if it costs no more."""
+    narrow = _spread(market, wanted, options)
+    if narrow is None:
+        return _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
+    second = relax(narrow, wanted, stock, budget, tolerance=1e-3, rounds=20)
+    if second.objective > relaxed.objective * (1 + options.spread_premium):
+        return _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
+    plan, method = _Contest(narrow, wanted, stock, budget, options).run(second, bound)
+    near = plan.cost <= bound * (1 + options.spread_premium + 4 * options.good_enough)
+    if near and not plan.left.any():
+        return plan, method
+    wide, by = _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
+    if wide.left.any() or plan.cost <= wide.cost * (1 + options.spread_premium):
+        return plan, method
+    return wide, by
 
 
 def affordable(plan: Plan, stock: Stock) -> bool:
@@ -144,7 +160,8 @@ class _Contest:
             self._finish(Plan(end.left, plan.rows + end.rows), "lp", [(value, 1)])
         if not self._good(bound) and self._greedy_work(plan.left) < self._budget.left:
             self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
-        if not self._good(bound) and self._greedy_work(self._wanted) < self._budget.left:
+        poor = self._best.cost > _POOR * bound
+        if poor or (not self._good(bound) and self._greedy_work(self._wanted) < self._budget.left):
             self._finish(Plan(self._wanted.copy()), "greedy", [(relaxed.value, 2)])
         if not self._good(bound) and active <= _PATTERN_CLASSES and self._budget.left:
             master, value, bought = generate(
