@@ -162,7 +162,9 @@ class _Contest:
             self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
         poor = self._best.cost > _POOR * bound
         if poor or (not self._good(bound) and self._greedy_work(self._wanted) < self._budget.left):
-            self._finish(Plan(self._wanted.copy()), "greedy", [(relaxed.value, 2)])
+            self._finish(
+                Plan(self._wanted.copy()), "greedy", [(None, 1) if poor else (relaxed.value, 2)]
+            )
         if not self._good(bound) and active <= _PATTERN_CLASSES and self._budget.left:
             master, value, bought = generate(
                 self._market,
