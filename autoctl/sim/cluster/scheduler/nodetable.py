@@ -17,25 +17,52 @@ _FIRST_ROWS = 64
 
 
 class Domains:
-    """The values of one topology key, numbered; `of_row` is -1 for nodes without the label."""
+    """The values of one topology key, numbered; `of_row` is -1 for nodes without the label.
+
+    Numbers of values that no node has any more are used again: host names come and go for ever.
+    """
 
     def __init__(self, rows: int) -> None:
-        self.numbers: dict[str, int] = {}
         self.of_row: Ints = np.full(rows, -1, dtype=np.int64)
+        self._numbers: dict[str, int] = {}
+        self._values: list[str] = []
+        self._nodes: list[int] = []
+        self._free: list[int] = []
 
     def set(self, row: int, value: str | None) -> None:
         """File a row under a value (`None`: the node has no such label)."""
-        if value is None:
-            self.of_row[row] = -1
-        else:
-            self.of_row[row] = self.numbers.setdefault(value, len(self.numbers))
+        old = int(self.of_row[row])
+        number = -1 if value is None else self._number(value)
+        if number == old:
+            return
+        self.of_row[row] = number
+        if number >= 0:
+            self._nodes[number] += 1
+        if old >= 0:
+            self._nodes[old] -= 1
+            if self._nodes[old] == 0:
+                del self._numbers[self._values[old]]
+                self._free.append(old)
+
+    def _number(self, value: str) -> int:
+        found = self._numbers.get(value)
+        if found is None:
+            if self._free:
+                found = self._free.pop()
+                self._values[found] = value
+            else:
+                found = len(self._values)
+                self._values.append(value)
+                self._nodes.append(0)
+            self._numbers[value] = found
+        return found
 
     def sums(self, rows: Ints, counts: Ints) -> Ints:
-        """Sum `counts` (one per given row) by domain; one entry per domain ever seen."""
+        """Sum `counts` (one per given row) by domain; one entry per number."""
         domains = self.of_row[rows]
         known = domains >= 0
         return np.bincount(
-            domains[known], weights=counts[known], minlength=len(self.numbers)
+            domains[known], weights=counts[known], minlength=len(self._values)
         ).astype(np.int64)
 
 
@@ -105,7 +132,7 @@ class NodeTable:
         self.topology_version += 1
         self.allocatable[row] = 0
         for domains in self.domains.values():
-            domains.of_row[row] = -1
+            domains.set(row, None)
         return row
 
     def charge(self, row: int, shape: Shape, sign: int) -> None:

@@ -14,6 +14,7 @@ from autoctl.sim.cluster.selectors import Requirement, matches, requirements_of
 
 _DEFAULT_MILLI_CPU: Final = 100
 _DEFAULT_MEMORY: Final = 200 * 1024 * 1024
+_MAX_SHAPES: Final = 20_000
 Labels: TypeAlias = Mapping[str, str]
 
 
@@ -108,9 +109,13 @@ class Constraints:
 
 @dataclass(slots=True)
 class ShapeCache:
-    """Shapes by spec; the key is the spec's JSON without the node name."""
+    """Shapes by spec; the key is the spec's JSON without the node name.
+
+    Daemon pods have a shape a node, so that the cache begins anew when it is full.
+    """
 
     shapes: dict[bytes, Shape] = field(default_factory=dict)
+    made: int = 0
 
     def of(self, pod: Object) -> Shape:
         """The pod's shape."""
@@ -118,8 +123,11 @@ class ShapeCache:
         key = msgspec.json.encode(spec)
         found = self.shapes.get(key)
         if found is None:
+            if len(self.shapes) >= _MAX_SHAPES:
+                self.shapes.clear()
             found = self.shapes[key] = _parse(spec)
-            found.number = len(self.shapes)
+            self.made += 1
+            found.number = self.made
         return found
 
 
