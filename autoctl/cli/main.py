@@ -7,6 +7,7 @@ completion not for boto3.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 
 import click
 
@@ -20,7 +21,6 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("autoctl.cli.bench:bench", "Measure speed and quality of decisions."),
     "cloud": ("autoctl.cli.cloud:cloud", "Serve the simulated cloud over HTTP."),
     "crds": ("autoctl.cli.crds:crds", "Write the custom resource definitions."),
-    "doctor": ("autoctl.cli.doctor:doctor", "Check whether the operator could run."),
     "completion": ("autoctl.cli.completion:completion", "Print a shell completion script."),
     "version": ("autoctl.cli.version:version", "Print the version."),
 }
@@ -31,19 +31,24 @@ class LazyGroup(click.Group):
     """A group that imports a command's module when the command is looked at."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
+        return [name for name in _COMMANDS if _exists(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMANDS or not _exists(cmd_name):
             return None
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+def _exists(name: str) -> bool:
+    """Whether the command's module is installed; found without importing it."""
+    return importlib.util.find_spec(_COMMANDS[name][0].partition(":")[0]) is not None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

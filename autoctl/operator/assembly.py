@@ -52,6 +52,7 @@ from autoctl.ports.kubernetes import (
     NODE_CLASSES,
     NODE_POOLS,
     NODES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     KubernetesApi,
 )
@@ -60,6 +61,10 @@ from autoctl.scheduling.solve import solve
 from autoctl.state.cluster import ClusterState
 
 T = TypeVar("T")
+
+DISRUPTION_REST_SECONDS = 10.0
+"""Between two looks for nodes to take away, however much changes (Karpenter's polling period)."""
+_DISRUPTION_READS = (PODS, NODES, NODE_CLAIMS, NODE_POOLS, NODE_CLASSES, POD_DISRUPTION_BUDGETS)
 
 
 class Offload(Protocol):
@@ -373,7 +378,9 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
                 reporter=d.reporter,
                 offload=d.offload,
                 options=options,
-            )
+            ),
+            tuple(map(Watch, _DISRUPTION_READS)),
+            rest=DISRUPTION_REST_SECONDS,
         ),
         Registration(DisruptionQueue(d.state, execution), (Watch(NODE_CLAIMS),)),
         Registration(expiration, (Watch(NODE_CLAIMS), Watch(NODE_POOLS, keys.claims_of_pool))),

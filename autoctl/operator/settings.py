@@ -110,7 +110,7 @@ class Settings(BaseModel):
     savings_threshold: Annotated[
         float,
         Field(ge=0, le=1, description="Least share of cost a move with replacements must save."),
-    ] = 0.02
+    ] = 0.05
     node_repair: Annotated[
         bool, Field(description="Replace nodes whose conditions stay unhealthy.")
     ] = True

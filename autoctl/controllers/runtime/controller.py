@@ -80,7 +80,8 @@ class Registration:
     """How the manager runs one controller.
 
     `concurrency` reconciles of different keys run at once; failed keys come back after `base_delay`
-    to `max_delay` seconds. A change of a watched object wakes a `Periodic` early.
+    to `max_delay` seconds. A change of a watched object wakes a `Periodic` early, but no sooner
+    than `rest` seconds after its last pass (it may itself ask for less).
     """
 
     controller: Controller | Periodic
@@ -88,3 +89,4 @@ class Registration:
     concurrency: int = 10
     base_delay: float = 1.0
     max_delay: float = 60.0
+    rest: float = 0.0

@@ -108,6 +108,7 @@ class PeriodicRunner:
         self._controller = controller
         self._base_delay = registration.base_delay
         self._max_delay = registration.max_delay
+        self._rest = registration.rest
         self._metrics = metrics
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -147,12 +148,12 @@ class PeriodicRunner:
     async def _pause(self, delay: float, *, wakeable: bool) -> None:
         """Wait, at least one turn of the loop; a failed pass is not retried early by a change."""
         await asyncio.sleep(0)
-        wake = self._wake if wakeable else self._stop
-        try:
-            async with asyncio.timeout(delay):
-                await wake.wait()
-        except TimeoutError:
-            return
+        if wakeable:
+            rest = min(self._rest, delay)
+            await _wait(self._stop, rest)
+            await _wait(self._wake, delay - rest)
+        else:
+            await _wait(self._stop, delay)
 
     async def _run_once(self) -> float | None:
         """One pass: the seconds until the next, or None when it failed."""
@@ -181,6 +182,17 @@ class PeriodicRunner:
                 self._running = False
                 metrics.active_workers.labels(name).dec()
                 metrics.reconcile_time.labels(name).observe(loop.time() - started)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, but no longer than `seconds`."""
+    if seconds <= 0:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 class _QueueMetrics:

@@ -185,6 +185,20 @@ async def test_a_watched_change_wakes_a_waiting_pass_but_not_a_failed_one() -> N
     assert passes.at == pytest.approx([0, 5, 13])
 
 
+async def test_changes_do_not_wake_a_pass_that_rests() -> None:
+    passes = Passes([1000, 1000, 3, 1000])
+    manager = Manager([Registration(passes, watches=(Watch(PODS),), rest=10)], Metrics())
+    task = asyncio.create_task(manager.run())
+    for _ in range(13):
+        await asyncio.sleep(1)
+        manager.notify(PODS, "default", "p")
+    await asyncio.sleep(30)
+    manager.stop()
+    await task
+    # Woken at 10 and, for what changed meanwhile, at 20; then the controller itself asks for less.
+    assert passes.at == pytest.approx([0, 10, 20, 23])
+
+
 async def test_two_controllers_of_one_name_or_of_no_kind_are_refused() -> None:
     with pytest.raises(ValueError, match="recorder"):
         Manager([Registration(Recorder()), Registration(Recorder())], Metrics())
