@@ -160,7 +160,7 @@ class _Contest:
             self._finish(Plan(end.left, plan.rows + end.rows), "lp", [(value, 1)])
         if not self._good(bound) and self._greedy_work(plan.left) < self._budget.left:
             self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
-        poor = self._best.cost > _POOR * bound
+        poor = bool(self._best.left.any()) or self._best.cost > _POOR * bound
         if poor or (not self._good(bound) and self._greedy_work(self._wanted) < self._budget.left):
             self._finish(
                 Plan(self._wanted.copy()), "greedy", [(None, 1) if poor else (relaxed.value, 2)]

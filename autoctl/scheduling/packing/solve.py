@@ -115,10 +115,12 @@ def _tier(
         if again is not None and again.plan.rank() < best.plan.rank():
             best = again
     levels = np.unique(classes.priority[(wanted > 0) & placeable])[::-1]
-    if len(levels) < 2:
-        return best
     book = stock.copy()
     plan = Plan(wanted.copy())
+    if len(levels) < 2:
+        plan = best.plan.copy()
+        for row in plan.rows:
+            book.take(row.offer, row.nodes)
     for level in levels:
         top_up(classes, question.allocatable, plan, classes.priority >= level)
         pods = np.where(classes.priority == level, plan.left, 0)
@@ -126,6 +128,14 @@ def _tier(
             continue
         found = attempt(pods, book, mind_limits=True)
         for row in found.plan.rows if found else ():
+            plan.add(row.offer, row.price, row.pods, row.nodes)
+            book.take(row.offer, row.nodes)
+    # cheaper offers found for bought nodes may have freed what a limit or reservation had refused
+    while plan.left.any():
+        found = attempt(plan.left, book, mind_limits=True)
+        if found is None or not found.plan.rows:
+            break
+        for row in found.plan.rows:
             plan.add(row.offer, row.price, row.pods, row.nodes)
             book.take(row.offer, row.nodes)
     return Found(plan, 0.0, best.method)
