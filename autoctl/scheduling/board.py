@@ -137,6 +137,7 @@ class Board:
         self._filters: dict[int, tuple[Mask, Mask]] = {}
         self._universe: dict[int, Mask] = {}
         self._rules: dict[int, HostRules] = {}
+        self._reachable: dict[object, tuple[Mask, NDArray[np.float64]]] = {}
         self.attached: dict[int, set[Attachment]] = {}
         self._shared = any(s.shared for s in shapes)
         self.opened: dict[str, int] = {}
@@ -281,6 +282,22 @@ class Board:
         rules.moves = np.array(sorted(moves), np.int64)
         return rules
 
+    def reachable(self, demand: Demand, key: str) -> tuple[Mask, NDArray[np.float64]]:
+        """Domains of a key the demand may use by itself, and the lowest price of a node in each."""
+        place = (key, id(demand.static), id(demand.nodes), demand.rows.any())
+        found = self._reachable.get(place)
+        if found is None:
+            size = len(self.offers.table.vocabulary.values(key))
+            usable = np.zeros(size, np.bool_)
+            price = np.full(size, np.inf)
+            codes = self.row_codes[key]
+            rows = np.flatnonzero(demand.static & (codes >= 0))
+            np.minimum.at(price, codes[rows], self.offers.price[rows])
+            _mark(usable, codes[rows])
+            _mark(usable, self._codes[key][: self.existing][demand.nodes])
+            found = self._reachable[place] = (usable, price)
+        return found
+
     # questions
 
     def candidates(self, demand: Demand, where: Where, *, mind: bool) -> tuple[Ints, Ints]:
@@ -308,7 +325,7 @@ class Board:
         bins = np.flatnonzero(fits)
         if not len(bins):
             return bins, _NONE
-        counts = np.full(len(bins), rules.most or (1 << 40), np.int64)
+        counts = np.full(len(bins), rules.most or _ANY, np.int64)
         for d in demand.dims:
             np.minimum(counts, self._free[bins, d] // requests[d], out=counts)
         for column, most, own in rules.caps:
@@ -316,7 +333,8 @@ class Board:
                 np.minimum(counts, most - host[bins, column], out=counts)
         if mind:
             for owners, column, most in rules.minded:
-                room = np.where(host[bins, owners] == 0, 1 << 40, most - host[bins, column])
+                room = most - host[bins, column].astype(np.int64)
+                room[host[bins, owners] == 0] = _ANY
                 np.minimum(counts, room, out=counts)
         if demand.shape.shared:
             bins, counts = self._with_shared(demand, bins, counts)
@@ -377,6 +395,7 @@ class Board:
 
     def put(self, demand: Demand, bins: Ints, counts: Ints) -> None:
         """Place `counts` pods of the demand on the bins (each bin at most once)."""
+        assert (counts > 0).all(), "a placement of no pods"
         self._free[bins] -= counts[:, None] * demand.requests
         moves = self.rules(demand).moves
         if len(moves):
@@ -401,9 +420,13 @@ class Board:
             bins, counts = bins[keep], counts[keep]
         if not gauge.host:
             codes = self._codes[gauge.key][bins]
-            if (codes < 0).any():
-                bins, counts, codes = bins[codes >= 0], counts[codes >= 0], codes[codes >= 0]
-            np.add.at(self.counts[gauge.index], codes, counts)
+            known = codes >= 0
+            if not known.all():
+                counts, codes = counts[known], codes[known]
+            if len(codes) and (codes == codes[0]).all():
+                self.counts[gauge.index][codes[0]] += counts.sum()
+            else:
+                np.add.at(self.counts[gauge.index], codes, counts)
         return int(counts.sum())
 
     def _attach(self, demand: Demand, b: int) -> None:
@@ -427,6 +450,7 @@ class Board:
 
 
 _NONE = np.zeros(0, np.int64)
+_ANY = 1 << 40
 _Scalar = TypeVar("_Scalar", np.int64, np.int32)
 
 

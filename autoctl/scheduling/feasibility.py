@@ -34,6 +34,10 @@ class Demand:
         requests: (D,) base units; `dims` are the resources it asks for at all.
         nodes: (N,) existing nodes it may use.
         rows: (O,) offers it may use and fits on.
+        static: (O,) offers that labels, taints and daemons' ports allow, whatever the size; equal
+            masks are one object.
+        terms: alternatives of requirements, preferences included.
+        domains: topology keys (hostname aside) on which the decision about its pods depends.
         kind: demands with the same kind may use the same offers by labels and taints and ask for
             the same resources.
         pinned: topology domains decided beforehand (key, code).
@@ -47,6 +51,9 @@ class Demand:
     dims: Ints
     nodes: Mask
     rows: Mask
+    static: Mask
+    terms: tuple[Requirements, ...]
+    domains: tuple[str, ...]
     kind: int
     pinned: tuple[tuple[str, int], ...] = ()
     fit: Ints | None = None
@@ -83,14 +90,34 @@ class Feasibility:
         terms = self.terms(shape, kept)
         tolerations = shape.template.tolerations
         static = self.static_rows(terms, tolerations, kept.taints)
+        if shape.template.ports:
+            static = self._without_ports(static, shape.template.ports)
         rows = static
         for d in dims:
             rows = rows & (self.net[:, d] >= requests[d])
         nodes = self.static_nodes(terms, tolerations, kept.taints)
-        if shape.template.ports:
-            rows = rows & ~self.daemon_port_rows(shape.template.ports)
         kind = self._kinds.setdefault((id(static), dims.tobytes()), len(self._kinds))
-        return Demand(index, shape, kept, constraints, requests, dims, nodes, rows, kind)
+        return Demand(
+            index=index,
+            shape=shape,
+            kept=kept,
+            constraints=constraints,
+            requests=requests,
+            dims=dims,
+            nodes=nodes,
+            rows=rows,
+            static=static,
+            terms=terms,
+            domains=constraints.domains(),
+            kind=kind,
+        )
+
+    def _without_ports(self, static: Mask, ports: tuple[HostPort, ...]) -> Mask:
+        key = (id(static), ports)
+        found = self._rows.get(key)
+        if found is None:
+            found = self._rows[key] = static & ~self.daemon_port_rows(ports)
+        return found
 
     @staticmethod
     def terms(shape: Shape, kept: Kept) -> tuple[Requirements, ...]:

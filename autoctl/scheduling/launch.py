@@ -16,6 +16,7 @@ from autoctl.scheduling.problem import Offer, RequirementSpec, SolverOptions
 from autoctl.scheduling.requirements import Requirement, Requirements
 from autoctl.scheduling.resources import total
 from autoctl.scheduling.tables import Mask
+from autoctl.scheduling.volumes import ATTACH_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,19 @@ class Launch:
     instance_types: tuple[str, ...]
     offer: Offer
     min_values_relaxed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Profile:
+    """What bins with the same rules have in common.
+
+    `rows` are the offers all pods accept, cheapest first (unusual hardware last); `net` their room.
+    """
+
+    rows: Ints
+    net: Ints
+    terms: tuple[Requirements, ...]
+    pinned: tuple[str, ...]
 
 
 class Launcher:
@@ -44,21 +58,17 @@ class Launcher:
         self._demands = demands
         self._options = options
         self._minimums = minimums
-        self._sizes: dict[object, int] = {}
-        self._launches: dict[object, Launch] = {}
-        self._allowed_cache: dict[object, Ints] = {}
+        self._profiles: dict[object, _Profile] = {}
+        self._asks: dict[object, tuple[tuple[RequirementSpec, ...], tuple[str, ...], bool]] = {}
+        self._zone = board.offers.table.codes(labels.ZONE)
+        self._capacity = board.offers.table.codes(labels.CAPACITY_TYPE)
 
     def right_size(self) -> None:
         """Give every new bin the cheapest offer that holds its pods where they must be."""
         board = self._board
         for b in range(board.existing, board.size):
             row = int(board.row[b])
-            load = self._load(b)
-            allowed = self._allowed(b)
-            key = (row, load.tobytes(), allowed.tobytes())
-            best = self._sizes.get(key)
-            if best is None or board.limits.bounded[best]:
-                best = self._sizes[key] = self._cheapest(row, load, allowed)
+            best = self._cheapest(row, self._load(b), self._profile(b))
             if best != row:
                 board.limits.take(row, -1)
                 board.limits.take(best, 1)
@@ -67,105 +77,22 @@ class Launcher:
     def launch(self, b: int) -> Launch:
         """The launch of a new bin."""
         board = self._board
-        key = (int(board.row[b]), tuple(sorted(board.contents[b].items())))
-        found = self._launches.get(key)
-        if found is None or board.limits.bounded[board.row[b]]:
-            found = self._launches[key] = self._make(b)
-        return found
-
-    def _load(self, b: int) -> Ints:
-        board = self._board
-        load: Ints = board.feasibility.net[board.row[b]] - board.free[b]
-        return load
-
-    def _members(self, b: int) -> list[Demand]:
-        return [self._demands[i] for i in sorted(self._board.contents[b])]
-
-    def _allowed(self, b: int) -> Ints:
-        """Offers of the bin's pool and variant that all its pods accept, in its domains."""
-        board = self._board
-        row = int(board.row[b])
-        key = (row, tuple(sorted(board.contents[b])))
-        found = self._allowed_cache.get(key)
-        if found is None:
-            offers = board.offers
-            usable: Mask = (offers.variant == offers.variant[row]) & offers.available
-            for demand in self._members(b):
-                usable = usable & demand.rows
-            for domain in self._pinned(b):
-                codes = board.row_codes[domain]
-                usable = usable & (codes == codes[row])
-            for _, term in self._terms(b):
-                usable = usable & offers.table.mask(term)
-            found = self._allowed_cache[key] = np.flatnonzero(usable)
-        return found
-
-    def _pinned(self, b: int) -> tuple[str, ...]:
-        """Topology keys whose domain the decision depends on."""
-        keys: set[str] = set()
-        for demand in self._members(b):
-            constraints = demand.constraints
-            keys.update(key for key, _ in demand.pinned)
-            keys.update(s.gauge.key for s in (*constraints.spread, *constraints.mind))
-            keys.update(
-                g.key for g in (*constraints.apart, *constraints.together, *constraints.moves)
-            )
-        return tuple(sorted(keys - {labels.HOSTNAME}))
-
-    def _terms(self, b: int) -> list[tuple[Demand, Requirements]]:
-        """For each demand the alternative that the bin's offer satisfies."""
-        board = self._board
-        row = int(board.row[b])
-        found = []
-        for demand in self._members(b):
-            terms = board.feasibility.terms(demand.shape, demand.kept)
-            found.append(
-                (
-                    demand,
-                    next((t for t in terms if board.offers.table.mask(t)[row]), terms[0]),
-                )
-            )
-        return found
-
-    def _holding(self, allowed: Ints, load: Ints) -> Ints:
-        return allowed[(self._board.feasibility.net[allowed] >= load).all(axis=1)]
-
-    def _cheapest(self, row: int, load: Ints, allowed: Ints) -> int:
-        board = self._board
-        offers = board.offers
-        rows = self._holding(allowed, load)
-        if len(rows):
-            rooms = board.limits.rooms(rows)
-            rows = rows[(rooms > 0) | (rows == row)]
-        if board.limits.usage.shape[1]:
-            spare = np.maximum(board.limits.remaining, 0) + board.limits.usage[row]
-            rows = rows[(board.limits.usage[rows] <= spare).all(axis=1)]
-        plain = rows[~offers.exotic[rows]]
-        rows = plain if len(plain) else rows
-        minimums = self._minimums.get(int(offers.pool[row]), {})
-        if not len(rows) or (minimums and shortfall(offers, rows, minimums)):
-            return row
-        best = rows[np.argmin(offers.price[rows])]
-        return int(best) if offers.price[best] < offers.price[row] - 1e-12 else row
-
-    def _make(self, b: int) -> Launch:
-        board = self._board
         offers = board.offers
         row = int(board.row[b])
-        pool = int(offers.pool[row])
+        profile = self._profile(b)
         load = self._load(b)
-        rows = self._choice(row, self._holding(self._allowed(b), load))
-        minimums = self._minimums.get(pool, {})
-        names, short = self._types(rows, row, minimums)
-        if board.limits.bounded[row]:
-            names = self._within_limits(names, rows, row)
-        rows = rows[np.isin(offers.machine[rows], self._machines(rows, names))]
+        holding = (profile.net >= load).all(axis=1)
+        key = (id(profile), row, holding.tobytes())
+        found = self._asks.get(key)
+        if found is None or board.limits.bounded[row]:
+            found = self._asks[key] = self._ask(row, profile, profile.rows[holding])
+        requirements, names, relaxed = found
         offering = offers.offerings[row]
         return Launch(
-            pool=offers.pools[pool].name,
-            requests=self._requests(b, row),
-            requirements=self._requirements(b, rows, names, short),
-            instance_types=tuple(names),
+            pool=offers.pools[int(offers.pool[row])].name,
+            requests=self._requests(load, row),
+            requirements=requirements,
+            instance_types=names,
             offer=Offer(
                 offers.machines[int(offers.machine[row])].name,
                 offering.zone,
@@ -173,8 +100,93 @@ class Launcher:
                 offering.price,
                 offering.reservation_id,
             ),
-            min_values_relaxed=bool(short),
+            min_values_relaxed=relaxed,
         )
+
+    def _load(self, b: int) -> Ints:
+        board = self._board
+        load: Ints = board.feasibility.net[board.row[b]] - board.free[b]
+        return load
+
+    def _profile(self, b: int) -> _Profile:
+        """The bin's rules: pool variant, what its pods accept, its topology domains."""
+        board = self._board
+        row = int(board.row[b])
+        members = [self._demands[i] for i in board.contents[b]]
+        pinned = tuple(sorted({key for d in members for key in d.domains}))
+        statics = {id(d.static): d for d in members}
+        key = (
+            int(board.offers.variant[row]),
+            tuple(sorted(statics)),
+            tuple((k, int(board.row_codes[k][row])) for k in pinned),
+            row if any(len(d.terms) > 1 for d in statics.values()) else -1,
+        )
+        found = self._profiles.get(key)
+        if found is None:
+            found = self._profiles[key] = self._make_profile(row, list(statics.values()), pinned)
+        return found
+
+    def _make_profile(
+        self, row: int, members: Sequence[Demand], pinned: tuple[str, ...]
+    ) -> _Profile:
+        board = self._board
+        offers = board.offers
+        usable: Mask = (offers.variant == offers.variant[row]) & offers.available
+        terms: dict[Requirements, None] = {}
+        for demand in members:
+            usable = usable & demand.static
+            term = next((t for t in demand.terms if offers.table.mask(t)[row]), demand.terms[0])
+            terms[term] = None
+            if len(demand.terms) > 1:
+                usable = usable & offers.table.mask(term)
+        for key in pinned:
+            codes = board.row_codes[key]
+            usable = usable & (codes == codes[row])
+        rows = np.flatnonzero(usable)
+        order = np.lexsort((rows, offers.price[rows], offers.exotic[rows]))
+        rows = rows[order]
+        unique = sorted(terms, key=lambda t: [str(r) for r in t.values()])
+        return _Profile(rows, board.feasibility.net[rows], tuple(unique), pinned)
+
+    def _cheapest(self, row: int, load: Ints, profile: _Profile) -> int:
+        board = self._board
+        offers = board.offers
+        holding: Mask = np.all(profile.net >= load, axis=1)
+        if not board.limits.bounded[row] and int(offers.pool[row]) not in self._minimums:
+            first = int(holding.argmax())
+            best = int(profile.rows[first])
+            if not holding[first] or offers.price[best] >= offers.price[row] - _SAME_PRICE:
+                return row
+            if not board.limits.bounded[best]:
+                return best
+        rows = profile.rows[holding]
+        if len(rows):
+            rooms = board.limits.rooms(rows)
+            rows = rows[(rooms > 0) | (rows == row)]
+        if board.limits.usage.shape[1]:
+            spare = np.maximum(board.limits.remaining, 0) + board.limits.usage[row]
+            rows = rows[(board.limits.usage[rows] <= spare).all(axis=1)]
+        minimums = self._minimums.get(int(offers.pool[row]), {})
+        if not len(rows) or (minimums and shortfall(offers, rows, minimums)):
+            return row
+        best = int(rows[0])
+        return best if offers.price[best] < offers.price[row] - _SAME_PRICE else row
+
+    def _ask(
+        self, row: int, profile: _Profile, rows: Ints
+    ) -> tuple[tuple[RequirementSpec, ...], tuple[str, ...], bool]:
+        """Requirements, instance types in order, and whether minValues had to be lowered."""
+        board = self._board
+        offers = board.offers
+        rows = self._choice(row, rows)
+        minimums = self._minimums.get(int(offers.pool[row]), {})
+        names, short = self._types(rows, row, minimums)
+        if board.limits.bounded[row]:
+            names = self._within_limits(names, rows, row)
+        kept = set(names)
+        used = rows[[offers.machines[m].name in kept for m in offers.machine[rows].tolist()]]
+        requirements = self._requirements(row, profile, used, names, short)
+        return requirements, tuple(names), bool(short)
 
     def _choice(self, row: int, rows: Ints) -> Ints:
         """Offers of one set of zones and capacity types, each type of which may be used freely.
@@ -183,87 +195,76 @@ class Launcher:
         and no other node may be launched into one.
         """
         offers = self._board.offers
-        offerings = offers.offerings
-        if offerings[row].capacity_type == RESERVED:
+        if offers.offerings[row].capacity_type == RESERVED:
             same = (offers.reservation[rows] == offers.reservation[row]) & (
                 offers.machine[rows] == offers.machine[row]
             )
             reserved: Ints = rows[same]
             return reserved
         rows = rows[offers.reservation[rows] < 0]
-        rows = np.unique(np.append(rows, row))
-        zone = self._board.offers.table.codes(labels.ZONE)
-        capacity = self._board.offers.table.codes(labels.CAPACITY_TYPE)
-        everything = np.flatnonzero(
-            (offers.variant == offers.variant[row]) & offers.available & (offers.reservation < 0)
-        )
+        if row not in rows:
+            rows = np.append(rows, row)
+        zone, capacity = self._zone, self._capacity
         alike = rows[capacity[rows] == capacity[row]]
         own = rows[offers.machine[rows] == offers.machine[row]]
         options = (
-            (np.unique(zone[rows]), np.unique(capacity[rows])),
-            (np.unique(zone[alike]), np.unique(capacity[own])),
-            (zone[[row]], np.unique(capacity[own])),
+            (zone[rows], capacity[rows]),
+            (zone[alike], capacity[own]),
+            (zone[[row]], capacity[own]),
         )
-        zones, kinds = zone[[row]], capacity[[row]]
-        for some_zones, some_kinds in options:
-            if self._closed(rows, everything, some_zones, some_kinds):
-                zones, kinds = some_zones, some_kinds
-                break
-        free: Ints = rows[np.isin(zone[rows], zones) & np.isin(capacity[rows], kinds)]
-        return free
+        for zones, kinds in options:
+            if self._closed(rows, row, zones, kinds):
+                inside = _among(zone, zones)[rows] & _among(capacity, kinds)[rows]
+                free: Ints = rows[inside]
+                return free
+        one: Ints = rows[(zone[rows] == zone[row]) & (capacity[rows] == capacity[row])]
+        return one
 
-    def _closed(self, rows: Ints, everything: Ints, zones: Ints, kinds: Ints) -> bool:
+    def _closed(self, rows: Ints, row: int, zones: Ints, kinds: Ints) -> bool:
         """Whether every offer of the types in these zones and capacity types is allowed.
 
         A pod's alternatives (zone a with amd64, or zone b with arm64) need not form a product.
         """
         offers = self._board.offers
-        zone = offers.table.codes(labels.ZONE)
-        capacity = offers.table.codes(labels.CAPACITY_TYPE)
-        types = np.unique(offers.machine[rows])
-        inside = everything[
-            np.isin(offers.machine[everything], types)
-            & np.isin(zone[everything], zones)
-            & np.isin(capacity[everything], kinds)
-        ]
-        return bool(np.isin(inside, rows).all())
+        types = np.zeros(len(offers.machines), np.bool_)
+        types[offers.machine[rows]] = True
+        inside = (
+            types[offers.machine]
+            & _among(self._zone, zones)
+            & _among(self._capacity, kinds)
+            & (offers.variant == offers.variant[row])
+            & offers.available
+            & (offers.reservation < 0)
+        )
+        inside[rows] = False
+        return not inside.any()
 
     def _types(
         self, rows: Ints, row: int, minimums: Mapping[str, int]
     ) -> tuple[list[str], dict[str, int]]:
+        """Instance types cheapest first, the planned one at their head."""
         offers = self._board.offers
-        order = rows[np.lexsort((rows, offers.price[rows], offers.exotic[rows]))]
-        first: dict[int, int] = {int(offers.machine[row]): row}
-        for r in order.tolist():
-            first.setdefault(int(offers.machine[r]), r)
+        ordered = np.concatenate(([row], rows))
+        machines, first = np.unique(offers.machine[ordered], return_index=True)
+        by_price = np.argsort(first, kind="stable")
+        machines, first = machines[by_price], first[by_price]
+        most = self._options.max_instance_types
+        if not minimums:
+            return [offers.machines[m].name for m in machines[:most].tolist()], {}
         keys = [k for k in minimums if k not in (labels.ZONE, labels.CAPACITY_TYPE)]
         vocabulary = offers.table.vocabulary
         named = []
-        for machine, r in first.items():
+        for machine, r in zip(machines.tolist(), ordered[first].tolist(), strict=True):
             values = {}
             for key in keys:
                 code = int(offers.table.codes(key)[r])
                 if code >= 0:
                     values[key] = vocabulary.values(key)[code]
             named.append((offers.machines[machine].name, values))
-        names, short = choose_types(
-            named, self._options.max_instance_types, {k: minimums[k] for k in keys}
-        )
+        names, short = choose_types(named, most, {k: minimums[k] for k in keys})
         spread = {k: v for k, v in minimums.items() if k not in keys}
         short.update(shortfall(offers, rows, spread))
         return names, short
-
-    def _machines(self, rows: Ints, names: Sequence[str]) -> Ints:
-        offers = self._board.offers
-        wanted = set(names)
-        return np.array(
-            [
-                m
-                for m in np.unique(offers.machine[rows]).tolist()
-                if offers.machines[m].name in wanted
-            ],
-            np.int64,
-        )
 
     def _within_limits(self, names: list[str], rows: Ints, row: int) -> list[str]:
         """Types whose launch instead of the planned one still keeps the pool's limits."""
@@ -286,48 +287,41 @@ class Launcher:
         board.limits.remaining -= largest - own
         return kept
 
-    def _requests(self, b: int, row: int) -> dict[str, int]:
-        board = self._board
-        many = [
-            {name: amount * count for name, amount in self._demands[i].shape.requests.items()}
-            for i, count in board.contents[b].items()
-        ]
-        feasibility = board.feasibility
-        many += [
-            dict(daemon.template.requests)
+    def _requests(self, load: Ints, row: int) -> dict[str, int]:
+        feasibility = self._board.feasibility
+        pods = {
+            name: amount
+            for name, amount in zip(feasibility.resources, load.tolist(), strict=True)
+            if amount and not name.startswith(ATTACH_PREFIX)
+        }
+        daemons = [
+            daemon.template.requests
             for daemon, rows in zip(feasibility.daemons, feasibility.daemon_rows, strict=True)
             if rows[row]
         ]
-        return {
-            name: amount
-            for name, amount in sorted(total(many).items())
-            if not name.startswith("attachable-volumes-csi-")
-        }
+        return total((pods, *daemons)) if daemons else pods
 
     def _requirements(
-        self, b: int, rows: Ints, names: Sequence[str], short: Mapping[str, int]
+        self,
+        row: int,
+        profile: _Profile,
+        rows: Ints,
+        names: Sequence[str],
+        short: Mapping[str, int],
     ) -> tuple[RequirementSpec, ...]:
-        board = self._board
-        offers = board.offers
-        row = int(board.row[b])
+        offers = self._board.offers
         pool = int(offers.pool[row])
         together = offers.requirements[pool]
-        for _, term in self._terms(b):
+        for term in profile.terms:
             together = together.add(*term.values())
-        extra = [
-            Requirement.of(k, "In", (v,))
-            for k, v in offers.variants[int(offers.variant[row])].items()
-        ]
-        everything = np.flatnonzero((offers.pool == pool) & offers.available)
-        pinned = self._pinned(b)
-        for key in dict.fromkeys((labels.ZONE, labels.CAPACITY_TYPE, *pinned)):
+        variant = offers.variants[int(offers.variant[row])]
+        extra = [Requirement.of(k, "In", (v,)) for k, v in variant.items()]
+        everything = (offers.pool == pool) & offers.available
+        for key in dict.fromkeys((labels.ZONE, labels.CAPACITY_TYPE, *profile.pinned)):
             codes = offers.table.codes(key)
             mine = np.unique(codes[rows])
-            if (
-                key in pinned
-                or len(mine) < len(np.unique(codes[everything]))
-                or key == labels.CAPACITY_TYPE
-            ):
+            narrower = len(mine) < len(np.unique(codes[everything]))
+            if key in profile.pinned or narrower or key == labels.CAPACITY_TYPE:
                 values = [offers.table.vocabulary.values(key)[c] for c in mine.tolist() if c >= 0]
                 extra.append(Requirement.of(key, "In", values))
         reservation = offers.offerings[row].reservation_id
@@ -336,20 +330,24 @@ class Launcher:
         together = together.add(*extra)
         specs: list[RequirementSpec] = []
         for key, requirement in together.items():
-            least = requirement.min_values
-            if key in short:
-                least = short[key]
+            least = short.get(key, requirement.min_values)
             if key == labels.INSTANCE_TYPE:
                 continue
             for position, spec in enumerate(requirement.specs()):
                 minimum = least if position == 0 else None
                 specs.append(RequirementSpec(spec.key, spec.operator, spec.values, minimum))
-        least = (
-            together[labels.INSTANCE_TYPE].min_values if labels.INSTANCE_TYPE in together else None
-        )
-        specs.append(
-            RequirementSpec(
-                labels.INSTANCE_TYPE, "In", tuple(names), short.get(labels.INSTANCE_TYPE, least)
-            )
-        )
+        named = together.get(labels.INSTANCE_TYPE)
+        least = short.get(labels.INSTANCE_TYPE, named.min_values if named else None)
+        specs.append(RequirementSpec(labels.INSTANCE_TYPE, "In", tuple(names), least))
         return tuple(specs)
+
+
+_SAME_PRICE = 1e-12
+
+
+def _among(codes: Ints, wanted: Ints) -> Mask:
+    """(len(codes),) whether each code is one of `wanted`; both may have UNDEFINED."""
+    flags = np.zeros(int(codes.max(initial=0)) + 3, np.bool_)
+    flags[wanted] = True
+    found: Mask = flags[codes]
+    return found

@@ -16,6 +16,10 @@ from autoctl.scheduling.board import Board
 from autoctl.scheduling.feasibility import Demand, Ints
 
 _SIMILAR = 0.5
+_SLACK = 1.5
+"""Nodes that are bought for other reasons than room get this much more than the average share of
+what is to come: other rules keep pods from filling them evenly, and what stays empty is cut off
+when nodes get their final size."""
 
 
 class Outlook:
@@ -51,13 +55,22 @@ class Outlook:
                 key = (demand.kind, column)
                 self._forced[key] = self._forced.get(key, 0.0) + count / most
 
-    def placed(self, demand: Demand, count: int) -> None:
-        """Pods of the demand that are no longer to come."""
+    def placed(self, demand: Demand, count: int, existing: int) -> None:
+        """Pods of the demand that are no longer to come, `existing` of them on existing nodes.
+
+        Those on new nodes use room that `bought` has taken off already.
+        """
         left = self._left.get(demand.kind)
-        if left is not None:
-            left -= count * demand.requests
+        if left is not None and existing:
+            left -= existing * demand.requests
         for column, most in self._spread_over.get(demand.index, ()):
             self._forced[demand.kind, column] -= count / most
+
+    def bought(self, demand: Demand, row: int, nodes: int) -> None:
+        """New nodes of an offer, whose room is there for the demand's kind."""
+        left = self._left.get(demand.kind)
+        if left is not None:
+            left -= nodes * self._board.feasibility.net[row]
 
     def nodes_forced(self, demand: Demand) -> float:
         """Nodes that rules within a node force for the demand's pods still to come."""
@@ -74,6 +87,7 @@ class Outlook:
         near = self._neighbours(demand.kind)
         left = np.maximum(sum(self._left[k] for k in near), count * demand.requests)
         forced = max((n for (kind, _), n in self._forced.items() if kind in near), default=0.0)
+        slack = _SLACK if forced > 1 else 1.0
         net = board.feasibility.net[rows]
         nodes = np.maximum(np.ceil(count / each) if self._alone(demand) else 1.0, forced)
         nodes = np.broadcast_to(nodes, len(rows)).astype(np.float64)
@@ -82,7 +96,7 @@ class Outlook:
             if (room <= 0).all():
                 continue
             with np.errstate(divide="ignore"):
-                nodes = np.maximum(nodes, np.where(room > 0, left[d] / room, np.inf))
+                nodes = np.maximum(nodes, np.where(room > 0, slack * left[d] / room, np.inf))
         if not np.isfinite(nodes).any():
             nodes = np.ceil(count / each)
         whole = np.where(nodes < 16, np.ceil(nodes - 1e-9), nodes)

@@ -61,6 +61,8 @@ class Placer:
                 rank = tuple(r for _, r, _ in combination)
                 options.append((rank, where, min(n for _, _, n in combination)))
         options.sort(key=lambda option: option[:2])
+        if len(keys) == 1 and domains[0].at_once:
+            return self._all_at_once(demand, options, exhausted)
         for _, where, most in options:
             number = min(count, most if len(keys) == 1 else min(most, 1))
             if len(keys) > 1 and not any(d.levels for d in domains):
@@ -71,6 +73,22 @@ class Placer:
             if placed:
                 return placed
         return 0
+
+    def _all_at_once(
+        self,
+        demand: Demand,
+        options: Sequence[tuple[tuple[object, ...], Where, int]],
+        exhausted: set[Where],
+    ) -> int:
+        """Give every domain its share of the pods."""
+        placed = 0
+        for _, where, share in options:
+            if share:
+                number = self._fill_and_open(demand, share, (*demand.pinned, *where))
+                if number < share:
+                    exhausted.add(where)
+                placed += number
+        return placed
 
     def _fill_and_open(self, demand: Demand, count: int, where: Where) -> int:
         board = self.board
@@ -97,7 +115,7 @@ class Placer:
         taken = np.minimum(rooms, count - before)
         self.board.put(demand, bins, taken)
         number = int(taken.sum())
-        self.outlook.placed(demand, number)
+        self.outlook.placed(demand, number, int(taken[bins < self.board.existing].sum()))
         return number
 
     def _gather(self, demand: Demand, count: int, where: Where) -> int:
@@ -174,7 +192,8 @@ class Placer:
         taken[-1] = min(int(each[choice]), count - int(each[choice]) * (number - 1))
         board.put(demand, bins, taken)
         placed = int(taken.sum())
-        self.outlook.placed(demand, placed)
+        self.outlook.bought(demand, row, number)
+        self.outlook.placed(demand, placed, 0)
         return placed, number
 
     def _even(self, rows: Ints, best: Ints) -> int:
@@ -213,7 +232,8 @@ class _Domains:
         own = [s for s in constraints.spread if s.gauge.key == key]
         mind = [s for s in constraints.mind if s.gauge.key == key]
         moved = {g.index for g in constraints.moves}
-        allowed = self._reachable(demand, size)
+        usable, prices = board.reachable(demand, key)
+        allowed = usable.copy()
         most = np.full(size, count, np.int64)
         for gauge in constraints.apart:
             if gauge.key == key:
@@ -228,8 +248,10 @@ class _Domains:
         candidates = np.flatnonzero(allowed)
         level: Spread | None = next((s for s in (*own, *mind) if s.self_match), None)
         self.levels = level is not None
+        self.at_once = False
         plan = self._plan(demand, level, own, candidates, count)
-        price = self._prices(demand, candidates)
+        if any(most[c] < count for c in candidates.tolist()):
+            self.at_once = False
         late = np.zeros(size, np.bool_)
         for spread in mind:
             late |= self._quota(spread) <= 0
@@ -237,23 +259,12 @@ class _Domains:
         self.options: list[tuple[int, tuple[float | int | str, ...], int]] = []
         for position, code in enumerate(candidates.tolist()):
             base = int(board.counts[level.gauge.index][code]) if level else 0
-            rank = (int(late[code]), base, price[position], values[code])
-            self.options.append((code, rank, min(int(most[code]), plan[position])))
+            rank = (int(late[code]), base, float(prices[code]), values[code])
+            number = plan[position] if self.at_once else max(1, plan[position])
+            self.options.append((code, rank, min(int(most[code]), number)))
         attracted = any(g.key == key for g in constraints.together)
         if not own and not attracted:
             self.options.append((UNDEFINED, (0, 0, 0.0, ""), count))
-
-    def _reachable(self, demand: Demand, size: int) -> Mask:
-        """Codes of the nodes and offers the demand may use."""
-        board = self.board
-        found = np.zeros(size, np.bool_)
-        rows = board.row_codes[self.key][demand.rows]
-        nodes = board.codes(self.key)[: board.existing][demand.nodes]
-        for codes in (rows, nodes):
-            codes = codes[codes > UNDEFINED]
-            if len(codes):
-                found[np.unique(codes)] = True
-        return found
 
     def _attracted(self, demand: Demand, key: str, allowed: Mask) -> Mask:
         board = self.board
@@ -300,9 +311,11 @@ class _Domains:
         shares = _level([int(counts[c]) for c in candidates], count)
         levelling = [s for s in own if s.self_match]
         if not levelling:
-            return [max(1, s) for s in shares]
+            self.at_once = True
+            return shares
         if len(levelling) == 1 and self._ample(demand, level.gauge, candidates):
-            return [max(1, s) for s in shares]
+            self.at_once = True
+            return shares
         quotas = np.min([self._quota(s) for s in levelling], axis=0)
         return [
             max(1, min(share, int(quotas[c])))
@@ -327,17 +340,6 @@ class _Domains:
             s.gauge is gauge and s.min_domains is not None and domains < s.min_domains
             for s in demand.constraints.spread
         )
-
-    def _prices(self, demand: Demand, candidates: Ints) -> list[float]:
-        """USD/hour a pod at best in each candidate domain, for choosing among equals."""
-        board = self.board
-        if len(candidates) < 2 or not len(board.offers):
-            return [0.0] * len(candidates)
-        codes = board.row_codes[self.key]
-        cheapest = np.full(len(board.offers.table.vocabulary.values(self.key)), np.inf)
-        rows = np.flatnonzero(demand.rows & (codes >= 0))
-        np.minimum.at(cheapest, codes[rows], board.offers.price[rows])
-        return [float(p) for p in cheapest[candidates]]
 
 
 def _level(counts: Sequence[int], number: int) -> list[int]:

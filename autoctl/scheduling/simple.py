@@ -8,7 +8,6 @@ import numpy as np
 
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.feasibility import Demand
-from autoctl.scheduling.outlook import Outlook
 from autoctl.scheduling.packing.model import (
     UNLIMITED,
     PackingInput,
@@ -31,7 +30,7 @@ def is_simple(demand: Demand) -> bool:
 
 
 def pack_simple(
-    board: Board, demands: Sequence[tuple[Demand, int]], options: SolverOptions, outlook: Outlook
+    board: Board, demands: Sequence[tuple[Demand, int]], options: SolverOptions
 ) -> tuple[dict[int, int], PackingResult]:
     """Pack demands onto the board: pods placed by demand index, and the kernel's answer."""
     offers = board.offers
@@ -67,8 +66,6 @@ def pack_simple(
         bins = board.open(int(rows[node.offer]), node.multiplicity)
         for shape, count in node.pods:
             board.put(demands[shape][0], bins, np.full(len(bins), count, np.int64))
-    for demand, _ in demands:
-        outlook.placed(demand, placed[demand.index])
     return placed, result
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from autoctl.api import labels
 from autoctl.scheduling.board import Board
+from autoctl.scheduling.bound import lower_bound
 from autoctl.scheduling.daemons import daemons_of
 from autoctl.scheduling.explain import Explainer
 from autoctl.scheduling.feasibility import Demand, Feasibility, build_feasibility
@@ -108,8 +110,10 @@ class _Run:
         self._demands: list[Demand] = []
         self.given_up: dict[int, tuple[str, ...]] = {}
         self.bound = 0.0
+        self.bound_complete = True
+        """Whether `bound` covers every new node."""
         self.work = 0
-        self._methods: set[str] = set()
+        self.methods: set[str] = set()
         self._ended: list[_Pending] = []
 
     def run(self, groups: Sequence[Sequence[Shape]]) -> _Outcome:
@@ -180,18 +184,18 @@ class _Run:
             if not any(p.left and p.demand.constraints.together for p in bound_by_others):
                 break
         if bound_by_others:
-            self._methods.add("greedy")
+            self.bound_complete = False
+            self.methods.add("greedy")
         simple = [p for p in waiting if is_simple(p.demand)]
         if simple:
             placed_by, result = pack_simple(
                 self._board,
                 [(p.demand, p.left) for p in simple],
                 self._world.problem.options,
-                outlook,
             )
             self.bound += result.lower_bound
             self.work += result.work
-            self._methods.add(result.method)
+            self.methods.add(result.method)
             for pending in simple:
                 self._settle(pending, placed_by[pending.demand.index])
 
@@ -238,16 +242,32 @@ class _Outcome:
                 new_nodes.append(_new_node(launcher.launch(b), pods))
         unschedulable = self._unschedulable(queues)
         cost = float(sum(node.offer.price for node in new_nodes))
+        bound = self._run.bound if self._run.bound_complete else self._bound()
         return Solution(
             new_nodes=tuple(new_nodes),
             placements=placements,
             unschedulable=unschedulable,
             cost=cost,
-            lower_bound=min(self._run.bound, cost),
-            method="greedy" if new_nodes else "none",
+            lower_bound=min(bound, cost),
+            method=self._method() if new_nodes else "none",
             work=self._run.work,
             relaxed=relaxed,
         )
+
+    def _bound(self) -> float:
+        """A bound for everything on new nodes."""
+        placed: dict[int, int] = {}
+        for content in self._board.contents[self._board.existing :]:
+            for index, count in content.items():
+                placed[index] = placed.get(index, 0) + count
+        demands = [(self._demands[i], n) for i, n in sorted(placed.items())]
+        return lower_bound(self._board, demands, self._world.problem.options.budget)
+
+    def _method(self) -> Literal["greedy", "lp", "lp+greedy"]:
+        methods = self._run.methods
+        if not any("lp" in m for m in methods):
+            return "greedy"
+        return "lp" if methods == {"lp"} else "lp+greedy"
 
     def _take(
         self,

@@ -111,6 +111,12 @@ class Constraints:
         """Whether nothing constrains the shape."""
         return not (self.spread or self.apart or self.together or self.mind)
 
+    def domains(self) -> tuple[str, ...]:
+        """Topology keys, hostname aside, that a decision about the pods depends on."""
+        keys = {s.gauge.key for s in (*self.spread, *self.mind)}
+        keys |= {g.key for g in (*self.apart, *self.together, *self.moves)}
+        return tuple(sorted(keys - {labels.HOSTNAME}))
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
