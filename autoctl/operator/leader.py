@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import structlog
 
 from autoctl.ports.clock import Clock
-from autoctl.ports.kubernetes import LEASES, ApiError, KubernetesApi, NotFound, Object
+from autoctl.ports.kubernetes import LEASES, ApiError, Conflict, KubernetesApi, NotFound, Object
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -200,6 +200,8 @@ class LeaseKeeper:
             try:
                 async with asyncio.timeout(self._patience()):
                     await self._try()
+            except Conflict as error:
+                _log.debug("another replica was faster", error=str(error))
             except (ApiError, TimeoutError) as error:
                 _log.warning(
                     "lease not renewed" if self._leads else "lease not read",
