@@ -53,8 +53,11 @@ def simulate(
     output, byte for byte. Exit code 1: an expectation of the scenario failed; 2: it cannot be
     played.
     """
+    from autoctl.operator.logging import configure_logging
     from autoctl.simulate.player import Player
 
+    # The operator's log tells of faults that the scenario asked for; decisions are shown instead.
+    configure_logging("error", "console")
     chosen = _scenario(scenario, duration)
     live = output == "text"
     display = _Display(chosen.duration, enabled=live)

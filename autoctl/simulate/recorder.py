@@ -75,7 +75,8 @@ class Recorder:
     running: int = 0
     pending: int = 0
     _pods: dict[str, _PodTimes] = field(default_factory=dict)
-    _daemons: set[str] = field(default_factory=set)
+    _asked: dict[tuple[str, str], str] = field(default_factory=dict)
+    _evicted: set[str] = field(default_factory=set)
 
     def attach(self) -> None:
         """Begin to watch."""
@@ -94,9 +95,18 @@ class Recorder:
             self.on_decision(record)
 
     def _request(self, request: Request, point: Point) -> None:
-        if point is not Point.AFTER or request.resource is not PODS:
+        """Count the pods that were made to go; a request that is refused has no AFTER."""
+        if request.resource is not PODS or request.verb not in ("evict", "delete"):
             return
-        if request.verb in ("evict", "delete"):
+        key = (request.namespace, request.name)
+        if point is Point.BEFORE:
+            pod = self.cluster.store.get(PODS, request.name, request.namespace)
+            if pod is not None and not _is_daemon(pod):
+                self._asked[key] = pod["metadata"]["uid"]
+            return
+        uid = self._asked.pop(key, None)
+        if uid is not None and uid not in self._evicted:
+            self._evicted.add(uid)
             self.evictions += 1
 
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
@@ -116,6 +126,7 @@ class Recorder:
         self.pending += int(_is_pending(after)) - int(_is_pending(before))
         if after is None:
             self._pods.pop(uid, None)
+            self._evicted.discard(uid)
 
     def _claim_changed(self, before: Object | None, after: Object | None) -> None:
         if before is None and after is not None:

@@ -9,20 +9,20 @@ from typing import Any, TypeVar
 
 import structlog
 
-from autoctl.api.validation import apply_defaults, validate_manifest
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import DirectExecutor
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.operator.assembly import Assembly, Seams, assemble
 from autoctl.operator.settings import Settings
 from autoctl.ports.clock import LoopClock
-from autoctl.ports.kubernetes import NODES, Object
+from autoctl.ports.kubernetes import NODE_CLASSES, NODES, Object
 from autoctl.sim.cloud.cloud import CloudSettings, SimulatedCloud
 from autoctl.sim.cloud.cloud import Timings as CloudTimings
 from autoctl.sim.cloud.ec2.records import InstanceRecord
 from autoctl.sim.cloud.nodes import UserDataError, registration
-from autoctl.sim.cluster.cluster import SimCluster
+from autoctl.sim.cluster import SimCluster, crd_defaults, crd_errors
 from autoctl.sim.cluster.timings import Timings as ClusterTimings
+from autoctl.simulate.account import furnish
 from autoctl.simulate.scenario import Scenario
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -30,7 +30,7 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 
 CLUSTER = "autoctl"
-ELECTION_SECONDS = 16.0
+ELECTION_SECONDS = 13.0
 """After a leader died without giving up its Lease: its duration and one retry."""
 
 
@@ -85,8 +85,8 @@ class World:
         self.cluster = SimCluster(
             self.clock,
             seed,
-            admission=_admit,
-            defaulting=apply_defaults,
+            admission=crd_errors,
+            defaulting=crd_defaults,
             timings=ClusterTimings(pod_start=settings.pod_start_seconds),
         )
         self.cloud = SimulatedCloud(
@@ -112,6 +112,7 @@ class World:
 
     async def start(self, objects: Iterable[Object]) -> None:
         """Fill the cluster, then start cloud, cluster and operator."""
+        self.cluster.store.subscribe(NODE_CLASSES, self._class_changed)
         self.cluster.load(objects)
         await self.cluster.start()
         self._cloud_task = asyncio.create_task(self.cloud.run(), name="cloud")
@@ -170,6 +171,10 @@ class World:
             await asyncio.gather(self._cloud_task, return_exceptions=True)
         await self.cluster.stop()
 
+    def _class_changed(self, _: Object | None, after: Object | None) -> None:
+        if after is not None:
+            furnish(self.cloud, after)
+
     def _booted(self, instance: InstanceRecord) -> None:
         """The instance's kubelet registers its Node."""
         try:
@@ -196,10 +201,6 @@ class World:
     def _instance_exists(self, provider_id: str) -> bool:
         record = self.cloud.ec2.instances.records.get(provider_id.rpartition("/")[2])
         return record is not None and record.terminated_at is None
-
-
-def _admit(obj: Object, old: Object | None) -> list[str]:
-    return [f"{e.field}: {e.message}" for e in validate_manifest(obj, old)]
 
 
 def _clients(cloud: SimulatedCloud) -> Clients:

@@ -34,7 +34,9 @@ def restrict(
 
     `types` maps a NodePool's name to its instance types by name. A node bought on demand is
     replaced by spot only where spot is what saves: the requirement is pinned, so that a shortage of
-    spot capacity ends the command instead of buying on demand.
+    spot capacity ends the command instead of buying on demand. Spot that is replaced by as much
+    spot must have `spot_alternatives` types to choose from: always chasing the cheapest would end
+    in the pools that are interrupted most.
     """
     if not move.replacements:
         return move
@@ -42,6 +44,7 @@ def restrict(
     if allowance < 0 or move.savings <= 0:
         return Rejected("Can't replace with a cheaper node")
     slack = allowance / len(move.replacements)
+    shrinks = len(move.replacements) < len(move.candidates)
     all_spot = all(c.node.capacity_type == SPOT for c in move.candidates)
     replacements = []
     for node in move.replacements:
@@ -54,8 +57,7 @@ def restrict(
         )
         if pinned.offer.instance_type not in kept:
             kept = (pinned.offer.instance_type, *kept)
-        single = len(move.candidates) == 1 and len(move.replacements) == 1
-        if single and all_spot and pinned.offer.capacity_type == SPOT:
+        if all_spot and not shrinks and pinned.offer.capacity_type == SPOT:
             if len(kept) < spot_alternatives:
                 return Rejected(
                     f"SpotToSpotConsolidation requires {spot_alternatives} cheaper instance type "

@@ -21,7 +21,7 @@ class DisruptionOptions:
     """
 
     solver: SolverOptions = field(default_factory=lambda: SolverOptions(reserved_fallback=True))
-    savings_threshold: float = 0.02
+    savings_threshold: float = 0.05
     eviction_price: float = 1e-5
     spot_alternatives: int = 15
     exhaustive: int = 24
