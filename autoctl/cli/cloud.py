@@ -150,7 +150,7 @@ async def _serve(
             simulated.eks.endpoint = connection.server
             simulated.eks.certificate_authority = connection.ca or ""
             api = await stack.enter_async_context(KubeClient(connection))
-            kubelets = KubeletFleet(api, clock, settings.region)
+            kubelets = KubeletFleet(api, settings.region)
             simulated.on_boot = kubelets.register
             simulated.on_gone = kubelets.remove
         server = server_class(simulated, *listen)

@@ -8,12 +8,10 @@ running is not done here: KWOK does it on a real API server.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import structlog
 
 from autoctl.ports import kubernetes as k8s
-from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import AlreadyExists, ApiError, KubernetesApi, NotFound, Object
 from autoctl.sim.cloud.ec2.records import InstanceRecord
 from autoctl.sim.cloud.nodes import NodeRegistration, UserDataError, registration
@@ -27,9 +25,8 @@ logger = structlog.get_logger(__name__)
 class KubeletFleet:
     """The kubelets of all instances; `register` and `remove` are a cloud's hooks."""
 
-    def __init__(self, api: KubernetesApi, clock: Clock, region: str) -> None:
+    def __init__(self, api: KubernetesApi, region: str) -> None:
         self._api = api
-        self._clock = clock
         self._region = region
 
     async def register(self, instance: InstanceRecord) -> None:
@@ -79,7 +76,6 @@ class KubeletFleet:
                 return
 
     def _lease(self, node: NodeRegistration, created: Object) -> Object:
-        now: datetime = self._clock.now().astimezone(UTC)
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -88,11 +84,8 @@ class KubeletFleet:
                 "namespace": LEASE_NAMESPACE,
                 "ownerReferences": [_owner(created)],
             },
-            "spec": {
-                "holderIdentity": node.name,
-                "leaseDurationSeconds": 40,
-                "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            },
+            # Held by nobody: KWOK, which renews it, would wait until another holder's time is up.
+            "spec": {"leaseDurationSeconds": 40},
         }
 
 

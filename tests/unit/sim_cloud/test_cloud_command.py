@@ -14,11 +14,10 @@ from typing import Any
 import boto3
 import pytest
 from click.testing import CliRunner
-from cloudkit import START, World
+from cloudkit import World
 
 from autoctl.cli.cloud import cloud
 from autoctl.ports import kubernetes as k8s
-from autoctl.ports.clock import FixedClock
 from autoctl.ports.kubernetes import AlreadyExists, NotFound, Object, Unavailable
 from autoctl.sim.cloud import kubelets as kubelets_module
 from autoctl.sim.cloud.kubelets import KubeletFleet
@@ -108,12 +107,13 @@ def test_a_kubelet_registers_through_failures(world: World, failures: int) -> No
     world.template()
     record = world.cloud.ec2.instances.get(world.launch())
     api: Any = Api(failures)
-    kubelets = KubeletFleet(api, FixedClock(START), "us-west-2")
+    kubelets = KubeletFleet(api, "us-west-2")
     asyncio.run(kubelets.register(record))
     name = record.instance_id
     assert set(api.objects) == {(k8s.NODES, name), (k8s.LEASES, name), (k8s.CSI_NODES, name)}
     (owner,) = api.objects[k8s.LEASES, name]["metadata"]["ownerReferences"]
     assert owner["uid"] == api.objects[k8s.NODES, name]["metadata"]["uid"]
+    assert "holderIdentity" not in api.objects[k8s.LEASES, name]["spec"]
     asyncio.run(kubelets.register(record))
     api.failures = failures
     asyncio.run(kubelets.remove(record))
@@ -127,7 +127,7 @@ def test_a_kubelet_of_a_dead_instance_gives_up(world: World) -> None:
     record = world.cloud.ec2.instances.get(world.launch())
     world.ec2.terminate_instances(InstanceIds=[record.instance_id])
     api: Any = Api(failures=1000)
-    asyncio.run(KubeletFleet(api, FixedClock(START), "us-west-2").register(record))
+    asyncio.run(KubeletFleet(api, "us-west-2").register(record))
     assert api.objects == {}
 
 
@@ -135,5 +135,5 @@ def test_an_instance_with_wrong_user_data_never_joins(world: World) -> None:
     world.template(UserData=None)
     record = world.cloud.ec2.instances.get(world.launch())
     api: Any = Api()
-    asyncio.run(KubeletFleet(api, FixedClock(START), "us-west-2").register(record))
+    asyncio.run(KubeletFleet(api, "us-west-2").register(record))
     assert api.objects == {}
