@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+_RESOLUTION = 0.001
+"""Less than this is rounding, which a timer could wait for in vain."""
+
+
 @dataclass
 class BatchWindow:
     """Collects the pods (UIDs) that wait for a decision. Times are seconds of one clock."""
@@ -33,7 +37,8 @@ class BatchWindow:
         if self._opened is None:
             return None
         due = min(self._latest + self.idle, self._opened + self.longest)
-        return max(0.0, due - now)
+        left = due - now
+        return left if left > _RESOLUTION else 0.0
 
     def take(self) -> None:
         """What was collected is being decided: begin anew."""

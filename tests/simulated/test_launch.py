@@ -1,0 +1,194 @@
+"""From nothing to running pods and back to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from harness import deployment, node_class, node_pool, playing
+
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODES
+from autoctl.sim.cloud.faults import Fault, FaultType
+
+
+async def test_scale_from_zero_and_to_zero_leaves_nothing() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=40)) as play:
+        took = await play.until(lambda: play.running() == 40)
+        assert took < 75, "batch, launch and a boot of 40 s"
+        assert play.launched == len(play.claims()) == len(play.nodes())
+        await play.scale(0)
+        await play.until(play.nothing_left)
+
+
+async def test_node_is_registered_with_what_its_claim_says() -> None:
+    taint = {"key": "team", "value": "a", "effect": "NoSchedule"}
+    startup = {"key": "agent", "effect": "NoSchedule"}
+    pool = node_pool(template={"taints": [taint], "startupTaints": [startup]})
+    pool["spec"]["template"]["metadata"] = {"labels": {"team": "a"}, "annotations": {"note": "x"}}
+    toleration = [{"key": "team", "operator": "Exists"}]
+    async with playing(node_class(), pool, deployment(replicas=2, tolerations=toleration)) as play:
+        await play.until(
+            lambda: (
+                bool(play.claims())
+                and play.condition(play.claims()[0], "Initialized")["reason"]
+                == "StartupTaintsExist"
+            )
+        )
+        node, claim = play.nodes()[0], play.claims()[0]
+        assert node["metadata"]["name"] == claim["status"]["nodeName"]
+        assert claim["status"]["providerID"] == node["spec"]["providerID"]
+        labels = node["metadata"]["labels"]
+        assert labels["team"] == "a"
+        assert labels["karpenter.sh/nodepool"] == "general-purpose"
+        assert labels["karpenter.sh/registered"] == "true"
+        assert labels["eks.amazonaws.com/nodeclass"] == "default"
+        assert labels["eks.amazonaws.com/compute-type"] == "auto"
+        assert "karpenter.sh/initialized" not in labels
+        assert node["metadata"]["annotations"]["note"] == "x"
+        assert "karpenter.sh/termination" in node["metadata"]["finalizers"]
+        assert [o["kind"] for o in node["metadata"]["ownerReferences"]] == ["NodeClaim"]
+        taints = {t["key"] for t in node["spec"]["taints"]}
+        assert {"team", "agent"} <= taints
+        assert "karpenter.sh/unregistered" not in taints
+        assert play.running() == 0, "the startup taint keeps pods away"
+        kept = [t for t in node["spec"]["taints"] if t["key"] != "agent"]
+        await play.api.patch(NODES, node["metadata"]["name"], {"spec": {"taints": kept}})
+        await play.until(lambda: play.running() == 2)
+        assert play.condition(play.claims()[0], "Ready")["status"] == "True"
+
+
+async def test_instances_are_tagged_and_locked_down() -> None:
+    async with playing(node_class(tags={"cost": "42"}), node_pool(), deployment()) as play:
+        await play.until(lambda: play.running() == 3)
+        await asyncio.sleep(5)
+        (instance,) = play.instances()
+        claim = play.claims()[0]["metadata"]["name"]
+        assert instance.tags["eks:eks-cluster-name"] == "autoctl"
+        assert instance.tags["eks:kubernetes-node-class-name"] == "default"
+        assert instance.tags["eks:kubernetes-node-pool-name"] == "general-purpose"
+        assert instance.tags["karpenter.sh/nodepool"] == "general-purpose"
+        assert instance.tags["karpenter.sh/nodeclaim"] == claim
+        assert instance.tags["cost"] == "42"
+        for template in play.world.cloud.ec2.templates.templates.values():
+            data = template.versions[0]
+            assert data["MetadataOptions"]["HttpTokens"] == "required"
+            assert data["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+            assert all(m["Ebs"]["Encrypted"] for m in data["BlockDeviceMappings"])
+
+
+async def test_pods_that_come_while_nodes_boot_join_them() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=4, cpu="1")) as play:
+        await play.until(lambda: bool(play.instances()))
+        first = play.launched
+        await play.scale(5)
+        await play.until(lambda: play.running() == 5)
+        assert play.launched <= first + 1
+        assert len(play.world.cloud.log.counts()) > 0
+
+
+async def test_an_offering_without_capacity_is_left_for_another() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=3)) as play:
+        fault = Fault(
+            FaultType.INSUFFICIENT_CAPACITY,
+            zones=("us-west-2a", "us-west-2b"),
+            instance_types=("c*",),
+        )
+        play.world.cloud.inject(fault)
+        await play.until(lambda: play.running() == 3)
+        (instance,) = play.instances()
+        assert not (
+            instance.instance_type.startswith("c") and instance.zone in ("us-west-2a", "us-west-2b")
+        )
+
+
+async def test_without_any_capacity_pods_wait_and_are_told_why() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=3)) as play:
+        play.world.cloud.inject(Fault(FaultType.INSUFFICIENT_CAPACITY))
+        await asyncio.sleep(120)
+        assert play.events("InsufficientCapacityError")
+        assert play.events("FailedScheduling")
+        fleets = play.world.cloud.log.counts()["CreateFleet"]
+        assert fleets < 60, "an offering that failed is not asked for again at once"
+        play.world.cloud.faults.clear()
+        await play.until(lambda: play.running() == 3, 600)
+
+
+async def test_throttling_delays_and_loses_nothing() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=10)) as play:
+        play.world.cloud.inject(Fault(FaultType.API_THROTTLE, operations=("ec2:*",), share=0.5))
+        await play.until(lambda: play.running() == 10, 600)
+        play.world.cloud.faults.clear()
+        await play.scale(0)
+        await play.until(play.nothing_left, 600)
+
+
+async def test_missing_rights_are_named_and_healed() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=1)) as play:
+        play.world.cloud.denied.add("ec2:CreateFleet")
+        await play.until(
+            lambda: (
+                bool(play.claims())
+                and play.condition(play.claims()[0], "Launched")["reason"] == "Unauthorized"
+            )
+        )
+        assert "ec2:CreateFleet" in play.condition(play.claims()[0], "Launched")["message"]
+        play.world.cloud.denied.clear()
+        await play.until(lambda: play.running() == 1)
+        assert play.launched == 1
+
+
+async def test_a_node_that_never_joins_is_given_up() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=1)) as play:
+        play.world.cloud.inject(Fault(FaultType.NEVER_REGISTERS))
+        await play.until(lambda: bool(play.instances()))
+        play.world.cloud.faults.clear()
+        lost = play.instances()[0]
+        await play.until(lambda: lost.terminated_at is not None, 1200)
+        await play.until(lambda: play.running() == 1)
+        health = play.condition(play.pool(), "NodeRegistrationHealthy")
+        assert health["status"] == "True"
+
+
+async def test_limits_hold() -> None:
+    pool = node_pool(limits={"cpu": "20"})
+    async with playing(node_class(), pool, deployment(replicas=6, cpu="6")) as play:
+        await asyncio.sleep(120)
+        assert play.running() == 2
+        used = play.pool()["status"]["resources"]["cpu"]
+        assert int(used) <= 20
+        assert play.events("FailedScheduling")
+
+
+async def test_static_pool_keeps_its_number() -> None:
+    pool = node_pool("static", replicas=3)
+    async with playing(node_class(), pool) as play:
+        await play.until(lambda: len(play.nodes()) == 3)
+        name = play.claims()[0]["metadata"]["name"]
+        await play.api.delete(NODE_CLAIMS, name)
+        await play.until(lambda: name not in [c["metadata"]["name"] for c in play.claims()])
+        await play.until(lambda: len(play.nodes()) == 3)
+        assert play.launched == 4
+
+
+async def test_nothing_is_launched_while_the_class_is_not_ready() -> None:
+    async with playing(node_class(), node_pool(), deployment()) as play:
+        subnets = dict(play.world.cloud.ec2.network.subnets)
+        play.world.cloud.ec2.network.subnets.clear()
+        await asyncio.sleep(60)
+        assert play.launched == 0
+        (found,) = play.world.cluster.objects(NODE_CLASSES)
+        assert play.condition(found, "SubnetsReady")["reason"] == "SubnetsNotFound"
+        assert play.condition(play.pool(), "Ready")["status"] == "False"
+        play.world.cloud.ec2.network.subnets.update(subnets)
+        await play.until(lambda: play.running() == 3)
+
+
+async def test_a_class_waits_for_its_nodes() -> None:
+    async with playing(node_class(), node_pool(), deployment()) as play:
+        await play.until(lambda: play.running() == 3)
+        await play.api.delete(NODE_CLASSES, "default")
+        await asyncio.sleep(30)
+        assert play.events("WaitingOnNodeClaimTermination")
+        await play.scale(0)
+        await play.until(lambda: not list(play.world.cluster.objects(NODE_CLASSES)), 400)
+        assert play.nothing_left()
+        assert not play.world.cloud.iam.profiles
