@@ -137,6 +137,7 @@ class Board:
         self._filters: dict[int, tuple[Mask, Mask]] = {}
         self._universe: dict[int, Mask] = {}
         self._rules: dict[int, HostRules] = {}
+        self._meetings: dict[object, dict[tuple[int, ...], None]] = {}
         self._reachable: dict[object, tuple[Mask, NDArray[np.float64]]] = {}
         self.attached: dict[int, set[Attachment]] = {}
         self._shared = any(s.shared for s in shapes)
@@ -296,6 +297,26 @@ class Board:
             _mark(usable, codes[rows])
             _mark(usable, self._codes[key][: self.existing][demand.nodes])
             found = self._reachable[place] = (usable, price)
+        return found
+
+    def meeting(self, demand: Demand, keys: tuple[str, ...]) -> dict[tuple[int, ...], None]:
+        """Combinations of domains of several keys in which the demand has nodes or offers."""
+        place = (keys, id(demand.static), id(demand.nodes))
+        found = self._meetings.get(place)
+        if found is None:
+            rows = np.flatnonzero(demand.static)
+            nodes = np.flatnonzero(demand.nodes)
+            both = np.stack(
+                [
+                    np.concatenate(
+                        (self.row_codes[k][rows], self._codes[k][: self.existing][nodes])
+                    )
+                    for k in keys
+                ],
+                axis=1,
+            )
+            unique: list[list[int]] = np.unique(both, axis=0).tolist()
+            found = self._meetings[place] = dict.fromkeys(map(tuple, unique))
         return found
 
     # questions

@@ -20,6 +20,7 @@ from autoctl.catalog.model import InstanceType, Offering
 from autoctl.scheduling.problem import Pool
 from autoctl.scheduling.requirements import Requirement, Requirements
 from autoctl.scheduling.tables import FREE, LabelTable, Mask, Vocabulary
+from autoctl.scheduling.volumes import ATTACH_PREFIX, UNLIMITED_ATTACHMENTS
 
 _LINUX = "linux"
 _MOST_VARIANTS = 64
@@ -83,9 +84,10 @@ class Offers:
         key = (resource, capacity)
         found = self._amounts.get(key)
         if found is None:
+            absent = UNLIMITED_ATTACHMENTS if resource.startswith(ATTACH_PREFIX) else 0
             by_machine = np.array(
                 [
-                    (m.capacity if capacity else m.allocatable).get(resource, 0)
+                    (m.capacity if capacity else m.allocatable).get(resource, absent)
                     for m in self.machines
                 ]
                 or [0],

@@ -6,6 +6,7 @@ alike), so the work grows with the number of shapes and nodes, not of pods.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 
@@ -52,15 +53,8 @@ class Placer:
     def _step(self, demand: Demand, count: int, keys: Sequence[str], exhausted: set[Where]) -> int:
         """Place a few pods in the best domain that still has room; 0 when none has."""
         domains = [_Domains(self.board, demand, key, count) for key in keys]
-        options = []
-        for combination in product(*(d.options for d in domains)):
-            where = tuple(
-                (d.key, code) for d, (code, _, _) in zip(domains, combination, strict=True)
-            )
-            if where not in exhausted:
-                rank = tuple(r for _, r, _ in combination)
-                options.append((rank, where, min(n for _, _, n in combination)))
-        options.sort(key=lambda option: option[:2])
+        options = _options(self.board, demand, domains)
+        options = [option for option in options if option[1] not in exhausted]
         if len(keys) == 1 and domains[0].at_once:
             return self._all_at_once(demand, options, exhausted)
         for _, where, most in options:
@@ -77,7 +71,7 @@ class Placer:
     def _all_at_once(
         self,
         demand: Demand,
-        options: Sequence[tuple[tuple[object, ...], Where, int]],
+        options: Sequence[_Option],
         exhausted: set[Where],
     ) -> int:
         """Give every domain its share of the pods."""
@@ -219,6 +213,40 @@ class Placer:
             fit[~demand.rows] = 0
             demand.fit = np.maximum(fit, 0)
         return demand.fit
+
+
+_Option = tuple[tuple[object, ...], Where, int]
+"""A rank, the domains, and the most pods to place there at once."""
+
+
+def _options(board: Board, demand: Demand, domains: Sequence[_Domains]) -> list[_Option]:
+    """The combinations of domains that exist, best first.
+
+    Where several keys meet, a domain that has few partners is used before one that has many, which
+    others may need (a zone without spot capacity can only do with on-demand).
+    """
+    keys = tuple(d.key for d in domains)
+    if len(keys) == 1:
+        found: list[_Option] = [
+            ((rank,), ((keys[0], code),), most) for code, rank, most in domains[0].options
+        ]
+        return sorted(found, key=lambda option: option[:2])
+    existing = board.meeting(demand, keys)
+    partners: Counter[tuple[int, int]] = Counter(
+        (position, code) for codes in existing for position, code in enumerate(codes)
+    )
+    found = []
+    for combination in product(*(d.options for d in domains)):
+        codes = tuple(code for code, _, _ in combination)
+        if codes in existing:
+            rank = (
+                tuple(r[:2] for _, r, _ in combination),
+                tuple(partners[position, code] for position, code in enumerate(codes)),
+                tuple(r[2:] for _, r, _ in combination),
+            )
+            where = tuple(zip(keys, codes, strict=True))
+            found.append((rank, where, min(n for _, _, n in combination)))
+    return sorted(found, key=lambda option: option[:2])
 
 
 class _Domains:

@@ -6,16 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autoctl.api import labels
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.bound import lower_bound
-from autoctl.scheduling.daemons import daemons_of
 from autoctl.scheduling.explain import Explainer
-from autoctl.scheduling.feasibility import Demand, Feasibility, build_feasibility
+from autoctl.scheduling.feasibility import Demand
 from autoctl.scheduling.launch import Launch, Launcher
-from autoctl.scheduling.minvalues import flexible_rows, pool_minimums
-from autoctl.scheduling.nodes import Nodes, build_nodes
-from autoctl.scheduling.offers import Asked, Offers, build_offers, ordered_pools
+from autoctl.scheduling.minvalues import flexible_rows
 from autoctl.scheduling.outlook import Outlook
 from autoctl.scheduling.preferences import levels, preferences_of
 from autoctl.scheduling.problem import (
@@ -27,12 +23,10 @@ from autoctl.scheduling.problem import (
     Unschedulable,
 )
 from autoctl.scheduling.sequential import Placer
-from autoctl.scheduling.shapes import Shape, intern_pods
+from autoctl.scheduling.shapes import Shape
 from autoctl.scheduling.simple import is_simple, pack_simple
-from autoctl.scheduling.taints import PREFER_NO_SCHEDULE
-from autoctl.scheduling.templates import template_of
-from autoctl.scheduling.topology import Kept, Topology, repelling_keys
-from autoctl.scheduling.volumes import ATTACH_PREFIX
+from autoctl.scheduling.topology import Kept
+from autoctl.scheduling.world import World
 
 
 def solve(problem: SchedulingProblem) -> Solution:
@@ -41,7 +35,7 @@ def solve(problem: SchedulingProblem) -> Solution:
     Always answers, the same for the same problem: pods that cannot be placed are in
     `unschedulable` with the reason, and never keep others from being placed.
     """
-    world = _World(problem)
+    world = World(problem)
     outcome = _Run(world).run([world.shapes])
     if outcome.left and len({s.template.priority for s in world.shapes}) > 1:
         outcome = _Run(world).run(_by_priority(world.shapes))
@@ -53,41 +47,6 @@ def _by_priority(shapes: Sequence[Shape]) -> list[list[Shape]]:
     for shape in shapes:
         found.setdefault(shape.template.priority, []).append(shape)
     return [found[priority] for priority in sorted(found, reverse=True)]
-
-
-class _World:
-    """What stays the same during a solve."""
-
-    def __init__(self, problem: SchedulingProblem) -> None:
-        self.problem = problem
-        templates = {id(t): t for t in map(template_of, problem.pods)}.values()
-        daemons = daemons_of(problem.daemons)
-        everyone = (*templates, *(d.template for d in daemons))
-        node_keys = frozenset(k for t in everyone for k in t.node_keys)
-        asked = Asked(r for t in everyone for r in (*t.terms, *(p for _, p in t.preferred)))
-        self.pools = ordered_pools(problem.pools)
-        self.offers: Offers = _offers(problem, node_keys, asked)
-        self.nodes: Nodes = build_nodes(problem.nodes, self.offers.table.vocabulary)
-        self.shapes: tuple[Shape, ...] = intern_pods(
-            problem, self.nodes.info, repelling_keys(self.nodes)
-        )
-        names = {name for s in self.shapes for name in s.requests}
-        names |= {ATTACH_PREFIX + driver for s in self.shapes for driver, _ in s.shared}
-        self.feasibility: Feasibility = build_feasibility(
-            self.offers,
-            self.nodes,
-            daemons,
-            problem.volumes,
-            tuple(sorted(names)),
-            problem.options.allow_new_nodes,
-        )
-        self.topology = Topology(self.shapes, self.nodes, problem.namespaces)
-        self.minimums = pool_minimums(self.offers)
-        self.avoid_taints = any(
-            t.effect == PREFER_NO_SCHEDULE
-            for taints in (*(p.taints for p in self.offers.pools), *self.nodes.taint_sets)
-            for t in taints
-        )
 
 
 @dataclass(eq=False)
@@ -104,7 +63,7 @@ class _Pending:
 class _Run:
     """One pass over all pods."""
 
-    def __init__(self, world: _World) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._board = Board(world.feasibility, world.topology, world.shapes, world.pools)
         self._demands: list[Demand] = []
@@ -212,7 +171,7 @@ def _size(demand: Demand) -> tuple[int, ...]:
 class _Outcome:
     """The end of a run, as a Solution on request."""
 
-    def __init__(self, world: _World, board: Board, demands: Sequence[Demand], run: _Run) -> None:
+    def __init__(self, world: World, board: Board, demands: Sequence[Demand], run: _Run) -> None:
         self._world = world
         self._board = board
         self._demands = demands
@@ -311,35 +270,3 @@ def _new_node(launch: Launch, pods: tuple[str, ...]) -> NewNode:
         offer=launch.offer,
         min_values_relaxed=launch.min_values_relaxed,
     )
-
-
-_OFFERS: dict[object, Offers] = {}
-_MOST_OFFERS = 8
-
-
-def _offers(problem: SchedulingProblem, node_keys: frozenset[str], asked: Asked) -> Offers:
-    """The offers of the problem's pools; kept while pools, types and open labels are the same."""
-    open_keys = {
-        r.key for p in problem.pools for r in p.requirements if r.key in node_keys
-    } - labels.WELL_KNOWN_LABELS
-    key = (
-        tuple(
-            (
-                id(p.instance_types),
-                p.name,
-                p.requirements,
-                tuple(sorted(p.labels.items())),
-                tuple((t.key, t.value, t.effect) for t in p.taints),
-                p.weight,
-            )
-            for p in ordered_pools(problem.pools)
-        ),
-        asked.items(open_keys),
-        labels.OS in node_keys,
-    )
-    found = _OFFERS.get(key)
-    if found is None:
-        if len(_OFFERS) >= _MOST_OFFERS:
-            _OFFERS.clear()
-        found = _OFFERS[key] = build_offers(problem.pools, node_keys, asked)
-    return found
