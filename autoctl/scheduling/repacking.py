@@ -1,0 +1,139 @@
+"""Which of many nodes to give up: the packer's view of a whole cluster.
+
+`propose` lowers a problem (nodes as they are, and the pods that could move) to the packing kernel's
+arrays and names the nodes that a cheaper world would not have. Rules between pods are seen only as
+bounds within one node, so the answer is a proposal: `solve` judges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoctl.api import core
+from autoctl.scheduling.board import Board
+from autoctl.scheduling.feasibility import Demand
+from autoctl.scheduling.packing.model import UNLIMITED, PackingInput, PackingOptions
+from autoctl.scheduling.packing.repack import RepackInput, choose_repack
+from autoctl.scheduling.preferences import levels, preferences_of
+from autoctl.scheduling.problem import SchedulingProblem
+from autoctl.scheduling.shapes import Shape
+from autoctl.scheduling.tables import Mask
+from autoctl.scheduling.world import World
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A node that may go: its price (USD/hour), the pods that would move, its budget's group."""
+
+    node: str
+    price: float
+    pods: tuple[core.Pod, ...]
+    group: str
+
+
+def propose(
+    problem: SchedulingProblem,
+    removable: Sequence[Removable],
+    budgets: Mapping[str, int],
+    *,
+    moving_cost: float,
+    least_saving: float,
+) -> tuple[str, ...]:
+    """Name the nodes to give up, in the order of `problem.nodes`.
+
+    `problem.nodes` has all nodes as they are (the removable ones among them) and `problem.pods`
+    every pod of `removable`. `budgets` bounds the nodes given up in each group, `moving_cost` is
+    USD/hour for each pod that moves and `least_saving` the part of the removed price to be saved.
+    """
+    world = World(problem)
+    if not world.shapes or not len(world.offers):
+        return ()
+    board = Board(world.feasibility, world.topology, world.shapes, world.pools)
+    demands = [_demand(world, shape) for shape in world.shapes]
+    usable = [d for d in demands if d is not None]
+    if len(usable) < len(demands):
+        return ()
+    names = [n.name for n in world.nodes.nodes]
+    position = {name: index for index, name in enumerate(names)}
+    groups = sorted({r.group for r in removable})
+    contents = _contents(world.shapes, removable, position, len(names))
+    price = np.zeros(len(names))
+    may_go = np.zeros(len(names), np.bool_)
+    group = np.zeros(len(names), np.int64)
+    for entry in removable:
+        index = position[entry.node]
+        price[index] = entry.price
+        may_go[index] = True
+        group[index] = groups.index(entry.group)
+    answer = choose_repack(
+        RepackInput(
+            question=_question(board, usable, problem),
+            contents=contents,
+            node_price=price,
+            removable=may_go,
+            moving_cost=np.full(len(usable), moving_cost),
+            least_saving=least_saving,
+            group=group,
+            group_budget=np.array([budgets[g] for g in groups], np.int64),
+        )
+    )
+    return tuple(names[index] for index in answer.removed)
+
+
+def _demand(world: World, shape: Shape) -> Demand | None:
+    """The shape with all its preferences given up; None for one that cannot be placed at all."""
+    if shape.error is not None:
+        return None
+    chosen = preferences_of(shape.template, avoid_taints=world.avoid_taints)
+    *_, (kept, _) = levels(chosen)
+    return world.feasibility.demand(
+        shape.index, shape, kept, world.topology.constraints(shape, kept)
+    )
+
+
+def _contents(
+    shapes: Sequence[Shape],
+    removable: Sequence[Removable],
+    position: Mapping[str, int],
+    nodes: int,
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    home = {p.key: position[r.node] for r in removable for p in r.pods}
+    contents = np.zeros((nodes, len(shapes)), np.int64)
+    for shape in shapes:
+        for pod in shape.pods:
+            contents[home[pod], shape.index] += 1
+    return contents
+
+
+def _question(board: Board, demands: Sequence[Demand], problem: SchedulingProblem) -> PackingInput:
+    offers, net = board.offers, board.feasibility.net
+    feasible = np.stack(
+        [d.rows & ~offers.exotic if (d.rows & ~offers.exotic).any() else d.rows for d in demands]
+    )
+    rows = np.flatnonzero(feasible.any(axis=0))
+    most = [board.rules(d).most for d in demands]
+    return PackingInput(
+        requests=np.stack([d.requests for d in demands]).astype(np.float64),
+        counts=np.zeros(len(demands), np.int64),
+        allocatable=np.maximum(net[rows], 0).astype(np.float64),
+        price=offers.price[rows],
+        feasible=feasible[:, rows],
+        tier_index=offers.tier[rows],
+        limit_usage=board.limits.usage[rows].astype(np.float64),
+        limit_remaining=np.maximum(board.limits.remaining, 0).astype(np.float64),
+        node_cap=np.array([UNLIMITED if m is None else m for m in most], np.int64),
+        bin_free=board.free.astype(np.float64),
+        bin_feasible=np.stack([d.nodes for d in demands]),
+        options=PackingOptions(
+            work_budget=problem.options.budget, spread_share=problem.options.max_pod_share
+        ),
+    )
+
+
+def _plain(board: Board, demand: Demand) -> Mask:
+    """The offers worth buying for the demand: exotic ones only where nothing else will do."""
+    plain = demand.rows & ~board.offers.exotic
+    return plain if plain.any() else demand.rows
