@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autoctl.api.labels import INSTANCE_TAGGED
+from autoctl.api.nodeclaim import NodeClaim
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.aws.instances import Instances, instance_id
 from autoctl.aws.tags import CLUSTER, KARPENTER_CLAIM, NAME
@@ -23,21 +24,21 @@ class TaggingController:
     instances: Instances
     cluster_name: str
     name: str = "nodeclaim.tagging"
+    _tagged: set[str] = field(default_factory=set)
+    """Instances whose NodeClaim's annotation the mirror may not show yet."""
 
     async def reconcile(self, key: str) -> Result:
         claim = self.state.claim(key)
         if claim is None or claim.deleting or not claim.registered:
+            if claim is not None and claim.deleting:
+                self._tagged.discard(claim.status.provider_id or "")
             return DONE
         provider_id = claim.status.provider_id
         if provider_id is None or claim.metadata.annotations.get(INSTANCE_TAGGED) == "true":
             return DONE
-        tags = {
-            KARPENTER_CLAIM: claim.name,
-            CLUSTER: self.cluster_name,
-            NAME: claim.status.node_name or claim.name,
-        }
         try:
-            await self.instances.tag(instance_id(provider_id), tags)
+            if provider_id not in self._tagged:
+                await self._tag(claim, provider_id)
         except CloudError as error:
             if error.kind is not Kind.NOT_FOUND:
                 raise
@@ -49,3 +50,12 @@ class TaggingController:
         except NotFound:
             return DONE
         return DONE
+
+    async def _tag(self, claim: NodeClaim, provider_id: str) -> None:
+        tags = {
+            KARPENTER_CLAIM: claim.name,
+            CLUSTER: self.cluster_name,
+            NAME: claim.status.node_name or claim.name,
+        }
+        await self.instances.tag(instance_id(provider_id), tags)
+        self._tagged.add(provider_id)
