@@ -8,6 +8,10 @@ import click
 
 _BENCHMARKS: dict[str, tuple[str, str]] = {
     "schedule": ("autoctl.cli.bench_schedule:schedule", "Place pods by the thousand in one solve."),
+    "consolidate": (
+        "autoctl.cli.bench_consolidate:consolidate",
+        "Consolidate a cluster of badly used nodes until it is at rest.",
+    ),
 }
 """Benchmark -> where its command is, and its line in the help. Modules are imported when called."""
 

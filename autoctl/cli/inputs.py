@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_REGION = "us-west-2"
 
 
-class _Instant(click.ParamType):
+class _Instant(click.ParamType[datetime]):
     name = "RFC3339"
 
     def convert(

@@ -6,20 +6,21 @@ contract (`autoctl.plan/v1`, see `docs/plan.md`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from autoctl.api import core
 from autoctl.catalog.model import Resources
 from autoctl.catalog.units import format_amount
-from autoctl.controllers.disruption.decide import DisruptionOptions, decide
+from autoctl.controllers.disruption.decide import decide
 from autoctl.controllers.disruption.model import Decision
-from autoctl.scheduling.problem import NewNode, RequirementSpec, SchedulingProblem, Solution
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.scheduling.bound import problem_bound
+from autoctl.scheduling.problem import NewNode, RequirementSpec, Solution
 from autoctl.scheduling.solve import solve
-from autoctl.state.pods import is_pending, unbound
+from autoctl.state.pods import is_pending, is_reschedulable, unbound
 from autoctl.state.pricing import node_prices
-from autoctl.state.problem import scheduling_problem
+from autoctl.state.problem import displaced_pods, pending_pods, scheduling_problem
 from autoctl.state.snapshot import Snapshot
 
 SCHEMA = "autoctl.plan/v1"
@@ -105,14 +106,14 @@ def make_plan(
     count on; `only` chooses which half is told.
     """
     options = options or DisruptionOptions()
-    pending = tuple(p for p in snapshot.pods.values() if is_pending(p))
-    solution = solve(scheduling_problem(snapshot, pending, options=options.solver))
+    waiting = (*pending_pods(snapshot), *displaced_pods(snapshot))
+    solution = solve(scheduling_problem(snapshot, pods=waiting))
     decision = Decision()
     if only != "provision":
         decision = decide(nominate(snapshot, solution), options)
     if only == "disrupt":
         solution = Solution()
-    return Plan(solution, decision, _cost(snapshot, solution, decision, options))
+    return Plan(solution, decision, _cost(snapshot, solution, decision))
 
 
 def nominate(snapshot: Snapshot, solution: Solution) -> Snapshot:
@@ -159,31 +160,25 @@ def _names(nodes: tuple[NewNode, ...]) -> list[str]:
     return [f"{node.pool}-{index:05d}" for index, node in enumerate(nodes, start=1)]
 
 
-def _cost(
-    snapshot: Snapshot, solution: Solution, decision: Decision, options: DisruptionOptions
-) -> Cost:
+def _cost(snapshot: Snapshot, solution: Solution, decision: Decision) -> Cost:
     prices = node_prices(snapshot)
     before = sum(prices.values())
     after = before + solution.cost
     for command in decision.commands:
         after += sum(n.offer.price for n in command.replacements)
         after -= sum(prices.get(name, 0.0) for name in command.nodes)
-    return Cost(before, after, min(after, world_lower_bound(snapshot, options)))
+    return Cost(before, after, min(after, world_lower_bound(snapshot)))
 
 
-def world_lower_bound(snapshot: Snapshot, options: DisruptionOptions) -> float:
+def world_lower_bound(snapshot: Snapshot) -> float:
     """USD/hour that no set of managed nodes holding the same pods goes below.
 
     The bound of the question "place every pod that is on a managed node, or pending, on new
     nodes": what exists is forgotten, what other nodes hold is left to them.
     """
     pods: list[core.Pod] = [p for p in snapshot.pods.values() if is_pending(p)]
-    managed: Mapping[str, Any] = {n.name: n for n in snapshot.state_nodes.values() if n.managed}
+    managed = {n.name: n for n in snapshot.state_nodes.values() if n.managed}
     for node in managed.values():
-        pods += [unbound(p) for p in node.pods]
-    problem = scheduling_problem(snapshot, tuple(pods), options=replace(options.solver, budget=0))
-    return solve(_without_nodes(problem, managed)).lower_bound
-
-
-def _without_nodes(problem: SchedulingProblem, names: Mapping[str, Any]) -> SchedulingProblem:
-    return replace(problem, nodes=tuple(n for n in problem.nodes if n.name not in names))
+        pods += [unbound(p) for p in node.pods if is_reschedulable(p)]
+    problem = scheduling_problem(snapshot, pods=pods, exclude_nodes=managed)
+    return problem_bound(problem)

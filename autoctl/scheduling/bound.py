@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,8 +15,35 @@ from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.model import PackingInput
 from autoctl.scheduling.packing.relaxation import relax
 from autoctl.scheduling.packing.stock import Stock
+from autoctl.scheduling.preferences import levels, preferences_of
+from autoctl.scheduling.problem import SchedulingProblem
+from autoctl.scheduling.shapes import Shape
+from autoctl.scheduling.world import World
 
 _ROUNDS = 30
+
+
+def problem_bound(problem: SchedulingProblem) -> float:
+    """USD/hour below which no set of new nodes holds all pods of the problem that any node can.
+
+    Existing nodes are not looked at; preferences are taken as given up.
+    """
+    world = World(replace(problem, nodes=()))
+    board = Board(world.feasibility, world.topology, world.shapes, world.pools)
+    demands = ((hard_demand(world, shape), len(shape.pods)) for shape in world.shapes)
+    placed = [(d, n) for d, n in demands if d is not None and d.rows.any()]
+    return lower_bound(board, placed, problem.options.budget)
+
+
+def hard_demand(world: World, shape: Shape) -> Demand | None:
+    """The shape with all its preferences given up; None for one that cannot be placed at all."""
+    if shape.error is not None:
+        return None
+    chosen = preferences_of(shape.template, avoid_taints=world.avoid_taints)
+    *_, (kept, _) = levels(chosen)
+    return world.feasibility.demand(
+        shape.index, shape, kept, world.topology.constraints(shape, kept)
+    )
 
 
 def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: int) -> float:

@@ -14,10 +14,10 @@ import numpy as np
 
 from autoctl.api import core
 from autoctl.scheduling.board import Board
+from autoctl.scheduling.bound import hard_demand
 from autoctl.scheduling.feasibility import Demand
 from autoctl.scheduling.packing.model import UNLIMITED, PackingInput, PackingOptions
 from autoctl.scheduling.packing.repack import RepackInput, choose_repack
-from autoctl.scheduling.preferences import levels, preferences_of
 from autoctl.scheduling.problem import SchedulingProblem
 from autoctl.scheduling.shapes import Shape
 from autoctl.scheduling.tables import Mask
@@ -52,7 +52,7 @@ def propose(
     if not world.shapes or not len(world.offers):
         return ()
     board = Board(world.feasibility, world.topology, world.shapes, world.pools)
-    demands = [_demand(world, shape) for shape in world.shapes]
+    demands = [hard_demand(world, shape) for shape in world.shapes]
     usable = [d for d in demands if d is not None]
     if len(usable) < len(demands):
         return ()
@@ -81,17 +81,6 @@ def propose(
         )
     )
     return tuple(names[index] for index in answer.removed)
-
-
-def _demand(world: World, shape: Shape) -> Demand | None:
-    """The shape with all its preferences given up; None for one that cannot be placed at all."""
-    if shape.error is not None:
-        return None
-    chosen = preferences_of(shape.template, avoid_taints=world.avoid_taints)
-    *_, (kept, _) = levels(chosen)
-    return world.feasibility.demand(
-        shape.index, shape, kept, world.topology.constraints(shape, kept)
-    )
 
 
 def _contents(

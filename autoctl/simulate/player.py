@@ -13,7 +13,6 @@ from typing import Any, Final
 import looptime
 
 from autoctl.controllers.disruption.model import Command
-from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.operator.assembly import Assembly
 from autoctl.operator.planning import world_lower_bound
 from autoctl.ports.kubernetes import (
@@ -27,7 +26,6 @@ from autoctl.ports.kubernetes import (
     NotFound,
     Object,
 )
-from autoctl.scheduling.problem import SolverOptions
 from autoctl.sim.cloud.faults import parse_fault
 from autoctl.simulate.cluster_faults import play_cluster_fault
 from autoctl.simulate.leaks import find_leaks, orphans
@@ -70,6 +68,8 @@ class Player:
     _samples: list[Sample] = field(default_factory=list)
     _outcomes: list[Outcome] = field(default_factory=list)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
+    _bounded: tuple[object, float] | None = None
+    """The lower bound and the state it was computed for."""
 
     def play(self) -> SimulationResult:
         """Run to the end in virtual time. Raises `StepError` and `ApiError` for bad input."""
@@ -238,8 +238,11 @@ class Player:
         operator = self._world.operator
         if not self.with_bound or operator is None or not operator.assembly.state.synced:
             return None
-        snapshot = operator.assembly.state.snapshot()
-        return world_lower_bound(snapshot, DisruptionOptions(solver=SolverOptions(budget=0)))
+        state = operator.assembly.state
+        revision = (id(operator), state.revision())
+        if self._bounded is None or self._bounded[0] != revision:
+            self._bounded = (revision, world_lower_bound(state.snapshot()))
+        return self._bounded[1]
 
     def _expecting(self, expectation: Expectation) -> Action:
         async def judge() -> None:

@@ -12,7 +12,7 @@ import structlog
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import DirectExecutor
 from autoctl.controllers.runtime.metrics import Metrics
-from autoctl.operator.assembly import Assembly, Seams, assemble
+from autoctl.operator.assembly import Assembly, Offload, Seams, assemble
 from autoctl.operator.settings import Settings
 from autoctl.ports.clock import LoopClock
 from autoctl.ports.kubernetes import NODE_CLASSES, NODES, Object
@@ -77,9 +77,11 @@ class OperatorRun:
 class World:
     """One simulated world. Make it inside a running loop of virtual time."""
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(self, scenario: Scenario, seed: int, *, offload: Offload = direct) -> None:
+        """`offload` runs the operator's long computations."""
         self.scenario = scenario
         self.seed = seed
+        self._offload = offload
         self.clock = LoopClock(scenario.start)
         settings = scenario.settings
         self.cluster = SimCluster(
@@ -136,7 +138,7 @@ class World:
                 executor=DirectExecutor(),
                 clock=self.clock,
                 rng=random.Random(f"{self.seed}/operator/{self._leaders}"),  # noqa: S311
-                offload=direct,
+                offload=self._offload,
                 region=self.scenario.region,
                 metrics=Metrics(),
             ),

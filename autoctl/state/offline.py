@@ -75,9 +75,8 @@ def snapshot_of(
     With `assume_node_class` and no NodeClass among the documents, every NodePool's `nodeClassRef`
     resolves to a ready NodeClass with all zones of `catalog`.
     """
-    fields: dict[str, dict[str, Any]] = {
-        name: {} for name, *_ in (*_CORE_KINDS.values(), *_CUSTOM_KINDS.values())
-    }
+    fields: dict[str, Any] = {entry[0]: {} for entry in _CORE_KINDS.values()}
+    fields |= {entry[0]: {} for entry in _CUSTOM_KINDS.values()}
     ignored: dict[str, int] = {}
     priorities, overheads = _admission(documents)
     workloads: list[Document] = []

@@ -78,17 +78,16 @@ def consolidate(
     options: DisruptionOptions,
 ) -> Consolidation:
     """Choose the moves. `candidates` are eligible and in order (see `eligible`)."""
-    within = ledger.trim(candidates, Reason.UNDERUTILIZED)
     reasons: dict[str, str] = {}
     judge = _Judge(simulator, options)
     best = _World((), 0.0)
-    for proposal in propose(simulator, within, options):
+    for proposal in propose(simulator, candidates, ledger, options):
         world = judge.world(proposal, reasons)
         if world.rank > best.rank:
             best = world
     commands = _commands(best.moves, judge)
     taken = {name for command in commands for name in command.nodes}
-    for candidate in within:
+    for candidate in ledger.trim(candidates, Reason.UNDERUTILIZED):
         if candidate.name not in taken:
             reasons.setdefault(candidate.name, CANNOT_BE_CHEAPER)
     return Consolidation(

@@ -8,19 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import Candidate
+from autoctl.controllers.disruption.model import Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.simulation import Simulator
+from autoctl.scheduling import repacking
+from autoctl.scheduling.repacking import Removable
 
 
 def propose(
-    simulator: Simulator, candidates: Sequence[Candidate], options: DisruptionOptions
+    simulator: Simulator,
+    candidates: Sequence[Candidate],
+    ledger: BudgetLedger,
+    options: DisruptionOptions,
 ) -> Iterator[list[Candidate]]:
-    """Yield sets of candidates, the same ones for the same snapshot."""
-    if not candidates:
+    """Yield sets of candidates within budgets, the same ones for the same snapshot."""
+    within = ledger.trim(candidates, Reason.UNDERUTILIZED)
+    if not within:
         return
     if len(candidates) <= options.exhaustive:
-        yield from _exhaustive(candidates)
+        yield from _exhaustive(within)
+        return
+    chosen = set(
+        repacking.propose(
+            simulator.as_it_is(candidates),
+            [Removable(c.name, c.price, c.movable, c.pool.name) for c in candidates],
+            {c.pool.name: ledger.allowed(c.pool, Reason.UNDERUTILIZED) for c in candidates},
+            moving_cost=options.eviction_price,
+            least_saving=options.savings_threshold,
+        )
+    )
+    if chosen:
+        yield [c for c in candidates if c.name in chosen]
+    else:
+        yield within[: options.exhaustive]
 
 
 def _exhaustive(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

@@ -64,6 +64,16 @@ class Simulator:
             options=replace(self._options.solver, allow_new_nodes=new_nodes),
         )
 
+    def as_it_is(self, candidates: Sequence[Candidate]) -> SchedulingProblem:
+        """All nodes with their pods, and the pods of the candidates as those that could move."""
+        base = self._problem()
+        return replace(
+            base,
+            pods=tuple(p for c in candidates for p in c.movable),
+            nodes=tuple(self._destination(n, quiet_only=True) for n in base.nodes),
+            options=self._options.solver,
+        )
+
     def solve(
         self, candidates: Sequence[Candidate], *, quiet_only: bool, new_nodes: bool = True
     ) -> Solution:

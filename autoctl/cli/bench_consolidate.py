@@ -1,0 +1,67 @@
+"""`autoctl bench consolidate`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from autoctl.cli.rendering import write_structured
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  autoctl bench consolidate --nodes 500
+  autoctl bench consolidate --nodes 1000 --fill 0.3 -o json
+  autoctl bench consolidate --nodes 200 --budget 10%
+"""
+)
+@click.option("--nodes", type=click.IntRange(1), default=500, show_default=True)
+@click.option(
+    "--fill",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.3,
+    show_default=True,
+    help="Part of the nodes' CPU or memory, whichever is scarcer, that pods request.",
+)
+@click.option("--budget", default="100%", show_default=True, help="Disruption budget of the pool.")
+@click.option("--seed", type=int, default=42, show_default=True)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def consolidate(nodes: int, fill: float, budget: str, seed: int, output: str) -> None:
+    """Consolidate a simulated cluster of badly used nodes until it is at rest."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from autoctl.operator.logging import configure_logging
+    from autoctl.simulate.bench_consolidate import BenchError, bench_consolidate
+
+    configure_logging("error", "console")
+    error = Console(stderr=True)
+    with Progress(console=error, disable=not error.is_terminal, transient=True) as bar:
+        task = bar.add_task("starting", total=nodes)
+
+        def progress(what: str, done: int, wanted: int) -> None:
+            bar.update(task, description=what, completed=done, total=wanted)
+
+        try:
+            result = bench_consolidate(nodes, fill, seed, budget, progress)
+        except BenchError as problem:
+            raise click.ClickException(str(problem)) from problem
+    if output == "json":
+        write_structured(result, "json", sys.stdout)
+    else:
+        _table(result)
+
+
+def _table(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for key, value in result.items():
+        table.add_row(key, str(value))
+    Console().print(table)

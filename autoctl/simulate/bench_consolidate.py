@@ -1,0 +1,372 @@
+"""Consolidation measured: a cluster of badly used nodes, from the start until it is at rest.
+
+Nodes of many types are launched by hand-made NodeClaims, filled to a part of what they can
+allocate, and then consolidation is switched on. The operator, its decisions and the simulated
+cluster are those of `autoctl simulate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import looptime
+
+from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODECLASS, NODEPOOL
+from autoctl.catalog.embedded import load_catalog
+from autoctl.catalog.model import ON_DEMAND, InstanceType
+from autoctl.controllers.disruption.marks import in_flight
+from autoctl.controllers.disruption.model import Command
+from autoctl.operator.assembly import Assembly
+from autoctl.operator.planning import world_lower_bound
+from autoctl.ports.kubernetes import DEPLOYMENTS, NODE_CLAIMS, NODE_POOLS, Object
+from autoctl.simulate.recorder import Recorder
+from autoctl.simulate.scenario import Scenario, Settings
+from autoctl.simulate.world import World
+from autoctl.state.snapshot import Snapshot
+
+REGION: Final = "us-west-2"
+BOOT_SECONDS: Final = 40.0
+POD_START_SECONDS: Final = 2.0
+"""With the 3 s that a container takes to end, a pod moves in 5 s."""
+QUIET_SECONDS: Final = 60.0
+"""A cluster in which nothing changed for this long is at rest."""
+PATIENCE_SECONDS: Final = 3 * 3600.0
+_CATEGORIES: Final = frozenset({"c", "m", "r"})
+_CPUS: Final = (250, 500, 1000, 2000)
+_GIB_A_CORE: Final = (1, 2, 4, 8)
+_WORKLOADS: Final = 32
+
+T = TypeVar("T")
+Progress = Callable[[str, int, int], None]
+"""Hears what is under way, how much of it is done, and of how much."""
+
+
+class BenchError(Exception):
+    """The cluster did not get to where the measurement begins, or never came to rest."""
+
+
+@dataclass
+class _Stopwatch:
+    """Real seconds of the slowest computation run off the event loop."""
+
+    slowest: float = 0.0
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        began = time.perf_counter()
+        result = work()
+        self.slowest = max(self.slowest, time.perf_counter() - began)
+        return result
+
+
+def bench_consolidate(
+    nodes: int,
+    fill: float = 0.3,
+    seed: int = 42,
+    budget: str = "100%",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run the benchmark; the keys of the answer are documented in `docs/performance.md`.
+
+    Raises `BenchError`.
+    """
+    if nodes < 1:
+        raise ValueError(f"nodes must be at least 1, got {nodes}")
+    if not 0 < fill < 1:
+        raise ValueError(f"fill must be between 0 and 1, got {fill}")
+    loop = looptime.new_event_loop(start=0, noop_cycles=2)
+    try:
+        return loop.run_until_complete(_Run(nodes, fill, seed, budget, progress).run())
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+@dataclass
+class _Run:
+    nodes: int
+    fill: float
+    seed: int
+    budget: str
+    progress: Progress | None
+    commands: list[Command] = field(default_factory=list)
+    stopwatch: _Stopwatch = field(default_factory=_Stopwatch)
+    most_disrupted: int = 0
+
+    async def run(self) -> dict[str, Any]:
+        self._rng = random.Random(self.seed)  # noqa: S311 - reproducible, not secret
+        self._types = _types()
+        scenario = Scenario(
+            name="consolidation",
+            region=REGION,
+            settings=Settings(boot_seconds=BOOT_SECONDS, pod_start_seconds=POD_START_SECONDS),
+        )
+        self._world = World(scenario, self.seed, offload=self.stopwatch)
+        self._recorder = Recorder(self._world.cluster, self._world.cloud, scenario.start)
+        self._recorder.attach()
+        self._world.on_assembly.append(self._listen)
+        workloads = self._workloads()
+        await self._world.start([_node_class(), _node_pool(self.budget), *workloads])
+        try:
+            await self._prepare(workloads)
+            return await self._measure()
+        finally:
+            await self._world.stop()
+
+    def _listen(self, assembly: Assembly) -> None:
+        assembly.reporter.listeners.append(lambda _, command: self.commands.append(command))
+
+    async def _prepare(self, workloads: list[Object]) -> None:
+        """Launch the nodes, then scale the workloads to the fill."""
+        api = self._world.cluster.api
+        await self._until("NodePool ready", self._pool_ready)
+        chosen = [self._rng.choice(self._types) for _ in range(self.nodes)]
+        for index, instance_type in enumerate(chosen):
+            await api.create(NODE_CLAIMS, _claim(index, instance_type))
+        await self._until("nodes ready", lambda: (self._initialized(), self.nodes))
+        capacity = sum(t.allocatable["cpu"] for t in chosen)
+        memory = sum(t.allocatable["memory"] for t in chosen)
+        cpu_each = sum(_cpu(w) for w in workloads) / len(workloads)
+        memory_each = sum(_memory(w) for w in workloads) / len(workloads)
+        pods = int(self.fill * min(capacity / cpu_each, memory / memory_each))
+        for index, workload in enumerate(workloads):
+            replicas = pods // len(workloads) + (index < pods % len(workloads))
+            body = {"spec": {"replicas": replicas}}
+            await api.patch(DEPLOYMENTS, workload["metadata"]["name"], body, "default")
+        await self._until("pods running", lambda: (self._recorder.running, pods))
+        self.pods = pods
+
+    async def _measure(self) -> dict[str, Any]:
+        """Switch consolidation on and wait for rest."""
+        world = self._world
+        self.commands.clear()
+        self.stopwatch.slowest = 0.0
+        evictions_before = self._recorder.evictions
+        before = self._recorder.sample(None)
+        started = asyncio.get_running_loop().time()
+        body = {"spec": {"disruption": {"consolidateAfter": "0s"}}}
+        await world.cluster.api.patch(NODE_POOLS, "default", body)
+        seconds = await self._rest(started)
+        snapshot = self._snapshot()
+        after = self._recorder.sample(world_lower_bound(snapshot))
+        bound = after.bound or 0.0
+        evictions = self._recorder.evictions - evictions_before
+        return {
+            "nodesBefore": self.nodes,
+            "nodesAfter": after.nodes,
+            "pods": self.pods,
+            "clusterSeconds": round(seconds, 1),
+            "evictions": evictions,
+            "evictionsPerPod": round(evictions / self.pods, 4),
+            "usdPerHourBefore": round(before.usd_per_hour, 4),
+            "usdPerHourAfter": round(after.usd_per_hour, 4),
+            "lowerBound": round(bound, 4),
+            "costOverBound": round(after.usd_per_hour / bound - 1, 4) if bound else 0.0,
+            "commands": len(self.commands),
+            "mostDisruptedAtOnce": self.most_disrupted,
+            "decisionSeconds": round(self.stopwatch.slowest, 3),
+        }
+
+    async def _rest(self, started: float) -> float:
+        """Seconds from `started` to the last change before a quiet time."""
+        loop = asyncio.get_running_loop()
+        last_change, last_state = started, self._state()
+        while loop.time() - last_change < QUIET_SECONDS or self._busy():
+            await asyncio.sleep(1.0)
+            self._world.check()
+            state = self._state()
+            if state != last_state:
+                last_change, last_state = loop.time(), state
+            self._count_disrupted()
+            self._tell("consolidating", self.nodes - len(state[0]), self.nodes)
+            if loop.time() - started > PATIENCE_SECONDS:
+                raise BenchError(f"not at rest after {PATIENCE_SECONDS / 3600:g} h of cluster time")
+        return last_change - started
+
+    def _state(self) -> tuple[frozenset[str], int]:
+        claims = self._world.cluster.objects(NODE_CLAIMS)
+        return frozenset(c["metadata"]["name"] for c in claims), self._recorder.running
+
+    def _busy(self) -> bool:
+        return bool(in_flight(self._snapshot().node_claims.values())) or self._recorder.pending > 0
+
+    def _count_disrupted(self) -> None:
+        going = sum(
+            1
+            for c in self._world.cluster.objects(NODE_CLAIMS)
+            if "deletionTimestamp" in c["metadata"]
+            or "autoctl.io/disruption-command" in (c["metadata"].get("annotations") or {})
+        )
+        self.most_disrupted = max(self.most_disrupted, going)
+
+    def _snapshot(self) -> Snapshot:
+        operator = self._world.operator
+        assert operator is not None, "the benchmark's leader lives"
+        return operator.assembly.state.snapshot()
+
+    def _initialized(self) -> int:
+        return sum(1 for c in self._snapshot().node_claims.values() if c.initialized)
+
+    def _pool_ready(self) -> tuple[int, int]:
+        pool = self._snapshot().node_pools.get("default")
+        return (1 if pool is not None and pool.ready else 0), 1
+
+    async def _until(self, what: str, state: Callable[[], tuple[int, int]]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            await asyncio.sleep(1.0)
+            self._world.check()
+            done, wanted = state()
+            self._tell(what, done, wanted)
+            if done >= wanted:
+                return
+            if loop.time() - began > PATIENCE_SECONDS:
+                raise BenchError(f"{what}: {done} of {wanted} after hours of cluster time")
+
+    def _tell(self, what: str, done: int, wanted: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, wanted)
+
+    def _workloads(self) -> list[Object]:
+        made = []
+        for index in range(_WORKLOADS):
+            cpu = self._rng.choice(_CPUS)
+            memory = cpu * self._rng.choice(_GIB_A_CORE) * 1024 // 1000
+            made.append(_deployment(f"load-{index:02d}", f"{cpu}m", f"{memory}Mi"))
+        return made
+
+
+def _types() -> list[InstanceType]:
+    """General types of 2 to 16 vCPU that are sold on demand."""
+    catalog = load_catalog(REGION)
+    return [
+        t
+        for t in catalog.instance_types.values()
+        if t.labels.get("eks.amazonaws.com/instance-category") in _CATEGORIES
+        and int(t.labels.get("eks.amazonaws.com/instance-generation", "0")) > 4
+        and t.architecture == "amd64"
+        and 2000 <= t.capacity["cpu"] <= 16000
+        and not t.exotic
+        and any(o.capacity_type == ON_DEMAND for o in t.offerings)
+    ]
+
+
+def _node_class() -> Object:
+    return {
+        "apiVersion": "eks.amazonaws.com/v1",
+        "kind": "NodeClass",
+        "metadata": {"name": "default"},
+        "spec": {
+            "role": "autoctl-node",
+            "subnetSelectorTerms": [{"tags": {"kubernetes.io/role/internal-elb": "1"}}],
+            "securityGroupSelectorTerms": [{"tags": {"aws:eks:cluster-name": "autoctl"}}],
+        },
+    }
+
+
+def _node_pool(budget: str) -> Object:
+    def is_in(key: str, *values: str) -> Object:
+        return {"key": key, "operator": "In", "values": list(values)}
+
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": "default"},
+        "spec": {
+            "template": {
+                "spec": {
+                    "nodeClassRef": _reference(),
+                    "requirements": [
+                        is_in(CAPACITY_TYPE, ON_DEMAND),
+                        is_in("eks.amazonaws.com/instance-category", *sorted(_CATEGORIES)),
+                        {
+                            "key": "eks.amazonaws.com/instance-generation",
+                            "operator": "Gt",
+                            "values": ["4"],
+                        },
+                        {
+                            "key": "eks.amazonaws.com/instance-cpu",
+                            "operator": "Lte",
+                            "values": ["16"],
+                        },
+                        is_in("kubernetes.io/arch", "amd64"),
+                    ],
+                }
+            },
+            "disruption": {
+                "consolidationPolicy": "WhenEmptyOrUnderutilized",
+                "consolidateAfter": "Never",
+                "budgets": [{"nodes": budget}],
+            },
+        },
+    }
+
+
+def _reference() -> Mapping[str, str]:
+    return {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"}
+
+
+def _claim(index: int, instance_type: InstanceType) -> Object:
+    def is_in(key: str, value: str) -> Object:
+        return {"key": key, "operator": "In", "values": [value]}
+
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {
+            "name": f"start-{index:05d}",
+            "labels": {NODEPOOL: "default", NODECLASS: "default"},
+        },
+        "spec": {
+            "nodeClassRef": _reference(),
+            "requirements": [
+                is_in(NODEPOOL, "default"),
+                is_in(INSTANCE_TYPE, instance_type.name),
+                is_in(CAPACITY_TYPE, ON_DEMAND),
+            ],
+        },
+    }
+
+
+def _deployment(name: str, cpu: str, memory: str) -> Object:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "load",
+                            "image": "load",
+                            "resources": {"requests": {"cpu": cpu, "memory": memory}},
+                        }
+                    ]
+                },
+            },
+        },
+    }
+
+
+def _requests(workload: Object) -> Mapping[str, str]:
+    containers = workload["spec"]["template"]["spec"]["containers"]
+    requests: Mapping[str, str] = containers[0]["resources"]["requests"]
+    return requests
+
+
+def _cpu(workload: Object) -> int:
+    return int(_requests(workload)["cpu"].removesuffix("m"))
+
+
+def _memory(workload: Object) -> int:
+    return int(_requests(workload)["memory"].removesuffix("Mi")) * 2**20
