@@ -431,6 +431,13 @@ class Board:
             if demand.shape.shared:
                 self._attach(demand, b)
 
+    def expect(self, demand: Demand, where: Where, count: int) -> None:
+        """Count pods (or, negative, no longer) whose domains are decided but not their nodes."""
+        codes = dict(where)
+        for gauge in demand.constraints.moves:
+            self.counts[gauge.index][codes[gauge.key]] += count
+            self.totals[gauge.index] += count
+
     def _counted(self, gauge: Gauge, bins: Ints, counts: Ints) -> int:
         if gauge.filter is not None:
             nodes, rows = self._eligible(gauge)

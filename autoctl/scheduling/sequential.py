@@ -24,9 +24,12 @@ _TIE = 1e-9
 class Placer:
     """Places demands on a board."""
 
-    def __init__(self, board: Board, outlook: Outlook) -> None:
+    def __init__(self, board: Board, outlook: Outlook, *, defer: bool = False) -> None:
+        """`defer`: leave pods whose domains are decided to the packing kernel, in `deferred`."""
         self.board = board
         self.outlook = outlook
+        self.defer = defer
+        self.deferred: list[tuple[Demand, Where, int]] = []
 
     def place(self, demand: Demand, count: int) -> int:
         """Place up to `count` pods where every rule holds; how many were placed."""
@@ -90,11 +93,25 @@ class Placer:
         if rules.need:
             return self._gather(demand, count, where)
         placed = self._fill(demand, count, where, mind=True)
+        if placed < count and self.defer and self._deferrable(demand, where):
+            board.expect(demand, where, count - placed)
+            self.deferred.append((demand, where, count - placed))
+            return count
         if placed < count:
             placed += self._open(demand, count - placed, where)
         if placed < count and rules.minded:
             placed += self._fill(demand, count - placed, where, mind=False)
         return placed
+
+    def _deferrable(self, demand: Demand, where: Where) -> bool:
+        """Whether only the domains matter of the nodes bought, of which there is no end."""
+        board = self.board
+        if not within_domains(board, demand) or {k for k, _ in where} < set(demand.domains):
+            return False
+        usable = demand.rows & ~board.limits.bounded
+        for key, code in where:
+            usable = usable & (board.row_codes[key] == code)
+        return bool(usable.any())
 
     def _fill(self, demand: Demand, count: int, where: Where, *, mind: bool) -> int:
         bins, rooms = self.board.candidates(demand, where, mind=mind)
@@ -213,6 +230,19 @@ class Placer:
             fit[~demand.rows] = 0
             demand.fit = np.maximum(fit, 0)
         return demand.fit
+
+
+def within_domains(board: Board, demand: Demand) -> bool:
+    """Whether no rule within a node binds the demand's pods, or others because of them."""
+    rules = board.rules(demand)
+    return not (
+        rules.zero
+        or rules.caps
+        or rules.minded
+        or rules.need
+        or len(rules.moves)
+        or demand.shape.shared
+    )
 
 
 _Option = tuple[tuple[object, ...], Where, int]

@@ -75,7 +75,7 @@ def _rows(board: Board, demand: Demand) -> Mask:
 
 
 def _bins(board: Board, demand: Demand) -> Mask:
-    bins, _ = board.candidates(demand, (), mind=False)
+    bins, _ = board.candidates(demand, demand.pinned, mind=False)
     usable = np.zeros(board.size, np.bool_)
     usable[bins] = True
     return usable

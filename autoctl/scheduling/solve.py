@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoctl.scheduling.board import Board
+from autoctl.scheduling.board import Board, Where
 from autoctl.scheduling.bound import lower_bound
 from autoctl.scheduling.explain import Explainer
 from autoctl.scheduling.feasibility import Demand
@@ -22,10 +22,10 @@ from autoctl.scheduling.problem import (
     Solution,
     Unschedulable,
 )
-from autoctl.scheduling.sequential import Placer
+from autoctl.scheduling.sequential import Placer, within_domains
 from autoctl.scheduling.shapes import Shape
 from autoctl.scheduling.simple import is_simple, pack_simple
-from autoctl.scheduling.topology import Kept
+from autoctl.scheduling.topology import Constraints, Kept
 from autoctl.scheduling.world import World
 
 
@@ -58,6 +58,10 @@ class _Pending:
     levels: Iterator[tuple[Kept, tuple[str, ...]]]
     demand: Demand
     given_up: tuple[str, ...] = ()
+
+
+_MOST_DEFERRED = 500
+"""With more shapes than this the kernel's share of the time would be too long."""
 
 
 class _Run:
@@ -126,37 +130,73 @@ class _Run:
 
     def _round(self, waiting: Sequence[_Pending]) -> None:
         outlook = Outlook(self._board, [(p.demand, p.left) for p in waiting])
-        placer = Placer(self._board, outlook)
         bound_by_others = [p for p in waiting if not is_simple(p.demand)]
         forced = {id(p): outlook.nodes_forced(p.demand) for p in bound_by_others}
         bound_by_others.sort(
             key=lambda p: (-p.shape.template.priority, -forced[id(p)], _size(p.demand))
         )
+        few = sum(within_domains(self._board, p.demand) for p in bound_by_others) <= _MOST_DEFERRED
+        placer = Placer(self._board, outlook, defer=few)
+        self._in_turn(placer, bound_by_others)
+        self._pack([p for p in waiting if is_simple(p.demand)], placer, bound_by_others)
+        if bound_by_others:
+            self.bound_complete = False
+            self.methods.add("greedy")
+            self._in_turn(Placer(self._board, outlook), bound_by_others)
+
+    def _in_turn(self, placer: Placer, waiting: Sequence[_Pending]) -> None:
+        """Place demands one by one, again while that helps those that wait for others."""
         progress = True
         while progress:
             progress = False
-            for pending in bound_by_others:
+            for pending in waiting:
                 if pending.left:
                     placed = placer.place(pending.demand, pending.left)
                     self._settle(pending, placed)
                     progress = progress or bool(placed)
-            if not any(p.left and p.demand.constraints.together for p in bound_by_others):
+            if not any(p.left and p.demand.constraints.together for p in waiting):
                 break
-        if bound_by_others:
-            self.bound_complete = False
-            self.methods.add("greedy")
-        simple = [p for p in waiting if is_simple(p.demand)]
-        if simple:
-            placed_by, result = pack_simple(
-                self._board,
-                [(p.demand, p.left) for p in simple],
-                self._world.problem.options,
-            )
-            self.bound += result.lower_bound
-            self.work += result.work
-            self.methods.add(result.method)
-            for pending in simple:
-                self._settle(pending, placed_by[pending.demand.index])
+
+    def _pack(self, simple: Sequence[_Pending], placer: Placer, owners: Sequence[_Pending]) -> None:
+        """Hand what only price matters for to the packing kernel, and book what it placed."""
+        task = [(p.demand, p.left) for p in simple]
+        homes = {p.demand.index: p for p in owners}
+        for demand, where, count in placer.deferred:
+            held = self._held(demand, where)
+            task.append((held, count))
+        if not task:
+            return
+        placed_by, result = pack_simple(self._board, task, self._world.problem.options)
+        self.bound += result.lower_bound
+        self.work += result.work
+        self.methods.add(result.method)
+        for pending in simple:
+            self._settle(pending, placed_by[pending.demand.index])
+        for (demand, where, count), (held, _) in zip(
+            placer.deferred, task[len(simple) :], strict=True
+        ):
+            missing = count - placed_by[held.index]
+            if missing:
+                self._board.expect(demand, where, -missing)
+                homes[demand.index].left += missing
+
+    def _held(self, demand: Demand, where: Where) -> Demand:
+        """The demand in decided domains, to be placed by price alone."""
+        rows = demand.rows
+        for key, code in where:
+            rows = rows & (self._board.row_codes[key] == code)
+        held = replace(
+            demand,
+            index=len(self._demands),
+            constraints=Constraints(),
+            rows=rows,
+            pinned=where,
+            fit=None,
+        )
+        self._demands.append(held)
+        if demand.index in self.given_up:
+            self.given_up[held.index] = self.given_up[demand.index]
+        return held
 
     def _settle(self, pending: _Pending, placed: int) -> None:
         pending.left -= placed
