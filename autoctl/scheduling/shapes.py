@@ -54,8 +54,6 @@ def intern_pods(
     templates = [template_of(pod) for pod in problem.pods]
     distinct = {id(t): t for t in templates}
     read = extra_keys.union(*(t.selector_keys for t in distinct.values()))
-    if problem.options.default_spread:
-        read = read.union(*((p.metadata.labels or {}) for p in problem.pods))
     matters = bool(read) or any(t.topological for t in distinct.values())
     keys = tuple(sorted(read))
     shared = _shared_volumes(problem, templates, bound)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autoctl.api import labels
 from autoctl.scheduling.daemons import daemons_of
+from autoctl.scheduling.defaults import with_default_spread
 from autoctl.scheduling.feasibility import Feasibility, build_feasibility
 from autoctl.scheduling.minvalues import pool_minimums
 from autoctl.scheduling.nodes import Nodes, build_nodes
@@ -20,7 +23,8 @@ class World:
     """A problem prepared: shapes, offers, nodes, what may go where, who counts for whom."""
 
     def __init__(self, problem: SchedulingProblem) -> None:
-        self.problem = problem
+        pods = with_default_spread(problem.pods, problem.options.default_spread)
+        self.problem = problem = replace(problem, pods=pods)
         templates = {id(t): t for t in map(template_of, problem.pods)}.values()
         daemons = daemons_of(problem.daemons)
         everyone = (*templates, *(d.template for d in daemons))

@@ -23,7 +23,7 @@ from scheduling_worlds import (
 )
 
 from autoctl.api import core
-from autoctl.scheduling.problem import RequirementSpec
+from autoctl.scheduling.problem import RequirementSpec, SolverOptions
 
 WEB = {"labels": {"app": "web"}}
 FULL = {"cpu": 0, "memory": 0, "pods": 0}
@@ -360,3 +360,12 @@ def test_existing_nodes_without_room_leave_spread_to_new_ones() -> None:
     solution = answer(many(6, **WEB, **spread(ZONE)), nodes=nodes)
     assert sorted(solution.placements.values()) == ["n1", "n1", "n2", "n2"]
     assert domains(solution) == {"test-zone-3": 2}
+
+
+def test_default_spread_is_for_pods_of_a_controller_without_their_own() -> None:
+    (rule,) = make_pod("x", **spread(ZONE)).spec.topology_spread_constraints or ()
+    options = SolverOptions(default_spread=(rule,))
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "rs"}
+    owned = many(4, **WEB, metadata={"ownerReferences": [owner]})
+    assert sorted(domains(answer(owned, options=options)).values()) == [1, 1, 2]
+    assert len(answer(many(4, **WEB), options=options).new_nodes) == 1
