@@ -1,0 +1,183 @@
+"""Pure decisions around launching: batch window, limits, tokens, exhausted offerings, patches."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from autoctl.aws.errors import Kind, classify, launch_reason
+from autoctl.aws.fleet import FleetConfig, FleetRequest, LaunchOrder, Override, fleet_arguments
+from autoctl.aws.offerings import UnavailableOfferings
+from autoctl.controllers.health.messages import Kind as Notice
+from autoctl.controllers.health.messages import parse
+from autoctl.controllers.objects import merge_diff
+from autoctl.controllers.provisioning.limits import exceeded
+from autoctl.controllers.provisioning.static import missing_nodes
+from autoctl.controllers.provisioning.window import BatchWindow
+from autoctl.ports.clock import FixedClock
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def test_window_waits_for_idleness_but_not_for_ever() -> None:
+    window = BatchWindow(idle=1, longest=10)
+    assert window.closes_in(0) is None
+    window.add("a", 0.0)
+    assert window.closes_in(0.25) == 0.75
+    window.add("a", 0.5)
+    assert window.closes_in(0.5) == 0.5, "a known pod does not prolong the window"
+    for tick in range(1, 40):
+        window.add(f"pod-{tick}", tick * 0.25)
+    assert window.closes_in(9.75) == 0.25
+    window.take()
+    assert window.closes_in(11) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "usage", "more", "broken"),
+    [
+        ({}, {"cpu": 10**9}, {"cpu": 1}, False),
+        ({"cpu": 8000}, {"cpu": 4000}, {"cpu": 4000}, False),
+        ({"cpu": 8000}, {"cpu": 4001}, {"cpu": 4000}, True),
+        ({"nodes": 1}, {"nodes": 0}, {}, False),
+        ({"nodes": 1}, {"nodes": 1}, {}, True),
+        ({"nvidia.com/gpu": 0}, {}, {"cpu": 1}, False),
+    ],
+)
+def test_limits(
+    limits: dict[str, int], usage: dict[str, int], more: dict[str, int], *, broken: bool
+) -> None:
+    assert (exceeded(limits, usage, more) is not None) == broken
+
+
+@pytest.mark.parametrize(
+    ("replicas", "staying", "total", "limit", "expected"),
+    [(3, 0, 0, None, 3), (3, 3, 4, None, 0), (3, 1, 4, 5, 1), (3, 0, 5, 5, 0), (0, 2, 2, None, 0)],
+)
+def test_static_pool(
+    replicas: int, staying: int, total: int, limit: int | None, expected: int
+) -> None:
+    assert missing_nodes(replicas, staying, total, limit) == expected
+
+
+def _order(name: str, attempt: int = 0) -> LaunchOrder:
+    override = Override("m5.large", "us-west-2a", "subnet-1", "ami-1")
+    request = FleetRequest("on-demand", (FleetConfig("t", (override,)),), (("k", "v"),))
+    return LaunchOrder(request, f"uid-{name}", name, attempt)
+
+
+def test_client_token_is_the_claims_and_not_their_order() -> None:
+    one, two = _order("a"), _order("b")
+    token = fleet_arguments([one, two])["ClientToken"]
+    assert fleet_arguments([two, one])["ClientToken"] == token
+    assert fleet_arguments([one])["ClientToken"] != token
+    assert fleet_arguments([_order("a", 1), _order("b", 1)])["ClientToken"] != token
+    assert len(token) == 64
+
+
+def test_only_a_fleet_of_one_carries_a_claims_name() -> None:
+    single = fleet_arguments([_order("a")])["TagSpecifications"][0]["Tags"]
+    merged = fleet_arguments([_order("a"), _order("b")])["TagSpecifications"][0]["Tags"]
+    assert {"Key": "karpenter.sh/nodeclaim", "Value": "a"} in single
+    assert all(tag["Key"] != "karpenter.sh/nodeclaim" for tag in merged)
+
+
+def test_an_offering_that_fails_again_is_out_for_longer() -> None:
+    clock = FixedClock(START)
+    offerings = UnavailableOfferings(clock)
+    offering = ("m5.large", "us-west-2a", "spot")
+    offerings.mark(*offering)
+    clock.instant = START + timedelta(minutes=2, seconds=59)
+    assert not offerings.available(*offering)
+    assert offerings.available("m5.large", "us-west-2b", "spot")
+    clock.instant = START + timedelta(minutes=3)
+    assert offerings.available(*offering)
+    offerings.mark(*offering)
+    clock.instant += timedelta(minutes=5)
+    assert not offerings.available(*offering)
+    clock.instant += timedelta(minutes=1)
+    before = offerings.revision
+    assert offerings.refresh() == before + 1
+    clock.instant += timedelta(hours=1)
+    offerings.mark(*offering)
+    clock.instant += timedelta(minutes=3)
+    assert offerings.available(*offering), "a failure long after counts as a first one"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("InsufficientInstanceCapacity", Kind.CAPACITY),
+        ("VcpuLimitExceeded", Kind.LIMIT),
+        ("RequestLimitExceeded", Kind.THROTTLED),
+        ("UnauthorizedOperation", Kind.UNAUTHORIZED),
+        ("InvalidInstanceID.NotFound", Kind.NOT_FOUND),
+        ("InvalidSubnetID.NotFound", Kind.NOT_FOUND),
+        ("ServiceUnavailable", Kind.UNAVAILABLE),
+        ("SomethingNew", Kind.INVALID),
+    ],
+)
+def test_error_codes(code: str, kind: Kind) -> None:
+    assert classify(code) is kind
+
+
+def test_launch_reasons() -> None:
+    assert launch_reason("UnauthorizedOperation") == "Unauthorized"
+    assert launch_reason("SomethingNew") == "LaunchFailed"
+
+
+def test_merge_diff_removes_changes_and_keeps() -> None:
+    old = {"a": 1, "b": {"c": 1, "d": 2}, "e": [1]}
+    new = {"b": {"c": 1, "d": 3}, "e": [2], "f": 0}
+    assert merge_diff(old, new) == {"a": None, "b": {"d": 3}, "e": [2], "f": 0}
+    assert merge_diff(old, old) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "ids"),
+    [
+        (
+            (
+                '{"source":"aws.ec2","detail-type":"EC2 Spot Instance Interruption Warning",'
+                '"time":"2026-01-05T00:00:00Z","detail":{"instance-id":"i-1"}}'
+            ),
+            Notice.SPOT_INTERRUPTED,
+            ("i-1",),
+        ),
+        (
+            (
+                '{"source":"aws.ec2","detail-type":"EC2 Instance State-change Notification",'
+                '"detail":{"instance-id":"i-1","state":"running"}}'
+            ),
+            Notice.NO_OP,
+            ("i-1",),
+        ),
+        (
+            (
+                '{"source":"aws.ec2","detail-type":"EC2 Instance State-change Notification",'
+                '"detail":{"instance-id":"i-1","state":"stopping"}}'
+            ),
+            Notice.STOPPED,
+            ("i-1",),
+        ),
+        (
+            (
+                '{"source":"aws.health","detail-type":"AWS Health Event","detail":{"service":"EC2",'
+                '"eventTypeCategory":"scheduledChange","affectedEntities":[{"entityValue":"i-2"}]}}'
+            ),
+            Notice.SCHEDULED_CHANGE,
+            ("i-2",),
+        ),
+        ('{"source":"aws.s3","detail-type":"x","detail":{}}', Notice.NO_OP, ()),
+    ],
+)
+def test_messages(body: str, kind: Notice, ids: tuple[str, ...]) -> None:
+    notice = parse(body)
+    assert (notice.kind, notice.instance_ids) == (kind, ids)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", "not json", '{"detail": 1}'])
+def test_unreadable_messages(body: str) -> None:
+    with pytest.raises(ValueError):
+        parse(body)
