@@ -21,6 +21,8 @@ from autoctl.ports.kubernetes import (
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
 _FORGET_ABOVE = 10_000
+_RESOLUTION = 0.001
+"""Less than this is rounding, which a timer could wait for in vain."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,8 @@ class Evictor:
         patience = self._refused.get(pod.metadata.uid)
         if patience is None:
             return 0.0
-        return max(0.0, patience.not_before - asyncio.get_running_loop().time())
+        left = patience.not_before - asyncio.get_running_loop().time()
+        return left if left > _RESOLUTION else 0.0
 
     async def evict(self, pod: core.Pod, reason: str) -> str | None:
         """Ask for the eviction; return why it was refused, or None."""
