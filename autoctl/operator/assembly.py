@@ -24,6 +24,7 @@ from autoctl.controllers.lifecycle.controller import LifecycleController, Lifecy
 from autoctl.controllers.lifecycle.garbage import GarbageCollector
 from autoctl.controllers.lifecycle.launch import Launcher, LauncherDependencies
 from autoctl.controllers.lifecycle.liveness import Timeouts
+from autoctl.controllers.lifecycle.pod_events import PASS_SECONDS, PodEventsController
 from autoctl.controllers.lifecycle.tagging import TaggingController
 from autoctl.controllers.nodeclass.controller import NodeClassController, NodeClassDependencies
 from autoctl.controllers.nodeclass.templates import TemplateCollector, TemplateStore
@@ -315,6 +316,9 @@ def _node_lives(
             TaggingController(d.api, d.state, d.aws.instances, d.settings.cluster_name),
             (Watch(NODE_CLAIMS),),
             concurrency=1,
+        ),
+        Registration(
+            PodEventsController(d.api, d.state, d.clock), (Watch(PODS),), rest=PASS_SECONDS
         ),
         Registration(
             GarbageCollector(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
@@ -44,6 +44,9 @@ from autoctl.state.reflector import Change, Reflector, split_key
 from autoctl.state.snapshot import Snapshot
 
 T = TypeVar("T")
+
+_TIMESTAMP_RESOLUTION = timedelta(seconds=1)
+"""Of timestamps in the API."""
 
 Listener = Callable[[Resource, "str | None", str], None]
 """Hears the resource, namespace and name of every object that changed."""
@@ -190,6 +193,7 @@ class ClusterState:
         self.nominations = Nominations()
         self._assumed: dict[str, NodeClaim] = {}
         self._born_here: set[str] = set()
+        self._pod_events: dict[str, datetime] = {}
         self._disrupting: frozenset[str] = frozenset()
         self._joined: tuple[tuple[int, int, int, int], Mapping[str, StateNode]] | None = None
         self._assumptions = 0
@@ -270,6 +274,13 @@ class ClusterState:
         """Whether this process created the NodeClaim."""
         return claim.metadata.uid in self._born_here
 
+    def note_pod_event(self, claim: str, when: datetime) -> None:
+        """Count a NodeClaim's `lastPodEventTime` that is still to be written."""
+        known = self._pod_events.get(claim)
+        if known is None or known < when:
+            self._pod_events[claim] = when
+            self._assumptions += 1
+
     def set_disrupting(self, claims: Iterable[str]) -> None:
         """Name all NodeClaims that commands in flight are taking away."""
         self._disrupting = frozenset(claims)
@@ -322,7 +333,15 @@ class ClusterState:
 
     def _claims(self) -> Mapping[str, NodeClaim]:
         known = self.node_claims.copy()
-        return MappingProxyType({**known, **self._assumed}) if self._assumed else known
+        if not self._assumed and not self._pod_events:
+            return known
+        found = {**known, **self._assumed}
+        for name, when in self._pod_events.items():
+            claim = found.get(name)
+            if claim is not None:
+                status = claim.status.model_copy(update={"last_pod_event_time": when})
+                found[name] = claim.model_copy(update={"status": status})
+        return MappingProxyType(found)
 
     def _nominated(self, now: datetime) -> Mapping[str, str]:
         pods = self.pods.reflector.store
@@ -358,6 +377,14 @@ class ClusterState:
     def _claims_changed(self, changes: Sequence[Change[NodeClaim]]) -> None:
         for change in changes:
             if self._assumed.pop(change.key, None) is not None:
+                self._assumptions += 1
+            noted = self._pod_events.get(change.key)
+            written = change.object.status.last_pod_event_time
+            if noted is not None and (
+                change.type is EventType.DELETED
+                or (written is not None and noted - written < _TIMESTAMP_RESOLUTION)
+            ):
+                del self._pod_events[change.key]
                 self._assumptions += 1
             if change.type is EventType.DELETED:
                 self.nominations.forget_target(change.key)
