@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
 _RESOLUTION = 0.001
 """Less than this is rounding, which a timer could wait for in vain."""
 
