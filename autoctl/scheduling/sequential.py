@@ -187,6 +187,9 @@ class Placer:
         if not len(rows):
             return 0, 0
         each = np.minimum(fit, count)
+        if nodes is not None:
+            rows, rooms = rows[each == each.max()], rooms[each == each.max()]
+            each = each[each == each.max()]
         cost, batch = self.outlook.cost(demand, rows, each, count)
         best = np.flatnonzero(cost <= cost.min() * (1 + _TIE))
         best = best[each[best] == each[best].max()]
@@ -308,7 +311,8 @@ class _Domains:
         self.levels = level is not None
         self.at_once = False
         plan = self._plan(demand, level, own, candidates, count)
-        if any(most[c] < count for c in candidates.tolist()):
+        one_by_one = any(most[c] < count for c in candidates.tolist())
+        if one_by_one or any(g.key == key for g in constraints.together):
             self.at_once = False
         late = np.zeros(size, np.bool_)
         for spread in mind:

@@ -133,7 +133,12 @@ class _Run:
         bound_by_others = [p for p in waiting if not is_simple(p.demand)]
         forced = {id(p): outlook.nodes_forced(p.demand) for p in bound_by_others}
         bound_by_others.sort(
-            key=lambda p: (-p.shape.template.priority, -forced[id(p)], _size(p.demand))
+            key=lambda p: (
+                -p.shape.template.priority,
+                _follows(p.demand),
+                -forced[id(p)],
+                _size(p.demand),
+            )
         )
         few = sum(within_domains(self._board, p.demand) for p in bound_by_others) <= _MOST_DEFERRED
         placer = Placer(self._board, outlook, defer=few)
@@ -202,6 +207,14 @@ class _Run:
         pending.left -= placed
         if placed and pending.given_up:
             self.given_up[pending.demand.index] = pending.given_up
+
+
+def _follows(demand: Demand) -> bool:
+    """Whether the pods should come after those they want to be near to.
+
+    Not where a single node is the domain: it must be chosen for all of them at once.
+    """
+    return any(not g.host for g in demand.constraints.together)
 
 
 def _size(demand: Demand) -> tuple[int, ...]:

@@ -369,3 +369,17 @@ def test_default_spread_is_for_pods_of_a_controller_without_their_own() -> None:
     owned = many(4, **WEB, metadata={"ownerReferences": [owner]})
     assert sorted(domains(answer(owned, options=options)).values()) == [1, 1, 2]
     assert len(answer(many(4, **WEB), options=options).new_nodes) == 1
+
+
+def test_pods_that_gather_are_not_levelled_for_those_that_spread() -> None:
+    spreading = make_pod("a", **WEB, **spread(ZONE))
+    gathering = many(2, memory="900Mi", **WEB, **affinity("podAffinity", ZONE))
+    solution = answer([spreading, *gathering])
+    homes = {pod: n.offer.zone for n in solution.new_nodes for pod in n.pods}
+    assert homes["default/p000"] == homes["default/p001"]
+
+
+def test_a_node_for_pods_that_gather_is_chosen_for_all_of_them() -> None:
+    pods = many(2, cpu="1500m", **WEB, **affinity("podAffinity", HOSTNAME))
+    solution = answer(pods)
+    assert [len(n.pods) for n in solution.new_nodes] == [2]
