@@ -8,8 +8,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from e2e import NODE_POOL, World
 
 from controlplane.build import GoMissingError
+from controlplane.installation import Installation
 from controlplane.plane import ControlPlane
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,3 +71,32 @@ def namespace(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[s
     plane.kubectl("create", "namespace", name)
     yield name
     plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def world(plane: ControlPlane) -> Iterator[World]:
+    """autoctl installed, without NodePools; gone afterwards with all that it made."""
+    installation = Installation(plane)
+    try:
+        installation.start_cloud()
+        installation.install()
+        yield World(installation)
+    finally:
+        installation.stop()
+        installation.uninstall()
+        remove_objects(plane)
+
+
+def remove_objects(plane: ControlPlane) -> None:
+    """Delete what a test may have left; nobody is there any more who would remove finalizers."""
+    for kind, selector in (
+        ("nodepools", ()),
+        ("nodeclaims", ()),
+        ("nodes", ("-l", NODE_POOL)),
+        ("nodeclasses", ()),
+    ):
+        for item in plane.get(kind, *selector)["items"]:
+            name = item["metadata"]["name"]
+            without_finalizers = '{"metadata": {"finalizers": null}}'
+            plane.kubectl("patch", kind, name, "--type=merge", "-p", without_finalizers)
+            plane.kubectl("delete", kind, name, "--ignore-not-found")

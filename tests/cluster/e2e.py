@@ -7,13 +7,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from controlplane.installation import Installation, fetch
+import yaml
+from account import Account
+
+from controlplane.installation import Installation
 from controlplane.process import wait_for
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+MANIFESTS = Path(__file__).resolve().parent / "manifests"
+NODE_ROLE = "AmazonEKSAutoNodeRole"
 NODE_POOL = "karpenter.sh/nodepool"
 NODE_CLAIM = "karpenter.sh/nodeclaim"
-ENDED = ("shutting-down", "terminated")
 
 
 class World:
@@ -22,30 +26,7 @@ class World:
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
         self.plane = installation.plane
-
-    # --- The account ------------------------------------------------------------------------------
-
-    def account(self) -> dict[str, Any]:
-        """See `autoctl.sim.cloud.state`."""
-        body = fetch(self.installation.cloud_url + "/_sim/state")
-        assert body is not None
-        state: dict[str, Any] = json.loads(body)
-        return state
-
-    def instances(self, *, ended: bool = False) -> dict[str, dict[str, Any]]:
-        """Instances by id: those that live, or all that ever were."""
-        return {
-            name: instance
-            for name, instance in self.account()["instances"].items()
-            if ended or instance["state"] not in ENDED
-        }
-
-    def requests(self, operation: str) -> list[dict[str, Any]]:
-        """What the cloud's HTTP server was asked."""
-        body = fetch(f"{self.installation.cloud_url}/_sim/log?operation={operation}")
-        assert body is not None
-        requests: list[dict[str, Any]] = json.loads(body)
-        return requests
+        self.account = Account(installation)
 
     # --- The cluster ------------------------------------------------------------------------------
 
@@ -72,13 +53,24 @@ class World:
 
     # --- Changes ----------------------------------------------------------------------------------
 
-    def apply_pool(self) -> None:
-        """The NodeClass and the Auto Mode NodePool `general-purpose`."""
-        for name in ("nodeclass.yaml", "nodepool.yaml"):
-            self.plane.kubectl("apply", "-f", EXAMPLES / name)
-        self.plane.kubectl(
-            "wait", "--for=condition=Ready", "nodepool/general-purpose", "--timeout=60s"
-        )
+    def apply_auto_mode(self) -> None:
+        """The NodePool `general-purpose` and the NodeClass `default`, as EKS keeps them."""
+        cluster = self.account.client("eks").describe_cluster(name=self.installation.cluster_name)[
+            "cluster"
+        ]
+        network = cluster["resourcesVpcConfig"]
+        node_class = read_manifest("default")
+        node_class["spec"] |= {
+            "role": NODE_ROLE,
+            "subnetSelectorTerms": [{"id": name} for name in network["subnetIds"]],
+            "securityGroupSelectorTerms": [{"id": network["clusterSecurityGroupId"]}],
+        }
+        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(node_class))
+        self.plane.kubectl("apply", "-f", MANIFESTS / "general-purpose.yaml")
+        self.wait_pool("general-purpose")
+
+    def wait_pool(self, name: str) -> None:
+        self.plane.kubectl("wait", "--for=condition=Ready", f"nodepool/{name}", "--timeout=60s")
 
     def deploy(self, namespace: str, replicas: int) -> None:
         self.plane.kubectl("apply", "-n", namespace, "-f", EXAMPLES / "workload.yaml")
@@ -97,35 +89,44 @@ class World:
         """Every NodeClaim is initialized, and every instance belongs to one."""
         claims = self.node_claims()
         return all(condition(claim, "Initialized") for claim in claims) and len(claims) == len(
-            self.instances()
+            self.account.instances()
         )
 
     def empty(self) -> bool:
         """Nothing is left of any node."""
-        return not (self.node_claims() or self.nodes() or self.instances())
+        return not (self.node_claims() or self.nodes() or self.account.instances())
+
+    def without_launch_templates(self) -> bool:
+        return not self.account.state()["launchTemplates"]
 
     def check_consistent(self) -> None:
         """NodeClaims, Nodes and instances are the same machines."""
         claims = {claim["status"]["providerID"] for claim in self.node_claims()}
         nodes = {node["spec"]["providerID"] for node in self.nodes()}
         instances = {
-            f"aws:///{instance['zone']}/{name}" for name, instance in self.instances().items()
+            f"aws:///{instance['zone']}/{name}"
+            for name, instance in self.account.instances().items()
         }
         assert claims == nodes == instances
 
     def check_launched_once(self) -> None:
-        """No NodeClaim ever had two instances."""
-        launched = Counter(
-            instance["tags"][NODE_CLAIM] for instance in self.instances(ended=True).values()
-        )
+        """No NodeClaim ever had two instances, and each instance was asked for over HTTP."""
+        instances = self.account.instances(ended=True).values()
+        launched = Counter(instance["tags"][NODE_CLAIM] for instance in instances)
         assert launched
         assert {claim: count for claim, count in launched.items() if count > 1} == {}
+        tokens = {
+            request["params"]["ClientToken"]
+            for request in self.account.requests("CreateFleet")
+            if request["outcome"] == "ok"
+        }
+        assert {instance["clientToken"] for instance in instances} <= tokens
 
     def check_nothing_left(self) -> None:
         assert self.node_claims() == []
         assert self.nodes() == []
-        assert self.instances() == {}
-        assert self.account()["launchTemplates"] == {}
+        assert self.account.instances() == {}
+        assert self.without_launch_templates()
 
     def wait(self, what: str, condition: Any, timeout: float) -> None:
         """Wait for `condition()`; raises when it does not come or the cloud ends."""
@@ -135,3 +136,8 @@ class World:
 def condition(claim: dict[str, Any], kind: str) -> bool:
     conditions = claim.get("status", {}).get("conditions", ())
     return any(c["type"] == kind and c["status"] == "True" for c in conditions)
+
+
+def read_manifest(name: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = yaml.safe_load((MANIFESTS / f"{name}.yaml").read_text())
+    return manifest

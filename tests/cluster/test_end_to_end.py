@@ -5,14 +5,11 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
-from e2e import NODE_POOL, World
+from e2e import World
 
 from controlplane import build
-from controlplane.installation import Installation
-from controlplane.plane import ControlPlane
 
 PODS = 100
 KILLS = 10
@@ -30,40 +27,11 @@ KARPENTERS_COUNTS = (
 )
 
 
-@pytest.fixture
-def world(plane: ControlPlane) -> Iterator[World]:
-    """autoctl installed, without NodePools; gone afterwards with all that it made."""
-    installation = Installation(plane)
-    try:
-        installation.start_cloud()
-        installation.install()
-        yield World(installation)
-    finally:
-        installation.stop()
-        installation.uninstall()
-        remove_objects(plane)
-
-
-def remove_objects(plane: ControlPlane) -> None:
-    """Delete what a test may have left; nobody is there any more who would remove finalizers."""
-    for kind, selector in (
-        ("nodepools", ()),
-        ("nodeclaims", ()),
-        ("nodes", ("-l", NODE_POOL)),
-        ("nodeclasses", ()),
-    ):
-        for item in plane.get(kind, *selector)["items"]:
-            name = item["metadata"]["name"]
-            without_finalizers = '{"metadata": {"finalizers": null}}'
-            plane.kubectl("patch", kind, name, "--type=merge", "-p", without_finalizers)
-            plane.kubectl("delete", kind, name, "--ignore-not-found")
-
-
 @pytest.mark.slow
 def test_pending_pods_become_nodes_and_idle_nodes_go(world: World, namespace: str) -> None:
     operator = world.installation.start_operator()
     operator.wait_ready()
-    world.apply_pool()
+    world.apply_auto_mode()
 
     world.deploy(namespace, PODS)
     world.wait("pods", lambda: world.ready_pods(namespace) == PODS, timeout=180)
@@ -72,13 +40,14 @@ def test_pending_pods_become_nodes_and_idle_nodes_go(world: World, namespace: st
     assert {pod["spec"]["nodeName"] for pod in world.pods(namespace)} <= own
     world.check_consistent()
     world.check_launched_once()
-    assert world.requests("CreateFleet")
 
     check_metrics(operator.metrics())
 
     world.scale(namespace, 0)
     world.wait("an empty cluster", world.empty, timeout=300)
-    world.wait("no launch template", lambda: not world.account()["launchTemplates"], timeout=120)
+    world.wait(
+        "no launch template", lambda: not world.account.state()["launchTemplates"], timeout=120
+    )
     world.check_nothing_left()
     check_rights(world)
 
@@ -92,7 +61,7 @@ def test_killed_again_and_again_it_leaks_nothing(
     moments = random.Random(seed)
     operator = world.installation.start_operator()
     operator.wait_ready()
-    world.apply_pool()
+    world.apply_auto_mode()
 
     def kill_until(kills: int) -> None:
         for _ in range(kills):
@@ -112,7 +81,9 @@ def test_killed_again_and_again_it_leaks_nothing(
     time.sleep(25)
     kill_until(KILLS - KILLS // 2)
     world.wait("an empty cluster", world.empty, timeout=300)
-    world.wait("no launch template", lambda: not world.account()["launchTemplates"], timeout=120)
+    world.wait(
+        "no launch template", lambda: not world.account.state()["launchTemplates"], timeout=120
+    )
     world.check_nothing_left()
     world.check_launched_once()
 
@@ -125,7 +96,7 @@ def test_the_other_replica_goes_on_within_15_seconds(world: World, namespace: st
     for operator in operators.values():
         operator.wait_ready()
     world.wait("a leader", lambda: world.leader() in operators, timeout=30)
-    world.apply_pool()
+    world.apply_auto_mode()
     leader = world.leader()
     (standby,) = operators.keys() - {leader}
 
