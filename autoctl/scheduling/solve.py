@@ -60,8 +60,10 @@ class _Pending:
     given_up: tuple[str, ...] = ()
 
 
+_FEW = 64
 _MOST_DEFERRED = 500
-"""With more shapes than this the kernel's share of the time would be too long."""
+"""Shapes whose nodes the kernel chooses once their domains are decided: always a few, more where
+most shapes are of that kind; beyond, it would take longer than it saves."""
 
 
 class _Run:
@@ -140,8 +142,9 @@ class _Run:
                 _size(p.demand),
             )
         )
-        few = sum(within_domains(self._board, p.demand) for p in bound_by_others) <= _MOST_DEFERRED
-        placer = Placer(self._board, outlook, defer=few)
+        free = sum(within_domains(self._board, p.demand) for p in bound_by_others)
+        worth = free <= _FEW or (free <= _MOST_DEFERRED and 2 * free >= len(bound_by_others))
+        placer = Placer(self._board, outlook, defer=worth)
         self._in_turn(placer, bound_by_others)
         self._pack([p for p in waiting if is_simple(p.demand)], placer, bound_by_others)
         if bound_by_others:
