@@ -128,6 +128,15 @@ class World:
         assert self.account.instances() == {}
         assert self.without_launch_templates()
 
+    def troubles(self) -> list[dict[str, Any]]:
+        """What the operators' logs tell above information, in the JSON form of the default."""
+        lines = [
+            json.loads(line)
+            for operator in self.installation.operators.values()
+            for line in operator.process.log.read_text().splitlines()
+        ]
+        return [line for line in lines if line["level"] not in ("debug", "info")]
+
     def wait(self, what: str, condition: Any, timeout: float) -> None:
         """Wait for `condition()`; raises when it does not come or the cloud ends."""
         wait_for(what, condition, timeout=timeout, processes=[self.installation.cloud])
