@@ -10,6 +10,8 @@ from typing import Protocol, TypeVar
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import Executor
 from autoctl.aws.instances import instance_id
+from autoctl.controllers.catalog.memory import MemoryController
+from autoctl.controllers.catalog.refresh import market_refreshes
 from autoctl.controllers.disruption.conditions_controller import DisruptionConditionsController
 from autoctl.controllers.disruption.controller import DisruptionController, DisruptionQueue
 from autoctl.controllers.disruption.execution import Execution
@@ -18,6 +20,7 @@ from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.health.interruption import InterruptionController
 from autoctl.controllers.health.repair import RepairController
+from autoctl.controllers.health.reservations import ReservationController
 from autoctl.controllers.health.status import InstanceStatusController
 from autoctl.controllers.lifecycle.adoption import Adoption
 from autoctl.controllers.lifecycle.controller import LifecycleController, LifecycleDependencies
@@ -168,6 +171,7 @@ def build_controllers(d: Dependencies) -> list[Registration]:
         *_node_lives(d, templates, health),
         *_disruption(d, creator),
         *_health(d),
+        *_catalog(d),
     ]
 
 
@@ -189,6 +193,7 @@ def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registratio
             network=d.aws.network,
             images=d.aws.images,
             profiles=d.aws.profiles,
+            reservations=d.aws.reservations,
             cluster=d.aws.cluster,
             templates=templates,
             region=d.region,
@@ -342,6 +347,7 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         events=d.events,
         metrics=d.metrics,
         launch=creator.launch,
+        evictor=Evictor(d.api, d.events, d.metrics),
     )
     options = DisruptionOptions(
         solver=replace(_solver_options(d.settings), reserved_fallback=True),
@@ -356,7 +362,7 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         state=d.state,
         clock=d.clock,
         types=d.aws.types,
-        describe=InstanceDescriber(d.aws.instances),
+        describe=InstanceDescriber(d.aws.instances, d.clock),
     )
     expiration = ExpirationController(
         api=d.api,
@@ -400,7 +406,8 @@ def _health(d: Dependencies) -> list[Registration]:
         metrics=d.metrics,
         instances=d.aws.instances,
     )
-    found = [Registration(status)]
+    reservations = ReservationController(d.api, d.state, d.metrics, d.aws.instances)
+    found = [Registration(status), Registration(reservations)]
     if d.settings.node_repair:
         repair = RepairController(
             api=d.api, state=d.state, clock=d.clock, events=d.events, metrics=d.metrics
@@ -418,3 +425,14 @@ def _health(d: Dependencies) -> list[Registration]:
         )
         found.append(Registration(interruption))
     return found
+
+
+def _catalog(d: Dependencies) -> list[Registration]:
+    refreshes = market_refreshes(d.aws.market, d.aws.types, d.clock, d.metrics)
+    memory = MemoryController(d.state, d.aws.types)
+    return [
+        *(Registration(r, base_delay=5.0, max_delay=600.0) for r in refreshes),
+        Registration(
+            memory, (Watch(NODES), Watch(NODE_CLAIMS, Keys(d.state).nodes_of_claim)), concurrency=1
+        ),
+    ]

@@ -21,9 +21,11 @@ from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.proposals import propose
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import Move, split
+from autoctl.scheduling.problem import Solution
 from autoctl.state.snapshot import Snapshot
 
 CANNOT_BE_CHEAPER = "Can't replace with a cheaper node"
+WOULD_NOT_FIT = "Pods would not fit as kube-scheduler spreads them"
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,28 @@ class _Judge:
 
     def world(self, candidates: Sequence[Candidate], reasons: dict[str, str]) -> _World:
         """The moves of taking `candidates` that pay, after leaving out those that cannot go."""
+        for slack in self._options.slacks:
+            remaining, solution = self._placed(candidates, slack, reasons)
+            if solution is None:
+                return _World((), 0.0)
+            world = self._paying(remaining, solution, reasons)
+            if not world.moves:
+                return world
+            if self._simulator.comes_true(remaining, solution):
+                return world
+        for candidate in candidates:
+            reasons.setdefault(candidate.name, WOULD_NOT_FIT)
+        return _World((), 0.0)
+
+    def _placed(
+        self, candidates: Sequence[Candidate], slack: float, reasons: dict[str, str]
+    ) -> tuple[list[Candidate], Solution | None]:
+        """The candidates whose pods all find a place elsewhere, and where."""
         remaining = list(candidates)
         while remaining:
-            solution = self._simulator.solve(remaining, quiet_only=True)
+            solution = self._simulator.solve(remaining, quiet_only=True, slack=slack)
             if not solution.unschedulable:
-                break
+                return remaining, solution
             homeless = set(solution.unschedulable)
             staying = {
                 c.name: next(p.key for p in c.movable if p.key in homeless)
@@ -131,10 +150,13 @@ class _Judge:
                 for name, pod in staying.items():
                     reasons.setdefault(name, f"Pod {pod}: {solution.unschedulable[pod].reason}")
             remaining = [c for c in remaining if c.name not in staying]
-        else:
-            return _World((), 0.0)
+        return [], None
+
+    def _paying(
+        self, candidates: Sequence[Candidate], solution: Solution, reasons: dict[str, str]
+    ) -> _World:
         moves = []
-        for move in split(remaining, solution):
+        for move in split(candidates, solution):
             judged = self._judge(move)
             if isinstance(judged, Move):
                 moves.append(judged)
@@ -152,11 +174,21 @@ class _Judge:
             return balanced.score(move, self._totals)
         return None
 
+    def _threshold(self, move: Move) -> float:
+        """The least share of its price the move must save, were it to buy anything."""
+        now = self._simulator.snapshot.now
+        young = any(
+            c.node.created is not None and now - c.node.created < self._options.young
+            for c in move.candidates
+        )
+        options = self._options
+        return options.young_threshold if young else options.savings_threshold
+
     def _judge(self, move: Move) -> Move | Rejected:
         judged = restrict(
             move,
             self._types,
-            threshold=self._options.savings_threshold,
+            threshold=self._threshold(move),
             spot_alternatives=self._options.spot_alternatives,
         )
         if isinstance(judged, Rejected):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -42,18 +42,26 @@ SETTLE: Final = timedelta(seconds=20)
 
 @dataclass
 class _Promises:
-    """Where commands have sent pods, until they have had time to arrive."""
+    """Where commands have sent pods: kept while the command runs, and a little for them to land."""
 
-    _until: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    _moves: list[tuple[frozenset[str], dict[str, str], datetime]] = field(default_factory=list)
 
-    def add(self, command: Command, now: datetime) -> None:
-        for pod, home in command.moves.items():
-            if not home.startswith("replacement:"):
-                self._until[pod] = (home, now + SETTLE)
+    def add(self, command: Command, claims: Iterable[str], now: datetime) -> None:
+        """A command over these NodeClaims starts."""
+        homes = {p: h for p, h in command.moves.items() if not h.startswith("replacement:")}
+        if homes:
+            self._moves.append((frozenset(claims), homes, now + SETTLE))
 
-    def current(self, now: datetime) -> dict[str, str]:
-        self._until = {p: (h, t) for p, (h, t) in self._until.items() if now < t}
-        return {pod: home for pod, (home, _) in self._until.items()}
+    def current(self, snapshot: Snapshot, going: Collection[str]) -> dict[str, str]:
+        """Pod -> node it is on its way to; `going` are the NodeClaims of commands under way."""
+        kept = []
+        for claims, homes, until in self._moves:
+            if not claims.isdisjoint(going):
+                kept.append((claims, homes, snapshot.now + SETTLE))
+            elif snapshot.now < until:
+                kept.append((claims, homes, until))
+        self._moves = kept
+        return {pod: home for _, homes, _ in kept for pod, home in homes.items()}
 
 
 @dataclass
@@ -88,7 +96,7 @@ class DisruptionController:
         resting = self.execution.cool_down.active(snapshot.now, snapshot.node_claims)
         kept = unfinished_replacements(snapshot.node_claims)
         nominations = {
-            **self._promises.current(snapshot.now),
+            **self._promises.current(snapshot, going),
             **snapshot.nominations,
             **{f"command/{name}": name for name in sorted(kept)},
             **{f"cool-down/{name}": name for name in sorted(resting)},
@@ -118,7 +126,7 @@ class DisruptionController:
                 self.reporter.rejected(command, "budget")
                 continue
             ledger.take(candidates)
-            self._promises.add(command, snapshot.now)
+            self._promises.add(command, (c.claim.name for c in candidates), snapshot.now)
             self.reporter.started(snapshot, command)
             starts.append(self.execution.start(command, [c.claim for c in candidates]))
         await asyncio.gather(*starts)

@@ -22,10 +22,20 @@ from autoctl.controllers.disruption.model import Command, Reason
 from autoctl.controllers.objects import reference, write_status
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.controllers.termination.eviction import Evictor
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, ApiError, Conflict, KubernetesApi, NotFound
 from autoctl.scheduling.problem import NewNode
+from autoctl.scheduling.rehearsal import size
+from autoctl.scheduling.resources import pod_requests
 from autoctl.state.cluster import ClusterState
+from autoctl.state.pods import (
+    Protection,
+    do_not_disrupt,
+    is_critical,
+    is_evictable,
+    is_reschedulable,
+)
 from autoctl.state.snapshot import Snapshot
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -35,6 +45,7 @@ COOL_DOWN: Final = timedelta(minutes=2)
 LONGEST_COOL_DOWN: Final = timedelta(hours=1)
 _TAINT: Final = {"key": DISRUPTED_TAINT, "effect": "NoSchedule"}
 _TRIES: Final = 5
+_EVICTIONS_AT_ONCE: Final = 20
 _MIRROR_LAG: Final = timedelta(seconds=30)
 """A mirror further behind than this is resynced, and shows the mark then."""
 
@@ -74,6 +85,7 @@ class Execution:
     events: EventRecorder
     metrics: Metrics
     launch: Launch
+    evictor: Evictor
     cool_down: CoolDown = field(default_factory=CoolDown)
     starting: set[str] = field(default_factory=set)
     """Commands whose replacements this process is still making."""
@@ -121,7 +133,12 @@ class Execution:
         self._count_start(command, claims)
 
     async def finish(self, command: InFlight) -> None:
-        """Delete the NodeClaims that go; their finalizers drain them."""
+        """Evict the pods, the largest of all nodes first, and delete the NodeClaims.
+
+        The order is what lets kube-scheduler find the room that was planned: large pods come to
+        nodes that are still empty. What an eviction leaves behind is left to the nodes' drains.
+        """
+        await self._evict(command)
         for claim in command.candidates:
             if claim.deleting:
                 continue
@@ -131,6 +148,25 @@ class Execution:
             except NotFound:
                 continue
             self._count_disrupted(claim, command.mark.reason)
+
+    async def _evict(self, command: InFlight) -> None:
+        going = {c.name for c in command.candidates if not c.deleting}
+        snapshot = self.state.snapshot()
+        pods = [
+            pod
+            for node in snapshot.state_nodes.values()
+            if node.claim is not None and node.claim.name in going
+            for pod in node.pods
+            if is_reschedulable(pod)
+            and is_evictable(pod, snapshot.now)
+            and not is_critical(pod)
+            and do_not_disrupt(pod, snapshot.now).protection is not Protection.ACTIVE
+        ]
+        pods.sort(key=lambda p: (-size(pod_requests(p.spec)), p.key))
+        reason = command.mark.reason.value
+        for start in range(0, len(pods), _EVICTIONS_AT_ONCE):
+            batch = pods[start : start + _EVICTIONS_AT_ONCE]
+            await asyncio.gather(*(self.evictor.evict(p, reason) for p in batch))
 
     async def roll_back(self, command: InFlight, why: str) -> None:
         """Leave the nodes as they were and delete what was bought."""

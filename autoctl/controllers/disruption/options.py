@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from autoctl.scheduling.problem import SolverOptions
 
@@ -17,7 +18,10 @@ class DisruptionOptions:
     `spot_alternatives` is how many cheaper instance types a spot node's single spot replacement
     must be able to choose from. `exhaustive` bounds the number of candidates up to which every
     prefix and every single node is tried; above it the packer proposes. `drift_per_pass` bounds
-    how many drifted nodes one pass replaces, whatever budgets allow.
+    how many drifted nodes one pass replaces, whatever budgets allow. `slacks` are the parts of
+    nodes that are left free, tried in this order, until kube-scheduler would find room for every
+    pod that moves. A move that takes nodes younger than `young` must save `young_threshold`, so
+    that a cluster does not chase its own last move.
     """
 
     solver: SolverOptions = field(default_factory=lambda: SolverOptions(reserved_fallback=True))
@@ -26,3 +30,6 @@ class DisruptionOptions:
     spot_alternatives: int = 15
     exhaustive: int = 24
     drift_per_pass: int = 50
+    slacks: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1)
+    young: timedelta = timedelta(minutes=15)
+    young_threshold: float = 0.15

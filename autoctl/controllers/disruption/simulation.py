@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from autoctl.catalog.model import InstanceType, Resources
 from autoctl.controllers.disruption.candidates import Candidate, consolidatable_in
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.scheduling.problem import ExistingNode, Pool, SchedulingProblem, Solution
+from autoctl.scheduling.rehearsal import comes_true
 from autoctl.scheduling.solve import solve
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import unbound
@@ -29,6 +31,9 @@ class Simulator:
         self._nominations = dict(snapshot.nominations)
         self._gone: set[str] = set()
         self._base: SchedulingProblem | None = None
+        self._roomy: dict[
+            tuple[float, int], tuple[tuple[InstanceType, ...], tuple[InstanceType, ...]]
+        ] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -43,26 +48,42 @@ class Simulator:
         self._base = None
 
     def problem(
-        self, candidates: Sequence[Candidate], *, quiet_only: bool, new_nodes: bool = True
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        quiet_only: bool,
+        slack: float = 0.0,
     ) -> SchedulingProblem:
         """The question for these candidates.
 
         `quiet_only` leaves out destinations still within their NodePool's `consolidateAfter`, as
-        consolidation does: filling them would start their quiet period again.
+        consolidation does: filling them would start their quiet period again. `slack` is the part
+        of every destination's CPU and memory that is to stay free.
         """
         base = self._problem()
         names = {c.name for c in candidates}
+        nodes = (
+            self._destination(n, quiet_only=quiet_only) for n in base.nodes if n.name not in names
+        )
+        pools = self._without_usage(names) if names else base.pools
         return replace(
             base,
             pods=tuple(unbound(p) for c in candidates for p in c.movable),
-            nodes=tuple(
-                self._destination(n, quiet_only=quiet_only)
-                for n in base.nodes
-                if n.name not in names
-            ),
-            pools=self._without_usage(names) if names else base.pools,
-            options=replace(self._options.solver, allow_new_nodes=new_nodes),
+            nodes=tuple(_roomy_node(n, slack) for n in nodes),
+            pools=tuple(self._roomy_pool(p, slack) for p in pools),
+            options=self._options.solver,
         )
+
+    def _roomy_pool(self, pool: Pool, slack: float) -> Pool:
+        if not slack:
+            return pool
+        key = (slack, id(pool.instance_types))
+        found = self._roomy.get(key)
+        if found is None:
+            # The original is kept as well: an id is only good while its object lives.
+            found = (pool.instance_types, tuple(_roomy_type(t, slack) for t in pool.instance_types))
+            self._roomy[key] = found
+        return replace(pool, instance_types=found[1])
 
     def as_it_is(self, candidates: Sequence[Candidate]) -> SchedulingProblem:
         """All nodes with their pods, and the pods of the candidates as those that could move."""
@@ -75,10 +96,14 @@ class Simulator:
         )
 
     def solve(
-        self, candidates: Sequence[Candidate], *, quiet_only: bool, new_nodes: bool = True
+        self, candidates: Sequence[Candidate], *, quiet_only: bool, slack: float = 0.0
     ) -> Solution:
         """Where the candidates' pods would go."""
-        return solve(self.problem(candidates, quiet_only=quiet_only, new_nodes=new_nodes))
+        return solve(self.problem(candidates, quiet_only=quiet_only, slack=slack))
+
+    def comes_true(self, candidates: Sequence[Candidate], solution: Solution) -> bool:
+        """Whether kube-scheduler, placing the candidates' pods itself, finds room for them all."""
+        return comes_true(self.problem(candidates, quiet_only=False), solution)
 
     def _problem(self) -> SchedulingProblem:
         if self._base is None:
@@ -110,3 +135,27 @@ class Simulator:
             return False
         wait = consolidatable_in(node.claim, pool, self._snapshot.now)
         return wait is not None and wait.total_seconds() > 0
+
+
+def _roomy_node(node: ExistingNode, slack: float) -> ExistingNode:
+    """The node with a part of its CPU and memory taken off."""
+    return replace(node, allocatable=_less(node.allocatable, slack)) if slack else node
+
+
+def _roomy_type(instance_type: InstanceType, slack: float) -> InstanceType:
+    taken = {
+        name: amount - _less(instance_type.allocatable, slack)[name]
+        for name, amount in instance_type.allocatable.items()
+    }
+    overhead = {
+        name: instance_type.overhead.get(name, 0) + taken.get(name, 0)
+        for name in {*instance_type.overhead, *taken}
+    }
+    return replace(instance_type, overhead=overhead)
+
+
+def _less(amounts: Resources, slack: float) -> dict[str, int]:
+    return {
+        name: int(amount * (1 - slack)) if name in ("cpu", "memory") else amount
+        for name, amount in amounts.items()
+    }
