@@ -7,9 +7,11 @@ not change stay the same objects, so that whoever caches by them may go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 from autoctl.api import labels
 from autoctl.api.nodeclass import NodeClass
@@ -28,10 +30,13 @@ RESERVED_DISCOUNT = 10_000_000
 """Reserved capacity is paid for already: it costs next to nothing, in the order of its price."""
 
 
+_NOTHING_SEEN: Mapping[tuple[str, str], int] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class _Entry:
     node_class: NodeClass
-    market: Market
+    facts: tuple[int, int]
     base: tuple[InstanceType, ...]
     revision: int
     types: tuple[InstanceType, ...]
@@ -42,9 +47,56 @@ class InstanceTypes:
 
     def __init__(self, market: Market, unavailable: UnavailableOfferings) -> None:
         self.market = market
-        """Replace it when prices or types were refreshed."""
         self._unavailable = unavailable
         self._entries: dict[str, _Entry] = {}
+        self._memory: dict[tuple[str, str], int] = {}
+        self._taken: dict[str, tuple[CapacityReservationStatus, int]] = {}
+        self._observations = 0
+
+    def refresh(
+        self,
+        *,
+        types: Mapping[str, Mapping[str, Any]] | None = None,
+        zones: Mapping[str, str] | None = None,
+        offered: Mapping[str, frozenset[str]] | None = None,
+        on_demand: Mapping[str, float] | None = None,
+        spot: Mapping[tuple[str, str], float] | None = None,
+    ) -> bool:
+        """Take over those facts of the market that are given; tell whether they are news."""
+        given = {
+            "types": types,
+            "zones": zones,
+            "offered": offered,
+            "on_demand": on_demand,
+            "spot": spot,
+        }
+        news = {
+            name: facts
+            for name, facts in given.items()
+            if facts is not None and facts != getattr(self.market, name)
+        }
+        if news:
+            changed: dict[str, Any] = {**news, "revision": self.market.revision + 1}
+            self.market = replace(self.market, **changed)
+        return bool(news)
+
+    def take_reserved(self, reservation: CapacityReservationStatus) -> None:
+        """An instance was launched into the reservation, as its class's status has it.
+
+        The count in the status is a minute old at worst; until it changes, this one is less.
+        """
+        seen, taken = self._taken.get(reservation.id, (reservation, 0))
+        if seen != reservation:
+            taken = 0
+        self._taken[reservation.id] = (reservation, taken + 1)
+        self._observations += 1
+
+    def observe_memory(self, instance_type: str, image: str, memory: int) -> None:
+        """A node of the type, started from the image, reports so many bytes: the least counts."""
+        known = self._memory.get((instance_type, image))
+        if known is None or memory < known:
+            self._memory[instance_type, image] = memory
+            self._observations += 1
 
     def launchable(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
         """The class's types with offerings in its subnets' zones; none while it is not ready."""
@@ -54,27 +106,36 @@ class InstanceTypes:
 
     def revision(self) -> int:
         """Grows when capacity ran out or came back, or the market was refreshed."""
-        return self._unavailable.refresh() + self.market.revision
+        return self._unavailable.refresh() + self.market.revision + self._observations
 
     def known(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
         """As `launchable`, but also of a class that is not ready (any more)."""
         revision = self._unavailable.refresh()
+        facts = (self.market.revision, self._observations)
         entry = self._entries.get(node_class.name)
-        if entry is not None and entry.node_class is node_class and entry.market is self.market:
+        if entry is not None and entry.node_class is node_class and entry.facts == facts:
             if entry.revision == revision:
                 return entry.types
             base = entry.base
         elif (
             entry is not None
-            and entry.market is self.market
+            and entry.facts == facts
             and _shape(entry.node_class) == _shape(node_class)
         ):
             base = entry.base
         else:
-            base = class_types(node_class, self.market)
+            base = class_types(node_class, self.market, self._memory, self._left)
+            if entry is not None:
+                base = _kept(entry.base, base)
         types = tuple(self._masked(t, node_class) for t in base)
-        self._entries[node_class.name] = _Entry(node_class, self.market, base, revision, types)
+        self._entries[node_class.name] = _Entry(node_class, facts, base, revision, types)
         return types
+
+    def _left(self, reservation: CapacityReservationStatus) -> int:
+        """How many instances the reservation has room for now."""
+        seen, taken = self._taken.get(reservation.id, (reservation, 0))
+        room = reservation.available_instance_count or 0
+        return max(0, room - taken) if seen == reservation else room
 
     def _masked(self, instance_type: InstanceType, node_class: NodeClass) -> InstanceType:
         zones = {
@@ -104,13 +165,30 @@ def _shape(node_class: NodeClass) -> tuple[object, ...]:
     )
 
 
-def class_types(node_class: NodeClass, market: Market) -> tuple[InstanceType, ...]:
-    """All types that fit the class, with every offering in its zones, capacity aside."""
+def _kept(
+    before: tuple[InstanceType, ...], after: tuple[InstanceType, ...]
+) -> tuple[InstanceType, ...]:
+    """`after` with the objects of `before` where they are equal."""
+    known = {t.name: t for t in before}
+    return tuple(known[t.name] if known.get(t.name) == t else t for t in after)
+
+
+def class_types(
+    node_class: NodeClass,
+    market: Market,
+    memory: Mapping[tuple[str, str], int] = _NOTHING_SEEN,
+    room: Callable[[CapacityReservationStatus], int] = lambda r: r.available_instance_count or 0,
+) -> tuple[InstanceType, ...]:
+    """All types that fit the class, with every offering in its zones, capacity aside.
+
+    `memory` is what nodes were seen to have: (type, image) -> bytes; `room` tells how many
+    instances a reservation still takes.
+    """
     settings = node_settings(node_class)
     zones = set(node_class.zones)
     group = node_class.status.placement_group
     extra = {labels.PLACEMENT_GROUP_ID: group.id} if group is not None else {}
-    reservations = node_class.status.capacity_reservations
+    reservations = [(r, room(r)) for r in node_class.status.capacity_reservations]
     found = []
     for name in sorted(market.types):
         api = market.types[name]
@@ -120,8 +198,14 @@ def class_types(node_class: NodeClass, market: Market) -> tuple[InstanceType, ..
         if not offerings:
             continue
         instance_type = instance_type_from_api(api, offerings, settings)
-        if image_of(node_class.status.amis, instance_type) is not None:
-            found.append(instance_type)
+        image = image_of(node_class.status.amis, instance_type)
+        if image is None:
+            continue
+        seen = memory.get((name, image))
+        if seen is not None:
+            real = replace(settings, observed_memory={name: seen})
+            instance_type = instance_type_from_api(api, offerings, real)
+        found.append(instance_type)
     return tuple(found)
 
 
@@ -144,7 +228,7 @@ def _offerings(
     name: str,
     market: Market,
     zones: set[str],
-    reservations: tuple[CapacityReservationStatus, ...],
+    reservations: Sequence[tuple[CapacityReservationStatus, int]],
     extra: Mapping[str, str],
 ) -> tuple[Offering, ...]:
     price = market.on_demand.get(name)
@@ -157,17 +241,16 @@ def _offerings(
         if spot is not None:
             found.append(Offering(zone, SPOT, spot, labels=placed))
         found += [
-            _reserved(reservation, price or 0.0, placed)
-            for reservation in reservations
+            _reserved(reservation, room, price or 0.0, placed)
+            for reservation, room in reservations
             if reservation.instance_type == name and reservation.availability_zone == zone
         ]
     return tuple(found)
 
 
 def _reserved(
-    reservation: CapacityReservationStatus, price: float, placed: Mapping[str, str]
+    reservation: CapacityReservationStatus, room: int, price: float, placed: Mapping[str, str]
 ) -> Offering:
-    room = reservation.available_instance_count or 0
     return Offering(
         zone=reservation.availability_zone,
         capacity_type=RESERVED,

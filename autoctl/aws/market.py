@@ -6,14 +6,25 @@ brought up to date while the operator runs. What cannot be refreshed stays as it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from autoctl.aws.call import Caller
 from autoctl.catalog.embedded import api_instance_types, region_data
 
 ON_DEMAND_USAGE = "Linux/UNIX"
+_PRICED = {
+    "operatingSystem": "Linux",
+    "preInstalledSw": "NA",
+    "capacitystatus": "Used",
+    "marketoption": "OnDemand",
+    "tenancy": "Shared",
+    "productFamily": "Compute Instance",
+}
+"""The attributes of what an instance costs that nobody reserved and that runs plain Linux."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,18 @@ def embedded_market(region: str) -> Market:
 class MarketApi:
     """The requests that bring a `Market` up to date."""
 
-    def __init__(self, ec2: Caller) -> None:
+    def __init__(self, ec2: Caller, pricing: Caller, *, region: str) -> None:
         self._ec2 = ec2
+        self._pricing = pricing
+        self._region = region
+
+    async def zones(self) -> dict[str, str]:
+        """Name -> id of the zones that the account may use."""
+        answer = await self._ec2(
+            "describe_availability_zones",
+            Filters=[{"Name": "opt-in-status", "Values": ["opt-in-not-required", "opted-in"]}],
+        )
+        return {zone["ZoneName"]: zone["ZoneId"] for zone in answer["AvailabilityZones"]}
 
     async def types(self) -> dict[str, dict[str, Any]]:
         """Every current x86_64 and arm64 type with hardware virtualization."""
@@ -84,7 +105,23 @@ class MarketApi:
             zones.setdefault(entry["InstanceType"], set()).add(entry["Location"])
         return {name: frozenset(where) for name, where in zones.items()}
 
-    async def spot(self, since: object) -> dict[tuple[str, str], float]:
+    async def on_demand(self) -> dict[str, float]:
+        """Type -> USD/hour on demand, from the Price List."""
+        filters = {**_PRICED, "regionCode": self._region}
+        found = await self._pricing.pages(
+            "get_products",
+            "PriceList",
+            ServiceCode="AmazonEC2",
+            Filters=[
+                {"Type": "TERM_MATCH", "Field": field, "Value": value}
+                for field, value in sorted(filters.items())
+            ],
+            MaxResults=100,
+        )
+        prices = (_priced(json.loads(product)) for product in found)
+        return dict(sorted(price for price in prices if price is not None))
+
+    async def spot(self, since: datetime) -> dict[tuple[str, str], float]:
         """(type, zone) -> the present USD/hour; `since` is now, which gives the latest entry."""
         found = await self._ec2.pages(
             "describe_spot_price_history",
@@ -97,3 +134,13 @@ class MarketApi:
             (entry["InstanceType"], entry["AvailabilityZone"]): float(entry["SpotPrice"])
             for entry in sorted(found, key=lambda entry: entry["Timestamp"])
         }
+
+
+def _priced(product: Mapping[str, Any]) -> tuple[str, float] | None:
+    """A product's instance type and USD/hour; None for one that is not sold for dollars."""
+    for term in product["terms"].get("OnDemand", {}).values():
+        for dimension in term["priceDimensions"].values():
+            price = float(dimension["pricePerUnit"].get("USD", 0))
+            if price > 0 and dimension["unit"] == "Hrs":
+                return product["product"]["attributes"]["instanceType"], price
+    return None

@@ -19,6 +19,7 @@ from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.aws.profiles import InstanceProfiles
 from autoctl.aws.queue import Queue
 from autoctl.aws.ratelimit import RateLimits
+from autoctl.aws.reservations import Reservations
 from autoctl.aws.templates import LaunchTemplates
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.operator.observers import BatchObserver, CloudObserver
@@ -35,6 +36,7 @@ class Gateways:
     network: Network
     images: Images
     profiles: InstanceProfiles
+    reservations: Reservations
     cluster: ClusterFacts
     market: MarketApi
     types: InstanceTypes
@@ -70,8 +72,9 @@ def make_gateways(
         network=Network(ec2),
         images=Images(caller("ssm"), clock),
         profiles=InstanceProfiles(caller("iam")),
+        reservations=Reservations(ec2),
         cluster=ClusterFacts(EksCluster(caller("eks"), cluster=cluster), clock),
-        market=MarketApi(ec2),
+        market=MarketApi(ec2, caller("pricing"), region=region),
         types=InstanceTypes(embedded_market(region), unavailable),
         unavailable=unavailable,
         queue=Queue(caller("sqs"), interruption_queue) if interruption_queue else None,

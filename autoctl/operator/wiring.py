@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.aws.fleet import FleetError
@@ -10,7 +12,12 @@ from autoctl.aws.instance_types import InstanceTypes
 from autoctl.aws.instances import Instances, instance_id
 from autoctl.controllers.disruption.drift import InstanceFacts
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.clock import Clock
 from autoctl.state.cluster import ClusterState
+
+_FACTS_FRESH = timedelta(minutes=5)
+_FACTS_MISSED = timedelta(minutes=1)
+"""An instance that the listing lacks may be newer than the listing."""
 
 
 class Keys:
@@ -72,16 +79,33 @@ class LaunchFailures:
 
 
 class InstanceDescriber:
-    """What EC2 says of a NodeClaim's instance, as drift looks at it."""
+    """What EC2 says of a NodeClaim's instance, as drift looks at it.
 
-    def __init__(self, instances: Instances) -> None:
+    One listing of the cluster's instances answers for all of them, for a while: an instance's
+    subnet never changes and its security groups hardly do.
+    """
+
+    def __init__(self, instances: Instances, clock: Clock) -> None:
         self._instances = instances
+        self._clock = clock
+        self._listed: datetime | None = None
+        self._facts: dict[str, InstanceFacts] = {}
+        self._turn = asyncio.Lock()
 
     async def __call__(self, claim: NodeClaim) -> InstanceFacts | None:
         provider_id = claim.status.provider_id
-        found = await self._instances.get(instance_id(provider_id)) if provider_id else None
-        if found is None:
+        if not provider_id:
             return None
-        return InstanceFacts(
-            subnet_id=found.subnet_id, security_group_ids=frozenset(found.security_group_ids)
-        )
+        name = instance_id(provider_id)
+        async with self._turn:
+            now = self._clock.now()
+            patience = _FACTS_FRESH if name in self._facts else _FACTS_MISSED
+            if self._listed is None or now - self._listed >= patience:
+                self._facts = {
+                    i.id: InstanceFacts(
+                        subnet_id=i.subnet_id, security_group_ids=frozenset(i.security_group_ids)
+                    )
+                    for i in await self._instances.of_cluster()
+                }
+                self._listed = now
+        return self._facts.get(name)

@@ -6,8 +6,10 @@ import asyncio
 
 from harness import Play, deployment, node_class, node_pool, playing
 
+from autoctl.ports.kubernetes import Object
 
-def _pool(after: str) -> dict[str, object]:
+
+def _pool(after: str) -> Object:
     disruption = {"consolidationPolicy": "WhenEmpty", "consolidateAfter": after}
     return node_pool(disruption=disruption)
 

@@ -167,6 +167,7 @@ class Launcher:
                 raise NoCapacity(str(error)) from error
             raise self._refused((), str(error), order, error.code) from error
         self._learn(launched.others)
+        self._count_reserved(node_class, plan)
         machine = self._machine(
             node_class,
             launched.instance_id,
@@ -211,6 +212,11 @@ class Launcher:
         for error in errors:
             self._d.unavailable.note(error)
             self._d.on_failure(error)
+
+    def _count_reserved(self, node_class: NodeClass, plan: LaunchPlan) -> None:
+        for reservation in node_class.status.capacity_reservations:
+            if plan.reservation is not None and reservation.id == plan.reservation.id:
+                self._d.types.take_reserved(reservation)
 
     def _refused(
         self, errors: tuple[FleetError, ...], message: str, order: Order, code: str = ""

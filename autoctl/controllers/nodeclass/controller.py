@@ -14,7 +14,9 @@ from autoctl.api.labels import NODECLASS_FINALIZER, NODECLASS_HASH, NODECLASS_HA
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclass import (
     AMIS_READY,
+    CAPACITY_RESERVATIONS_READY,
     INSTANCE_PROFILE_READY,
+    PLACEMENT_GROUP_READY,
     SECURITY_GROUPS_READY,
     SUBNETS_READY,
     VALIDATION_SUCCEEDED,
@@ -25,6 +27,7 @@ from autoctl.aws.errors import CloudError
 from autoctl.aws.images import Images
 from autoctl.aws.network import Network
 from autoctl.aws.profiles import InstanceProfiles, profile_name
+from autoctl.aws.reservations import Reservations
 from autoctl.aws.tags import resource_tags
 from autoctl.controllers.nodeclass.resolve import (
     Part,
@@ -33,6 +36,9 @@ from autoctl.controllers.nodeclass.resolve import (
     image_queries,
     images_part,
     next_status,
+    placement_group_part,
+    reservation_selectors,
+    reservations_part,
     security_groups_part,
     selectors,
     subnets_part,
@@ -70,6 +76,7 @@ class NodeClassDependencies:
     network: Network
     images: Images
     profiles: InstanceProfiles
+    reservations: Reservations
     cluster: ClusterFacts
     templates: TemplateStore
     region: str
@@ -120,6 +127,8 @@ class NodeClassController:
             SECURITY_GROUPS_READY: self._security_groups(node_class),
             AMIS_READY: self._images(node_class),
             INSTANCE_PROFILE_READY: self._profile(node_class),
+            CAPACITY_RESERVATIONS_READY: self._reservations(node_class),
+            PLACEMENT_GROUP_READY: self._placement_group(node_class),
         }
         outcomes = await asyncio.gather(*work.values(), return_exceptions=True)
         parts: list[Part] = []
@@ -192,6 +201,17 @@ class NodeClassController:
                 await self._d.profiles.ensure(name, spec.role, tags)
             self._profiles[name, spec.role or ""] = now
         return Part(INSTANCE_PROFILE_READY, Verdict(True), {"instance_profile": name})
+
+    async def _reservations(self, node_class: NodeClass) -> Part:
+        found = await self._d.reservations.find(reservation_selectors(node_class))
+        return reservations_part(found, self._d.clock.now())
+
+    async def _placement_group(self, node_class: NodeClass) -> Part:
+        wanted = node_class.spec.placement_group_selector
+        if wanted is None:
+            return placement_group_part(node_class, None)
+        found = await self._d.reservations.placement_group(id=wanted.id, name=wanted.name)
+        return placement_group_part(node_class, found)
 
     def _profile_name(self, node_class: NodeClass) -> str:
         return profile_name(self._d.region, self._d.cluster_name, node_class.metadata.uid)

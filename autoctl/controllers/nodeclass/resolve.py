@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from autoctl.api import labels
@@ -12,7 +12,9 @@ from autoctl.api.meta import Condition, Conditions, find_condition, set_conditio
 from autoctl.api.nodeclaim import Requirement
 from autoctl.api.nodeclass import (
     AMIS_READY,
+    CAPACITY_RESERVATIONS_READY,
     INSTANCE_PROFILE_READY,
+    PLACEMENT_GROUP_READY,
     READY,
     SECURITY_GROUPS_READY,
     SUBNETS_READY,
@@ -21,19 +23,28 @@ from autoctl.api.nodeclass import (
 )
 from autoctl.api.nodeclass_status import (
     AmiStatus,
+    CapacityReservationStatus,
     NodeClassStatus,
+    PlacementGroupStatus,
     SecurityGroupStatus,
     SubnetStatus,
 )
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.aws.images import ImageQuery
 from autoctl.aws.network import SecurityGroup, Selector, Subnet
+from autoctl.aws.reservations import PlacementGroup, Reservation, ReservationSelector
+
+BLOCK_DRAIN = timedelta(minutes=40)
+"""Before the end of a Capacity Block its nodes must be empty: EC2 takes the instances 30 minutes
+before the end, and draining takes its time."""
 
 CONDITIONS = (
     AMIS_READY,
     SUBNETS_READY,
     SECURITY_GROUPS_READY,
     INSTANCE_PROFILE_READY,
+    CAPACITY_RESERVATIONS_READY,
+    PLACEMENT_GROUP_READY,
     VALIDATION_SUCCEEDED,
 )
 """The conditions that `Ready` needs of every NodeClass."""
@@ -146,6 +157,57 @@ def images_part(images: Sequence[tuple[ImageQuery, str]], minor: str) -> Part:
     if not images:
         verdict = Verdict(False, "AMINotFound", f"no Bottlerocket image for Kubernetes {minor}")
     return Part(AMIS_READY, verdict, {"amis": tuple(image_status(query, i) for query, i in images)})
+
+
+def reservation_selectors(node_class: NodeClass) -> tuple[ReservationSelector, ...]:
+    """The class's terms as the gateway takes them."""
+    return tuple(
+        ReservationSelector(t.id, t.owner, tuple(sorted((t.tags or {}).items())))
+        for t in node_class.spec.capacity_reservation_selector_terms or ()
+    )
+
+
+def reservations_part(reservations: Iterable[Reservation], now: datetime) -> Part:
+    """The reservations found: none is no mistake, as they come and go."""
+    found = tuple(_reservation(r, now) for r in reservations)
+    return Part(CAPACITY_RESERVATIONS_READY, Verdict(True), {"capacity_reservations": found})
+
+
+def _reservation(reservation: Reservation, now: datetime) -> CapacityReservationStatus:
+    ends = reservation.ends_at
+    expiring = reservation.capacity_block and ends is not None and now >= ends - BLOCK_DRAIN
+    return CapacityReservationStatus(
+        id=reservation.id,
+        availability_zone=reservation.zone,
+        instance_type=reservation.instance_type,
+        instance_match_criteria="open" if reservation.match == "open" else "targeted",
+        owner_id=reservation.owner,
+        reservation_type="capacity-block" if reservation.capacity_block else "default",
+        state="expiring" if expiring else "active",
+        interruptible=reservation.interruptible,
+        available_instance_count=reservation.available,
+        end_time=ends,
+    )
+
+
+def placement_group_part(node_class: NodeClass, group: PlacementGroup | None) -> Part:
+    """The placement group that the class names: without it nothing may be launched."""
+    wanted = node_class.spec.placement_group_selector
+    fields: dict[str, Any] = {"placement_group": None}
+    if wanted is None:
+        return Part(PLACEMENT_GROUP_READY, Verdict(True), fields)
+    if group is None:
+        text = f"placement group {wanted.id or wanted.name!r} does not exist"
+        return Part(PLACEMENT_GROUP_READY, Verdict(False, "PlacementGroupNotFound", text), fields)
+    fields["placement_group"] = PlacementGroupStatus.model_validate(
+        {
+            "id": group.id,
+            "name": group.name,
+            "strategy": group.strategy,
+            "partitionCount": group.partitions,
+        }
+    )
+    return Part(PLACEMENT_GROUP_READY, Verdict(True), fields)
 
 
 def failure(condition: str, error: CloudError) -> Part | None:

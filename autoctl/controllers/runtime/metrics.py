@@ -301,6 +301,11 @@ class Metrics:
             "1 when the offering is believed to have capacity.",
             *offering,
         )
+        self.catalog_refreshed = self._gauge(
+            "autoctl_catalog_refreshed_timestamp_seconds",
+            "When a part of the catalog was last read from AWS, in seconds since 1970.",
+            "part",
+        )
         self.launch_failures = self._counter(
             f"{prefix}_instance_launch_failures_total",
             "Launches that the cloud refused.",
