@@ -66,11 +66,13 @@ class World:
             "securityGroupSelectorTerms": [{"id": network["clusterSecurityGroupId"]}],
         }
         self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(node_class))
-        self.plane.kubectl("apply", "-f", MANIFESTS / "general-purpose.yaml")
-        self.wait_pool("general-purpose")
+        self.apply_pool("general-purpose")
 
-    def wait_pool(self, name: str) -> None:
-        self.plane.kubectl("wait", "--for=condition=Ready", f"nodepool/{name}", "--timeout=60s")
+    def apply_pool(self, manifest: str) -> None:
+        """Apply a NodePool from `manifests/` and wait until it is ready."""
+        path = MANIFESTS / f"{manifest}.yaml"
+        self.plane.kubectl("apply", "-f", path)
+        self.plane.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "-f", path)
 
     def deploy(self, namespace: str, replicas: int) -> None:
         self.plane.kubectl("apply", "-n", namespace, "-f", EXAMPLES / "workload.yaml")
