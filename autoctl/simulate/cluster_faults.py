@@ -6,21 +6,57 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from autoctl.ports.kubernetes import NODES, RESOURCES
-from autoctl.sim.cluster.faults import ErrorRule
+from autoctl.ports.kubernetes import EVENTS, NODES, RESOURCES
+from autoctl.sim.cluster.faults import ErrorRule, Point, Request
 from autoctl.simulate.scenario import duration_of
 from autoctl.simulate.world import World
+
+_AWS_READS = ("Describe", "Get", "List", "Receive")
 
 
 async def play_cluster_fault(world: World, fault: dict[str, Any]) -> None:
     """Let the fault begin, last `for` its duration, and end."""
     if fault["type"] == "leader-loss":
+        if "write" in fault:
+            await _after_write(world, int(fault["write"]))
         await world.lose_leader()
         return
     lift = _begin(world, fault)
     if "for" in fault:
         await asyncio.sleep(duration_of(fault["for"]).total_seconds())
         lift()
+
+
+async def _after_write(world: World, number: int) -> None:
+    """Wait for the operator's `number`-th write, in the cluster or in AWS, and stop it there.
+
+    The write took effect; the reconcile that made it never hears of it.
+    """
+    reached = asyncio.get_running_loop().create_future()
+    left = number
+
+    def wrote() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            reached.set_result(None)
+            raise asyncio.CancelledError("the leader dies")
+
+    def in_cluster(request: Request, point: Point) -> None:
+        if point is Point.AFTER and request.resource is not EVENTS:
+            wrote()
+
+    def in_aws(service: str, operation: str) -> None:
+        if service != "sqs" and not operation.startswith(_AWS_READS):
+            wrote()
+
+    forget = world.cluster.faults.observe(in_cluster)
+    world.cloud.observers.append(in_aws)
+    try:
+        await reached
+    finally:
+        forget()
+        world.cloud.observers.remove(in_aws)
 
 
 def _begin(world: World, fault: dict[str, Any]) -> Callable[[], None]:
@@ -33,6 +69,7 @@ def _begin(world: World, fault: dict[str, Any]) -> Callable[[], None]:
                     resources=frozenset(r for r in RESOURCES if r.plural in wanted),
                     count=fault.get("count"),
                     probability=float(fault.get("share", 1.0)),
+                    after_commit=bool(fault.get("answerLost", False)),
                 )
             )
         case "eviction-blocked":

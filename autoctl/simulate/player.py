@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count, pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import looptime
 
@@ -49,6 +49,16 @@ Progress = Callable[[float, Recorder], None]
 """Hears of every sample: the part of the duration that is played, and the recorder."""
 
 
+class Watcher(Protocol):
+    """Looks on while a scenario is played."""
+
+    def attach(self, world: World) -> None:
+        """The world is about to start."""
+
+    def finish(self, world: World) -> None:
+        """The scenario is at its end; the world still runs."""
+
+
 class StepError(Exception):
     """A step of the scenario that the simulated API server refused."""
 
@@ -63,6 +73,7 @@ class Player:
     progress: Progress | None = None
     on_decision: Callable[[DecisionRecord], None] | None = None
     with_bound: bool = True
+    watcher: Watcher | None = None
     _world: World = field(init=False)
     _recorder: Recorder = field(init=False)
     _samples: list[Sample] = field(default_factory=list)
@@ -88,9 +99,13 @@ class Player:
         )
         self._recorder.attach()
         self._world.on_assembly.append(self._listen)
+        if self.watcher is not None:
+            self.watcher.attach(self._world)
         await self._world.start(self.objects)
         try:
             await self._play_agenda()
+            if self.watcher is not None:
+                self.watcher.finish(self._world)
             return self._result()
         finally:
             for task in self._background:
@@ -169,9 +184,9 @@ class Player:
                 cluster.ensure_namespace(namespace)
             try:
                 try:
-                    await cluster.api.create(resource, obj, namespace)
+                    await cluster.users.create(resource, obj, namespace)
                 except AlreadyExists:
-                    await cluster.api.patch(resource, obj["metadata"]["name"], obj, namespace)
+                    await cluster.users.patch(resource, obj["metadata"]["name"], obj, namespace)
             except ApiError as error:
                 raise StepError(f"steps[{index}].apply: {error}") from error
 
@@ -182,7 +197,7 @@ class Player:
             resource = _SCALED[scale.kind]
             namespace = scale.namespace if resource.namespaced else None
             try:
-                await self._world.cluster.api.patch(
+                await self._world.cluster.users.patch(
                     resource, scale.name, {"spec": {"replicas": scale.replicas}}, namespace
                 )
             except ApiError as error:
@@ -204,8 +219,11 @@ class Player:
             if found is None:
                 raise StepError(f"steps[{index}].delete: {reference.kind} is not simulated")
             namespace = reference.namespace if found.namespaced else None
+            name = reference.name or _pick(cluster.objects(found), namespace, reference.any or 0)
+            if name is None:
+                return
             try:
-                await cluster.api.delete(found, reference.name, namespace)
+                await cluster.users.delete(found, name, namespace)
             except NotFound as error:
                 raise StepError(f"steps[{index}].delete: {error}") from error
 
@@ -335,6 +353,17 @@ class Player:
             leaks=leaks,
             notes=tuple(world.notes),
         )
+
+
+def _pick(objects: Iterable[Object], namespace: str | None, number: int) -> str | None:
+    """The name of the `number`-th object that nobody deletes yet, modulo how many there are."""
+    names = sorted(
+        o["metadata"]["name"]
+        for o in objects
+        if namespace in (None, o["metadata"].get("namespace"))
+        and "deletionTimestamp" not in o["metadata"]
+    )
+    return names[number % len(names)] if names else None
 
 
 def _integral(samples: Sequence[Sample]) -> float | None:

@@ -15,6 +15,7 @@ from autoctl.catalog.units import amount
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Object
 from autoctl.sim.cloud.cloud import SimulatedCloud
 from autoctl.sim.cloud.ec2.records import InstanceRecord
+from autoctl.sim.cloud.ec2.types import InstanceTypes
 from autoctl.sim.cluster.cluster import SimCluster
 from autoctl.sim.cluster.faults import Point, Request
 
@@ -162,12 +163,7 @@ class Recorder:
 
     def price(self, instance: InstanceRecord) -> float:
         """USD/hour of an instance."""
-        types = self.cloud.ec2.types
-        if instance.capacity_type == "spot":
-            spot = types.spot_price(instance.instance_type, instance.zone)
-            if spot is not None:
-                return spot
-        return types.on_demand_price(instance.instance_type)
+        return hourly_price(self.cloud.ec2.types, instance)
 
     def sample(self, bound: float | None) -> Sample:
         """The world now."""
@@ -197,6 +193,15 @@ class Recorder:
             terminated=sum(1 for i in history if not i.alive),
             evictions=self.evictions,
         )
+
+
+def hourly_price(types: InstanceTypes, instance: InstanceRecord) -> float:
+    """USD/hour of an instance."""
+    if instance.capacity_type == "spot":
+        spot = types.spot_price(instance.instance_type, instance.zone)
+        if spot is not None:
+            return spot
+    return types.on_demand_price(instance.instance_type)
 
 
 class _Totals:

@@ -84,12 +84,22 @@ class Scale(_Strict):
 
 
 class Reference(_Strict):
-    """One object to delete."""
+    """One object to delete: by name, or the `any`-th there is by name, modulo how many there are.
+
+    `any` finds nothing to delete where there is no object of the kind.
+    """
 
     api_version: str | None = None
     kind: str
-    name: str
+    name: str | None = None
+    any: Annotated[int, Field(ge=0)] | None = None
     namespace: str = "default"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Reference:
+        if (self.name is None) == (self.any is None):
+            raise ValueError("expected exactly one of name, any")
+        return self
 
 
 class Step(_Strict):
@@ -123,6 +133,9 @@ def check_fault(fault: dict[str, Any]) -> None:
             raise ValueError(f"fault {kind}: unknown field {unknown[0]!r}")
         if "for" in fault:
             duration_of(fault["for"])
+        number = fault.get("write", 1)
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"fault {kind}: write: expected a number from 1, got {number!r}")
         return
     if kind not in {f.value for f in FaultType}:
         known = ", ".join([*(f.value for f in FaultType), *CLUSTER_FAULTS])
@@ -132,8 +145,8 @@ def check_fault(fault: dict[str, Any]) -> None:
 
 _CLUSTER_FAULT_FIELDS: Final = {
     "node-condition": {"condition", "status", "count", "nodes"},
-    "kube-error": {"verbs", "resources", "share", "count"},
-    "leader-loss": set[str](),
+    "kube-error": {"verbs", "resources", "share", "count", "answerLost"},
+    "leader-loss": {"write"},
     "eviction-blocked": {"namespace", "names"},
 }
 

@@ -150,10 +150,14 @@ class World:
         self.operator.start()
 
     async def lose_leader(self) -> None:
-        """The leader dies; the next one leads when the Lease has run out."""
-        if self.operator is not None:
-            await self.operator.kill()
-            self.operator = None
+        """The leader dies; the next one leads when the Lease has run out.
+
+        Nothing more happens while there is no leader.
+        """
+        if self.operator is None:
+            return
+        operator, self.operator = self.operator, None
+        await operator.kill()
         await asyncio.sleep(ELECTION_SECONDS)
         self.start_operator()
 

@@ -14,7 +14,7 @@ import structlog
 
 from autoctl.controllers.runtime.controller import Controller, Periodic, Registration, Watch
 from autoctl.controllers.runtime.metrics import Metrics
-from autoctl.controllers.runtime.runners import ControllerRunner, PeriodicRunner
+from autoctl.controllers.runtime.runners import ControllerRunner, ErrorObserver, PeriodicRunner
 from autoctl.ports.kubernetes import Resource
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -64,6 +64,11 @@ class Manager:
     def resources(self) -> frozenset[Resource]:
         """The resources whose changes somebody wants to hear of."""
         return frozenset(self._watches)
+
+    def observe_errors(self, observer: ErrorObserver) -> None:
+        """Call `observer` with every exception that a reconcile or a pass ended with."""
+        for runner in self._runners.values():
+            runner.on_error = observer
 
     def notify(self, resource: Resource, namespace: str | None, name: str) -> None:
         """Tell the controllers that watch `resource` that this object changed, or is gone."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
+from typing import TypeAlias
 
 import structlog
 
@@ -11,6 +13,9 @@ from autoctl.controllers.runtime.controller import Controller, Periodic, Registr
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.controllers.runtime.workqueue import ShutDown, WorkQueue
 from autoctl.ports.kubernetes import Conflict
+
+ErrorObserver: TypeAlias = Callable[[str, Exception], None]
+"""Hears of the exception that a controller's reconcile or pass ended with, and of its name."""
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -29,6 +34,7 @@ class ControllerRunner:
             max_delay=registration.max_delay,
             observer=_QueueMetrics(controller.name, metrics),
         )
+        self.on_error: ErrorObserver | None = None
         self._numbers = itertools.count(1)
         metrics.max_concurrent_reconciles.labels(controller.name).set(registration.concurrency)
         for result in ("success", "error", "requeue", "requeue_after"):
@@ -84,8 +90,10 @@ class ControllerRunner:
                 _log.debug("conflict, trying again", error=str(error))
                 metrics.reconcile_total.labels(name, "requeue").inc()
                 self.queue.add_rate_limited(key)
-            except Exception:  # noqa: BLE001 - logged, counted, and tried again
+            except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
                 _log.exception("reconcile failed", failures=self.queue.failures(key) + 1)
+                if self.on_error is not None:
+                    self.on_error(name, error)
                 metrics.reconcile_total.labels(name, "error").inc()
                 metrics.reconcile_errors.labels(name).inc()
                 self.queue.add_rate_limited(key)
@@ -113,6 +121,7 @@ class PeriodicRunner:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._running = False
+        self.on_error: ErrorObserver | None = None
         metrics.max_concurrent_reconciles.labels(controller.name).set(1)
         for result in ("success", "error", "requeue_after"):
             metrics.reconcile_total.labels(controller.name, result)
@@ -170,8 +179,10 @@ class PeriodicRunner:
                 _log.debug("conflict, trying again", error=str(error))
                 metrics.reconcile_total.labels(name, "requeue").inc()
                 return None
-            except Exception:  # noqa: BLE001 - logged, counted, and tried again
+            except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
                 _log.exception("pass failed")
+                if self.on_error is not None:
+                    self.on_error(name, error)
                 metrics.reconcile_total.labels(name, "error").inc()
                 metrics.reconcile_errors.labels(name).inc()
                 return None

@@ -104,6 +104,9 @@ class SimulatedCloud:
         self.denied: set[str] = set()
         self.on_boot = on_boot
         self.on_gone = on_gone
+        self.observers: list[Callable[[str, str], None]] = []
+        """Called with service and operation after each request that succeeded, before its answer
+        arrives; may cancel the calling task to kill a client there."""
         self._notices: list[tuple[InstanceHook, InstanceRecord]] = []
         self._requests = 0
         self.iam = Iam(self)
@@ -160,6 +163,8 @@ class SimulatedCloud:
                 self._write(service, name, params, failure.code)
                 raise failure.as_client_error(name, request_id) from None
             self._write(service, name, params, OK)
+            for observer in tuple(self.observers):
+                observer(service, name)
         if self.settings.check_answers:
             wire.check_answer(model, answer)
         answer["ResponseMetadata"] = {

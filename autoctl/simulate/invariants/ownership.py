@@ -1,0 +1,78 @@
+"""Every instance has one owner, none lives too long, and nothing is left over."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from autoctl.api.labels import NODECLAIM_TAG
+from autoctl.api.nodeclaim import MAX_LIFETIME
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, Object
+from autoctl.simulate.invariants.violations import Report
+from autoctl.simulate.leaks import find_leaks
+from autoctl.simulate.world import World
+
+
+class Ownership:
+    """Never two owners of an instance, never two instances of a NodeClaim, no leaks, the cap."""
+
+    def __init__(self, world: World, report: Report) -> None:
+        self._world = world
+        self._report = report
+        self._owners: dict[str, str] = {}
+        world.cluster.store.subscribe(NODE_CLAIMS, self._claim_changed)
+
+    def _claim_changed(self, before: Object | None, after: Object | None) -> None:
+        if after is None:
+            return
+        provider = after.get("status", {}).get("providerID")
+        if not provider:
+            return
+        name = after["metadata"]["name"]
+        known = (before or {}).get("status", {}).get("providerID")
+        if known and known != provider:
+            self._report("two owners", f"NodeClaim {name} went from {known} to {provider}")
+        owner = self._owners.setdefault(provider, name)
+        if owner != name:
+            self._report("two owners", f"{provider} belongs to {owner} and to {name}")
+
+    def finish(self) -> None:
+        """See `Check.finish`."""
+        cluster, cloud = self._world.cluster, self._world.cloud
+        now = self._world.clock.now()
+        launched: Counter[str] = Counter()
+        for instance in cloud.ec2.instances.history:
+            claim = instance.tags.get(NODECLAIM_TAG)
+            if claim is not None:
+                launched[claim] += 1
+            age = (instance.billed_until or now) - instance.launched_at
+            if age > MAX_LIFETIME:
+                self._report("lifetime cap", f"{instance.instance_id} lived {age}")
+        for claim, count in launched.items():
+            if count > 1:
+                self._report("launched twice", f"{count} instances for NodeClaim {claim}")
+        leaks = find_leaks(cluster, cloud)
+        for kind, found in leaks.to_json().items():
+            for name in found:
+                self._report("leak", f"{kind}: {name}")
+        # Nothing has been launched for long: no launch template is needed any more.
+        for template in cloud.ec2.templates.templates.values():
+            self._report("leak", f"launch template {template.name} is unused")
+        self._matched()
+
+    def _matched(self) -> None:
+        """NodeClaims, Nodes and instances correspond one to one."""
+        cluster = self._world.cluster
+        alive = {i.provider_id for i in self._world.cloud.ec2.instances.alive()}
+        nodes = {n["spec"].get("providerID", ""): n for n in cluster.objects(NODES)}
+        claims = {
+            c.get("status", {}).get("providerID", f"none of {c['metadata']['name']}"): c
+            for c in cluster.objects(NODE_CLAIMS)
+        }
+        for provider in sorted(alive | set(nodes) | set(claims)):
+            missing = [
+                kind
+                for kind, known in (("instance", alive), ("Node", nodes), ("NodeClaim", claims))
+                if provider not in known
+            ]
+            if missing:
+                self._report("leak", f"{provider} has no {' and no '.join(missing)}")
