@@ -99,6 +99,8 @@ DISRUPTED_TAINT: Final = "karpenter.sh/disrupted"
 """Effect NoSchedule: on every node that is being terminated."""
 UNREGISTERED_TAINT: Final = "karpenter.sh/unregistered"
 """Effect NoExecute: the kubelet registers with it; the operator removes it."""
+AWAITING_PODS_TAINT: Final = "autoctl.io/awaiting-pods"
+"""Effect NoSchedule: on a replacement until the pods it was bought for have been sent to it."""
 
 # Finalizers
 TERMINATION_FINALIZER: Final = "karpenter.sh/termination"

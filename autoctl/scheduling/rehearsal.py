@@ -2,9 +2,10 @@
 
 A solution says where pods could go; kube-scheduler does not know it and spreads pods over what has
 room. A tight packing that it does not find leaves pods pending, and nodes bought for them. Here the
-pods are placed as it would place them, the largest first: once each on the node with the most room
-left, and once away from its own kind, as its default spreading prefers. Only worlds that come true
-either way are chosen. Pods that other pods have a say about stay where the solution put them.
+pods for nodes that are there are placed as it would place them, the largest first: once each on the
+node with the most room left, and once away from its own kind, as its default spreading prefers.
+Only worlds that come true either way are chosen. Pods for new nodes are sent there, and those that
+other pods have a say about stay where the solution put them.
 """
 
 from __future__ import annotations
@@ -54,34 +55,32 @@ def _rehearse(stage: _Stage, ordered: Sequence[tuple[Shape, Demand]], *, apart: 
         if not is_simple(demand):
             stage.put_as_planned(demand, shape.pods)
     return all(
-        stage.spread(demand, len(shape.pods), apart=apart)
+        stage.spread(demand, stage.for_existing(shape.pods), apart=apart)
         for shape, demand in ordered
         if is_simple(demand)
     )
 
 
 class _Stage:
-    """Rooms of the nodes that are there and of those that will be."""
+    """The room of the nodes that are there."""
 
     def __init__(self, world: World, solution: Solution) -> None:
         feasibility = world.feasibility
-        self._existing = len(world.nodes)
-        self._rows = _rows(world, solution)
-        bought = feasibility.net[self._rows]
-        self.free = np.concatenate([feasibility.free, bought]).astype(np.float64)
-        names = [n.name for n in world.nodes.nodes]
-        self._place = {name: index for index, name in enumerate(names)}
-        self._planned = {pod: self._place[n] for pod, n in solution.placements.items()}
-        for index, node in enumerate(solution.new_nodes):
-            self._planned.update(dict.fromkeys(node.pods, self._existing + index))
+        self.free = feasibility.free.astype(np.float64)
+        place = {n.name: index for index, n in enumerate(world.nodes.nodes)}
+        self._planned = {pod: place[node] for pod, node in solution.placements.items()}
         weighed = [d for d, name in enumerate(feasibility.resources) if name in ("cpu", "memory")]
         self._weighed = np.array(weighed, np.int64)
         total = [
             [float(n.allocatable.get(r, 0)) for r in feasibility.resources]
             for n in world.nodes.nodes
         ]
-        existing = np.array(total, np.float64).reshape(self._existing, len(feasibility.resources))
-        self._total = np.maximum(np.concatenate([existing, bought]), 1.0)
+        shape = (len(world.nodes), len(feasibility.resources))
+        self._total = np.maximum(np.array(total, np.float64).reshape(shape), 1.0)
+
+    def for_existing(self, pods: tuple[str, ...]) -> int:
+        """How many of the pods are to go to nodes that are there."""
+        return sum(pod in self._planned for pod in pods)
 
     def put_as_planned(self, demand: Demand, pods: tuple[str, ...]) -> None:
         """Place pods where the solution has them."""
@@ -94,10 +93,9 @@ class _Stage:
 
         `apart`: where fewest of them are already, and only then where most is left.
         """
-        open_bins = np.concatenate([demand.nodes, demand.rows[self._rows]])
         dims = demand.dims
         requests = demand.requests.astype(np.float64)
-        fits = open_bins & (self.free[:, dims] >= requests[dims]).all(axis=1)
+        fits = demand.nodes & (self.free[:, dims] >= requests[dims]).all(axis=1)
         bins = np.flatnonzero(fits)
         scores = self._scores(bins, requests)
         heap = [(0, -s, int(b)) for s, b in zip(scores.tolist(), bins.tolist(), strict=True)]
@@ -119,31 +117,3 @@ class _Stage:
         left = self.free[np.ix_(bins, self._weighed)] - requests[self._weighed]
         share: NDArray[np.float64] = (left / self._total[np.ix_(bins, self._weighed)]).mean(axis=1)
         return share
-
-
-def _rows(world: World, solution: Solution) -> Ints:
-    """The offer each new node is expected to be."""
-    offers = world.offers
-    wanted = {
-        (n.pool, n.offer.instance_type, n.offer.zone, n.offer.capacity_type)
-        for n in solution.new_nodes
-    }
-    found: dict[tuple[str, str, str, str], int] = {}
-    if wanted:
-        for row in range(len(offers)):
-            offering = offers.offerings[row]
-            key = (
-                offers.pools[offers.pool[row]].name,
-                offers.machines[offers.machine[row]].name,
-                offering.zone,
-                offering.capacity_type,
-            )
-            if key in wanted:
-                found.setdefault(key, row)
-    return np.array(
-        [
-            found[n.pool, n.offer.instance_type, n.offer.zone, n.offer.capacity_type]
-            for n in solution.new_nodes
-        ],
-        np.int64,
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from autoctl.api import core, labels
-from autoctl.api.labels import UNREGISTERED_TAINT
+from autoctl.api.labels import AWAITING_PODS_TAINT, UNREGISTERED_TAINT
 from autoctl.api.matching import matches
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclaim import NodeClaim, Requirement, Taint
@@ -350,6 +350,11 @@ def _labels(node: StateNode) -> Mapping[str, str]:
 
 
 def _taints(node: StateNode) -> tuple[core.Taint, ...]:
+    """The node's taints as they will be; a replacement's waiting for its pods ends in seconds."""
+    return tuple(t for t in _lasting_taints(node) if t.key != AWAITING_PODS_TAINT)
+
+
+def _lasting_taints(node: StateNode) -> tuple[core.Taint, ...]:
     if node.claim is None:
         return tuple((node.node.spec.taints if node.node is not None else None) or ())
     if node.node is None:

@@ -24,8 +24,8 @@ V = TypeVar("V")
 
 TYPES_SECONDS = 12 * 3600.0
 ON_DEMAND_SECONDS = 12 * 3600.0
-SPOT_SECONDS = 3600.0
-"""Spot prices move slowly, but within hours rather than days."""
+SPOT_SECONDS = 6 * 3600.0
+"""Spot prices move slowly, within hours."""
 
 
 class EmptyAnswer(Exception):

@@ -48,6 +48,10 @@ class BudgetLedger:
             return UNLIMITED
         return max(0, limit - self._disrupting[name])
 
+    def disrupting(self, pool: str) -> int:
+        """How many of the pool's nodes use its budgets up, whatever makes them leave."""
+        return self._disrupting[pool]
+
     def allows(self, candidates: Iterable[Candidate], reason: Reason) -> bool:
         """Whether all of `candidates` may go together."""
         wanted = Counter(c.pool.metadata.name for c in candidates)

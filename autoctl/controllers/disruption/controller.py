@@ -10,13 +10,19 @@ from typing import Final, TypeVar
 
 import structlog
 
+from autoctl.api.labels import AWAITING_PODS_TAINT
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import DisruptionClass, find_candidates
 from autoctl.controllers.disruption.deadlines import next_deadline
 from autoctl.controllers.disruption.decide import decide
 from autoctl.controllers.disruption.execution import Execution
-from autoctl.controllers.disruption.marks import in_flight, read_mark, unfinished_replacements
+from autoctl.controllers.disruption.marks import (
+    REPLACES,
+    in_flight,
+    read_mark,
+    unfinished_replacements,
+)
 from autoctl.controllers.disruption.model import Command, Decision, Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.progress import Next, judge
@@ -34,6 +40,7 @@ Offload = Callable[[Callable[[], T]], Awaitable[T]]
 
 UNSYNCED_SECONDS: Final = 1.0
 BUSY_SECONDS: Final = 1.0
+STEERING_SECONDS: Final = 0.2
 LONGEST_IDLE_SECONDS: Final = 300.0
 """A quiet cluster is looked at again after this long, whatever changed or not."""
 SETTLE: Final = timedelta(seconds=20)
@@ -188,12 +195,15 @@ class DisruptionQueue:
             elif verdict.next is Next.ROLL_BACK:
                 steps.append(self.execution.roll_back(command, verdict.why))
         steps += [self.execution.release(claim) for claim in _orphans(snapshot)]
+        steps.append(self.execution.open(_forgotten(snapshot, self.execution)))
         for error in await asyncio.gather(*steps, return_exceptions=True):
             if isinstance(error, ApiError):
                 _log.warning("a step of a command failed", error=str(error))
                 busy = True
             elif isinstance(error, BaseException):
                 raise error
+        if await self.execution.steer():
+            return STEERING_SECONDS
         return BUSY_SECONDS if busy else LONGEST_IDLE_SECONDS
 
 
@@ -207,3 +217,26 @@ def _orphans(snapshot: Snapshot) -> list[NodeClaim]:
         and not node.deleting
         and read_mark(node.claim) is None
     ]
+
+
+def _forgotten(snapshot: Snapshot, execution: Execution) -> list[str]:
+    """Replacements that wait for pods nobody will send any more: their command's leader is gone."""
+    steered = {name for s in execution.steering.values() for name in s.claims}
+    waiting = unfinished_replacements(snapshot.node_claims)
+    return [
+        node.claim.name
+        for node in snapshot.state_nodes.values()
+        if node.claim is not None
+        and node.node is not None
+        and any(t.key == AWAITING_PODS_TAINT for t in node.node.spec.taints or ())
+        and node.claim.name not in steered
+        and (node.claim.name not in waiting or _all_leaving(snapshot, node.claim))
+    ]
+
+
+def _all_leaving(snapshot: Snapshot, replacement: NodeClaim) -> bool:
+    """Whether every node that this one replaces is being terminated."""
+    command = in_flight(snapshot.node_claims.values()).get(
+        replacement.metadata.annotations.get(REPLACES, "")
+    )
+    return command is None or all(c.deleting for c in command.candidates)

@@ -6,25 +6,35 @@ Every step can be repeated, and the process may die between any two: `marks` say
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
-from autoctl.api.labels import DISRUPTED_TAINT
+from autoctl.api import core
+from autoctl.api.labels import AWAITING_PODS_TAINT, DISRUPTED_TAINT
 from autoctl.api.meta import Condition, set_condition
-from autoctl.api.nodeclaim import DISRUPTION_REASON, NodeClaim
+from autoctl.api.nodeclaim import DISRUPTION_REASON, NodeClaim, Taint
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.marks import COMMAND, REPLACES, InFlight, Mark
 from autoctl.controllers.disruption.model import Command, Reason
+from autoctl.controllers.disruption.steering import HOLD, HOLD_SECONDS, Steering, assign, plan_of
 from autoctl.controllers.objects import reference, write_status
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.controllers.termination.eviction import Evictor
 from autoctl.ports.clock import Clock
-from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, ApiError, Conflict, KubernetesApi, NotFound
+from autoctl.ports.kubernetes import (
+    NODE_CLAIMS,
+    NODES,
+    PODS,
+    ApiError,
+    Conflict,
+    KubernetesApi,
+    NotFound,
+)
 from autoctl.scheduling.problem import NewNode
 from autoctl.scheduling.rehearsal import size
 from autoctl.scheduling.resources import pod_requests
@@ -43,14 +53,15 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 COOL_DOWN: Final = timedelta(minutes=2)
 """A node whose command failed is left alone this long, doubled each time, up to an hour."""
 LONGEST_COOL_DOWN: Final = timedelta(hours=1)
-_TAINT: Final = {"key": DISRUPTED_TAINT, "effect": "NoSchedule"}
 _TRIES: Final = 5
 _EVICTIONS_AT_ONCE: Final = 20
 _MIRROR_LAG: Final = timedelta(seconds=30)
 """A mirror further behind than this is resynced, and shows the mark then."""
 
-Launch = Callable[[NewNode, NodePool, str, dict[str, str]], Awaitable[NodeClaim]]
-"""Creates the NodeClaim of a node to buy: node, its NodePool, the reason, annotations."""
+Launch = Callable[
+    [NewNode, NodePool, str, Mapping[str, str], Sequence[Taint]], Awaitable[NodeClaim]
+]
+"""Creates the NodeClaim of a node to buy: node, its NodePool, the reason, annotations, taints."""
 
 
 @dataclass
@@ -89,6 +100,8 @@ class Execution:
     cool_down: CoolDown = field(default_factory=CoolDown)
     starting: set[str] = field(default_factory=set)
     """Commands whose replacements this process is still making."""
+    steering: dict[str, Steering] = field(default_factory=dict)
+    """By command: where the pods of those this process has started are to go."""
     _begun: dict[str, datetime] = field(default_factory=dict)
 
     def unseen(self, snapshot: Snapshot) -> frozenset[str]:
@@ -122,6 +135,10 @@ class Execution:
                 marked += [await self._mark(claim, mark)]
             await asyncio.gather(*(self._taint(claim) for claim in marked))
             await self._buy(command, mark, bought)
+            if bought:
+                self.steering[mark.id] = plan_of(
+                    command, (c.name for c in bought), self.state.snapshot()
+                )
         except ApiError as error:
             _log.warning("command not started", command=mark.id, error=str(error))
             await self.roll_back(
@@ -139,6 +156,9 @@ class Execution:
         nodes that are still empty. What an eviction leaves behind is left to the nodes' drains.
         """
         await self._evict(command)
+        steering = self.steering.get(command.mark.id)
+        if steering is not None:
+            steering.deadline = asyncio.get_running_loop().time() + HOLD_SECONDS
         for claim in command.candidates:
             if claim.deleting:
                 continue
@@ -168,8 +188,38 @@ class Execution:
             batch = pods[start : start + _EVICTIONS_AT_ONCE]
             await asyncio.gather(*(self.evictor.evict(p, reason) for p in batch))
 
+    async def steer(self) -> bool:
+        """Send pods that have come to their replacements; whether any are still waited for."""
+        now = asyncio.get_running_loop().time()
+        for name, steering in list(self.steering.items()):
+            if steering.deadline is None:
+                continue
+            sent = assign(steering, self.state.snapshot())
+            await asyncio.gather(*(self._nominate(pod, node) for pod, node in sent))
+            if steering.done or now >= steering.deadline:
+                del self.steering[name]
+                await self.open(steering.claims)
+        return any(s.deadline is not None for s in self.steering.values())
+
+    async def open(self, claims: Iterable[str]) -> None:
+        """Let pods onto these replacements."""
+        for name in claims:
+            claim = self.state.claim(name)
+            for node in self.state.nodes_of_claim(claim) if claim is not None else ():
+                await self._patch_taints(node.metadata.name, AWAITING_PODS_TAINT, present=False)
+
+    async def _nominate(self, pod: core.Pod, node: str) -> None:
+        body = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node}}
+        try:
+            await self.api.patch(
+                PODS, pod.metadata.name, body, pod.metadata.namespace, subresource="status"
+            )
+        except (NotFound, Conflict):
+            return
+
     async def roll_back(self, command: InFlight, why: str) -> None:
         """Leave the nodes as they were and delete what was bought."""
+        self.steering.pop(command.mark.id, None)
         _log.info("command taken back", command=command.mark.id, why=why)
         for claim in command.replacements:
             if not claim.deleting:
@@ -185,7 +235,7 @@ class Execution:
     async def release(self, claim: NodeClaim) -> None:
         """Take taint, condition and mark off a node that stays after all, the mark last."""
         for node in self.state.nodes_of_claim(claim):
-            await self._patch_taints(node.metadata.name, present=False)
+            await self._patch_taints(node.metadata.name, DISRUPTED_TAINT, present=False)
         await self._set_reason(claim, None)
         if COMMAND in claim.metadata.annotations:
             body = {"metadata": {"annotations": {COMMAND: None}}}
@@ -199,7 +249,7 @@ class Execution:
 
     async def _taint(self, claim: NodeClaim) -> None:
         for node in self.state.nodes_of_claim(claim):
-            await self._patch_taints(node.metadata.name, present=True)
+            await self._patch_taints(node.metadata.name, DISRUPTED_TAINT, present=True)
 
     async def _buy(self, command: Command, mark: Mark, bought: list[NodeClaim]) -> None:
         for node in command.replacements:
@@ -207,7 +257,7 @@ class Execution:
             if pool is None or pool.deleting:
                 raise NotFound(f"NodePool {node.pool} is gone")
             reason = command.reason.value.lower()
-            claim = await self.launch(node, pool, reason, {REPLACES: mark.id})
+            claim = await self.launch(node, pool, reason, {REPLACES: mark.id}, (HOLD,))
             bought.append(claim)
             self.events.publish(
                 Event(
@@ -217,16 +267,16 @@ class Execution:
                 )
             )
 
-    async def _patch_taints(self, name: str, *, present: bool) -> None:
-        """Add or remove the disruption taint; others' taints stay as they are."""
+    async def _patch_taints(self, name: str, key: str, *, present: bool) -> None:
+        """Add or remove a NoSchedule taint; others' taints stay as they are."""
         for _ in range(_TRIES):
             try:
                 node = await self.api.get(NODES, name)
             except NotFound:
                 return
             taints = list(node.get("spec", {}).get("taints") or ())
-            others = [t for t in taints if t.get("key") != DISRUPTED_TAINT]
-            wanted = [*others, dict(_TAINT)] if present else others
+            others = [t for t in taints if t.get("key") != key]
+            wanted = [*others, {"key": key, "effect": "NoSchedule"}] if present else others
             if wanted == taints:
                 return
             body = {

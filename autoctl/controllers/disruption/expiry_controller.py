@@ -141,9 +141,6 @@ class ExpirationController:
     def _warn(self, claim: NodeClaim, lifetime: Lifetime, now: datetime) -> None:
         """Tell ahead of time that the cap will not wait."""
         left = lifetime.cap - now
-        self.metrics.lifetime_cap_remaining.labels(
-            claim.node_pool or "", claim.status.node_name or claim.name
-        ).set(left.total_seconds())
         due = [w for w in CAP_WARNINGS if left <= w]
         if due:
             self.events.publish(

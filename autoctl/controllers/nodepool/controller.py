@@ -121,7 +121,6 @@ class NodePoolController:
     def _status(self, pool: NodePool, node_class: NodeClass | None) -> NodePoolStatus:
         now = self.clock.now()
         total = totals(self._machines(pool))
-        self._measure(pool, total)
         conditions = pool.status.conditions
         judged = {
             NODE_CLASS_READY: judge_class(pool, node_class),
@@ -161,14 +160,6 @@ class NodePoolController:
         if health is None:
             return True
         return before is not None and before != generations
-
-    def _measure(self, pool: NodePool, total: dict[str, int]) -> None:
-        for resource, amount in total.items():
-            value = amount / 1000 if resource == "cpu" else amount
-            self.metrics.nodepools_usage.labels(resource, pool.name).set(value)
-        for resource, amount in amounts(pool.spec.limits).items():
-            value = amount / 1000 if resource == "cpu" else amount
-            self.metrics.nodepools_limit.labels(resource, pool.name).set(value)
 
 
 def _ready(conditions: Conditions) -> Verdict:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autoctl.api import labels
 from autoctl.api.hashing import NODEPOOL_VERSION, nodepool_hash
-from autoctl.api.nodeclaim import DEFAULT_TERMINATION_GRACE_PERIOD, NodeClaim
+from autoctl.api.nodeclaim import DEFAULT_TERMINATION_GRACE_PERIOD, NodeClaim, Taint
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import Resources
 from autoctl.catalog.units import format_amount
@@ -38,9 +38,12 @@ class ClaimTemplate:
 
 
 def claim_object(
-    pool: NodePool, template: ClaimTemplate, annotations: Mapping[str, str] | None = None
+    pool: NodePool,
+    template: ClaimTemplate,
+    annotations: Mapping[str, str] | None = None,
+    taints: Sequence[Taint] = (),
 ) -> Object:
-    """The NodeClaim to create; the API server makes its name from the pool's."""
+    """The NodeClaim to create, with `taints` beside its pool's; the API server makes its name."""
     source = pool.spec.template
     spec: dict[str, Any] = {
         "nodeClassRef": source.spec.node_class_ref.to_dict(),
@@ -55,8 +58,8 @@ def claim_object(
         "terminationGracePeriod": source.spec.termination_grace_period
         or DEFAULT_TERMINATION_GRACE_PERIOD,
     }
-    if source.spec.taints:
-        spec["taints"] = [t.to_dict() for t in source.spec.taints]
+    if source.spec.taints or taints:
+        spec["taints"] = [t.to_dict() for t in (*source.spec.taints, *taints)]
     if source.spec.startup_taints:
         spec["startupTaints"] = [t.to_dict() for t in source.spec.startup_taints]
     marks = {
@@ -107,12 +110,13 @@ class ClaimCreator:
         template: ClaimTemplate,
         reason: str,
         annotations: Mapping[str, str] | None = None,
+        taints: Sequence[Taint] = (),
     ) -> NodeClaim:
         """Create one NodeClaim; `reason` is the metric's (provisioned, drifted, ...).
 
         Raises `ApiError`.
         """
-        body = claim_object(pool, template, annotations)
+        body = claim_object(pool, template, annotations, taints)
         claim = NodeClaim.from_dict(await self._api.create(NODE_CLAIMS, body))
         self._state.assume(claim)
         relaxed = str(template.min_values_relaxed).lower()
@@ -120,10 +124,15 @@ class ClaimCreator:
         return claim
 
     async def launch(
-        self, node: NewNode, pool: NodePool, reason: str, annotations: dict[str, str]
+        self,
+        node: NewNode,
+        pool: NodePool,
+        reason: str,
+        annotations: Mapping[str, str],
+        taints: Sequence[Taint] = (),
     ) -> NodeClaim:
         """Create the NodeClaim of a node that the solver wants. Raises `ApiError`."""
-        return await self.create(pool, ClaimTemplate.of(node), reason, annotations)
+        return await self.create(pool, ClaimTemplate.of(node), reason, annotations, taints)
 
 
 def _fixed(requirements: Iterable[RequirementSpec]) -> dict[str, str]:

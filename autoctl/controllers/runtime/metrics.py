@@ -6,9 +6,12 @@ do not share counters. Durations are seconds.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from autoctl.api.labels import WELL_KNOWN_LABELS
 from autoctl.controllers.runtime.summary import Summary
 
 DURATION_BUCKETS = (
@@ -33,6 +36,26 @@ SCORE_BUCKETS = (0.1, 0.25, 0.33, 0.5, 1.0, 2.0, 5.0, 10.0)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
+TRANSITION_BUCKETS = tuple(0.5 * 2.0**n for n in range(15))
+"""Half a second to more than two hours."""
+NODE_LABEL_KEYS = tuple(sorted(WELL_KNOWN_LABELS, key=lambda key: key.rpartition("/")[2]))
+"""Labels of nodes that metrics of nodes carry, under the names `NODE_LABEL_NAMES`."""
+NODE_LABEL_NAMES = tuple(key.rpartition("/")[2].replace("-", "_") for key in NODE_LABEL_KEYS)
+CONDITION_KINDS = ("nodeclaim", "nodepool", "nodeclass", "node")
+
+
+@dataclass(frozen=True)
+class ConditionGauges:
+    """The metrics of one kind's status conditions."""
+
+    count: Gauge
+    current_seconds: Gauge
+    transitions: Counter
+    transition_seconds: Histogram
+    terminating_seconds: Gauge
+    termination: Histogram
+
+
 class Metrics:
     """The metrics of one operator."""
 
@@ -50,6 +73,7 @@ class Metrics:
         self._cloud_provider()
         self._interruption()
         self._runtime()
+        self._conditions()
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         metric = Gauge(name, text, labels, registry=self.registry)
@@ -133,6 +157,23 @@ class Metrics:
             buckets=NODE_LIFETIME_BUCKETS,
         )
 
+        shared = ("node_name", "phase", "managed", *NODE_LABEL_NAMES)
+        texts = {
+            "allocatable": "What pods may have of a node.",
+            "system_overhead": "Capacity of a node that pods cannot have.",
+            "total_pod_requests": "Requests of a node's pods without those of DaemonSets.",
+            "total_pod_limits": "Limits of a node's pods without those of DaemonSets.",
+            "total_daemon_requests": "Requests of a node's DaemonSet pods.",
+            "total_daemon_limits": "Limits of a node's DaemonSet pods.",
+        }
+        self.nodes_resources = {
+            name: self._gauge(f"karpenter_nodes_{name}", text, "resource_type", *shared)
+            for name, text in texts.items()
+        }
+        self.nodes_current_lifetime = self._gauge(
+            "karpenter_nodes_current_lifetime_seconds", "Age of a node.", *shared
+        )
+
     def _nodepools(self) -> None:
         self.nodepools_limit = self._gauge(
             "karpenter_nodepools_limit", "Limits of a NodePool.", "resource_type", "nodepool"
@@ -151,7 +192,52 @@ class Metrics:
             *("nodepool", "reason"),
         )
 
+        self.nodepools_nodes_consuming_budgets = self._gauge(
+            "karpenter_nodepools_nodes_consuming_budgets",
+            "Nodes that use up a NodePool's budgets.",
+            *("nodepool", "reason"),
+        )
+
     def _pods(self) -> None:
+        self.pods_state = self._gauge(
+            "karpenter_pods_state",
+            "1 for each pod, labelled with what it is like.",
+            *("name", "namespace", "owner", "node", "scheduled", "nodepool", "zone", "arch"),
+            *("capacity_type", "instance_type", "phase", "ready", "managed"),
+        )
+        self.pods_unstarted_time = self._gauge(
+            "karpenter_pods_unstarted_time_seconds",
+            "Age of a pod that does not run yet.",
+            *("name", "namespace"),
+        )
+        self.pods_unbound_time = self._gauge(
+            "karpenter_pods_unbound_time_seconds",
+            "Age of a pod that is on no node yet.",
+            *("name", "namespace"),
+        )
+        self.pods_provisioning_unstarted_time = self._gauge(
+            "karpenter_pods_provisioning_unstarted_time_seconds",
+            "Time since a pod that does not run yet was first seen to need a node.",
+            *("name", "namespace"),
+        )
+        self.pods_provisioning_unbound_time = self._gauge(
+            "karpenter_pods_provisioning_unbound_time_seconds",
+            "Time since a pod that is on no node yet was first seen to need one.",
+            *("name", "namespace"),
+        )
+        self.pods_provisioning_undecided_time = self._gauge(
+            "karpenter_pods_provisioning_scheduling_undecided_time_seconds",
+            "Time since a pod without a decision where it goes was first seen to need a node.",
+            *("name", "namespace"),
+        )
+        self.pods_provisioning_bound_duration = self._histogram(
+            "karpenter_pods_provisioning_bound_duration_seconds",
+            "Time from first seeing that a pod needs a node until it is bound.",
+        )
+        self.pods_provisioning_startup_duration = self._histogram(
+            "karpenter_pods_provisioning_startup_duration_seconds",
+            "Time from first seeing that a pod needs a node until it runs.",
+        )
         self.pods_scheduling_decision_duration = self._histogram(
             "karpenter_pods_scheduling_decision_duration_seconds",
             "Time from first seeing a pending pod until the decision where it goes.",
@@ -344,6 +430,46 @@ class Metrics:
             "karpenter_interruption_instance_status_unhealthy_total",
             "Instances with a failed status check.",
             "category",
+        )
+
+    def _conditions(self) -> None:
+        self.conditions = {kind: self._conditions_of(kind) for kind in CONDITION_KINDS}
+
+    def _conditions_of(self, kind: str) -> ConditionGauges:
+        named = ("namespace", "name")
+        prefix = f"operator_{kind}_status_condition"
+        return ConditionGauges(
+            count=self._gauge(
+                f"{prefix}_count",
+                f"1 for each status condition of a {kind}.",
+                *(*named, "type", "status", "reason"),
+            ),
+            current_seconds=self._gauge(
+                f"{prefix}_current_status_seconds",
+                f"How long a status condition of a {kind} has been as it is.",
+                *(*named, "type", "status", "reason"),
+            ),
+            transitions=self._counter(
+                f"{prefix}_transitions_total",
+                f"Status conditions of {kind}s that changed.",
+                *("type", "status", "reason"),
+            ),
+            transition_seconds=self._histogram(
+                f"{prefix}_transition_seconds",
+                f"How long a status condition of a {kind} was in a status before it changed.",
+                *("type", "status"),
+                buckets=TRANSITION_BUCKETS,
+            ),
+            terminating_seconds=self._gauge(
+                f"operator_{kind}_termination_current_time_seconds",
+                f"Time since the deletion of a {kind} that is still there.",
+                *named,
+            ),
+            termination=self._histogram(
+                f"operator_{kind}_termination_duration_seconds",
+                f"Time from the deletion of a {kind} until it was gone.",
+                buckets=TRANSITION_BUCKETS,
+            ),
         )
 
     def _runtime(self) -> None:

@@ -325,7 +325,11 @@ class Scheduler:
             return f"0/{total} nodes are available: {', '.join(listed)}."
         rows = attempt.rows[attempt.left]
         best = int(rows[0])
-        if len(rows) > 1:
+        nominated = self._table.rows.get((pod.get("status") or {}).get("nominatedNodeName") or "")
+        if nominated is not None and nominated in rows:
+            # kube-scheduler looks at the nominated node first, and at no other if it will do.
+            best = nominated
+        elif len(rows) > 1:
             scores = scoring.score(
                 rows,
                 self._static.of(waiting.shape, rows),
