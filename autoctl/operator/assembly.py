@@ -29,6 +29,7 @@ from autoctl.controllers.lifecycle.launch import Launcher, LauncherDependencies
 from autoctl.controllers.lifecycle.liveness import Timeouts
 from autoctl.controllers.lifecycle.pod_events import PASS_SECONDS, PodEventsController
 from autoctl.controllers.lifecycle.tagging import TaggingController
+from autoctl.controllers.metrics.controller import StateMetrics
 from autoctl.controllers.nodeclass.controller import NodeClassController, NodeClassDependencies
 from autoctl.controllers.nodeclass.templates import TemplateCollector, TemplateStore
 from autoctl.controllers.nodepool.controller import NodePoolController
@@ -172,6 +173,7 @@ def build_controllers(d: Dependencies) -> list[Registration]:
         *_disruption(d, creator),
         *_health(d),
         *_catalog(d),
+        Registration(StateMetrics(d.state, d.clock, d.metrics, detail=d.settings.metrics_detail)),
     ]
 
 

@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from autoctl.api.duration import DurationError, parse_duration
+from autoctl.controllers.metrics.controller import Detail
 from autoctl.scheduling.problem import MinValuesPolicy, PreferencePolicy
 
 PREFIX = "AUTOCTL_"
@@ -143,6 +144,10 @@ class Settings(BaseModel):
     bind_address: Annotated[str, Field(description="Address on which both ports listen.")] = (
         "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     )
+    metrics_detail: Annotated[
+        Detail,
+        Field(description="Series about NodePools alone, about each node too, or each pod too."),
+    ] = Detail.NODE
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")
     ] = "info"

@@ -128,6 +128,7 @@ class World:
                 "cluster_name": CLUSTER,
                 "interruption_queue": CLUSTER,
                 "leader_elect": False,
+                "metrics_detail": "pool",
                 **self.scenario.settings.operator,
             }
         )

@@ -92,6 +92,7 @@ def test_every_setting_reaches_the_operator(
         "metrics_port": 9090,
         "health_port": 9091,
         "bind_address": "127.0.0.1",
+        "metrics_detail": "pod",
         "log_level": "debug",
         "log_format": "console",
         "event_component": "me",
