@@ -170,6 +170,13 @@ def _live(source: SnapshotInput, catalog: Catalog) -> ReadSnapshot:
     return ReadSnapshot(offline.snapshot, server)
 
 
+def wall_clock() -> datetime:
+    """Now, where `--now` does not say otherwise."""
+    from autoctl.ports.clock import SystemClock
+
+    return SystemClock().now()
+
+
 def fail(message: str) -> NoReturn:
     """Say what is wrong on stderr and end with exit code 2."""
     click.echo(f"Error: {message}", err=True)

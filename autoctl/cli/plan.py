@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ from autoctl.cli.inputs import (
     output_option,
     read_snapshot,
     region_option,
+    wall_clock,
 )
 from autoctl.cli.rendering import write_structured
 
@@ -59,16 +60,10 @@ def plan(
     from autoctl.cli.plan_text import render_plan
     from autoctl.operator.planning import make_plan
 
-    source = SnapshotInput(files, catalog, region, kubeconfig, context, now or _wall_clock())
+    source = SnapshotInput(files, catalog, region, kubeconfig, context, now or wall_clock())
     read = read_snapshot(source)
     result = make_plan(read.snapshot, only=only)
     if output == "text":
         render_plan(result, read)
     else:
         write_structured(result.to_json(), output, sys.stdout)
-
-
-def _wall_clock() -> datetime:
-    from autoctl.ports.clock import SystemClock
-
-    return SystemClock().now().astimezone(UTC)

@@ -1,0 +1,105 @@
+"""`autoctl explain`: one sentence for a pod or a node, and what stands behind it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+from plan_builders import FAKE6, NOW, budget, condition, node, node_pool, pod
+
+from autoctl.cli.main import cli
+
+
+def explain(tmp_path: Path, kind: str, name: str, *objects: Any, code: int = 0) -> dict[str, Any]:
+    flat = [o for entry in objects for o in (entry if isinstance(entry, list) else [entry])]
+    manifests, catalog = tmp_path / "objects.json", tmp_path / "catalog.json"
+    manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": flat}))
+    catalog.write_text(json.dumps({"instanceTypes": FAKE6}))
+    arguments = ["-f", str(manifests), "--catalog", str(catalog), "--now", NOW, "-o", "json"]
+    outcome = CliRunner().invoke(cli, ["explain", kind, name, *arguments], catch_exceptions=False)
+    assert outcome.exit_code == code, outcome.output
+    return json.loads(outcome.stdout) if not code else {"error": outcome.stderr}
+
+
+def test_a_pod_that_gets_a_node(tmp_path: Path) -> None:
+    found = explain(tmp_path, "pod", "p", node_pool(), pod("p", cpu="1"), pod("q", cpu="500m"))
+    assert found["verdict"].startswith("NodePool default would launch small in test-zone-1 (spot)")
+    assert found["verdict"].endswith("with 1 other pod")
+    assert found["nodeClaim"]["offer"]["instanceType"] == "small"
+
+
+def test_a_pod_that_fits_on_a_node(tmp_path: Path) -> None:
+    found = explain(tmp_path, "pod", "default/p", node_pool(), node("n1"), pod("p", cpu="1"))
+    assert found["verdict"] == "fits on n1, which is there"
+    assert found["placedOn"] == "n1"
+
+
+def test_a_pod_that_cannot_be_placed_says_what_each_rule_took(tmp_path: Path) -> None:
+    wanted = {"kubernetes.io/arch": "arm64"}
+    found = explain(tmp_path, "pod", "p", node_pool(), pod("p", cpu="900", nodeSelector=wanted))
+    assert found["verdict"] == "cannot be placed"
+    assert "25 of 30 offers lack arm64" in found["detail"]["default"]
+    assert "5 are too small" in found["detail"]["default"]
+
+
+def test_pods_nothing_is_decided_about(tmp_path: Path) -> None:
+    gated = pod("gated", schedulingGates=[{"name": "wait"}])
+    foreign = pod("foreign", schedulerName="other")
+    bound = pod("bound", node="n1")
+    objects = (node_pool(), node("n1"), gated, foreign, bound)
+    assert explain(tmp_path, "pod", "gated", *objects)["verdict"] == (
+        "waits for its scheduling gates: wait"
+    )
+    assert explain(tmp_path, "pod", "foreign", *objects)["verdict"] == (
+        "is left to its scheduler, other"
+    )
+    assert explain(tmp_path, "pod", "bound", *objects)["verdict"] == "runs on n1"
+
+
+def test_a_pod_that_is_not_there(tmp_path: Path) -> None:
+    found = explain(tmp_path, "pod", "shop/p", node_pool(), code=2)
+    assert "there is no pod 'shop/p'" in found["error"]
+
+
+def test_a_node_that_is_held(tmp_path: Path) -> None:
+    labels = {"app": "web"}
+    found = explain(
+        tmp_path,
+        "node",
+        "n1",
+        node_pool(),
+        node("n1"),
+        pod("web", node="n1", cpu="1", labels=labels),
+        pod("job", node="n1", cpu="1", annotations={"karpenter.sh/do-not-disrupt": "true"}),
+        budget(labels, allowed=0),
+    )
+    assert found["verdict"] == (
+        'stays: Pod has "karpenter.sh/do-not-disrupt" annotation (default/job)'
+    )
+    assert [h["pod"] for h in found["holding"]] == ["default/web", "default/job"]
+    assert found["holding"][0]["reason"] == "Pdb prevents pod evictions (default/pdb)"
+    assert found["expires"] == "2026-01-15T00:00:00Z"
+    assert found["lifetimeCap"] == "2026-01-22T00:00:00Z"
+
+
+def test_a_node_that_would_go(tmp_path: Path) -> None:
+    found = explain(tmp_path, "node", "n1", node_pool(), node("n1"))
+    assert found["verdict"] == "Empty: it would be deleted now"
+    assert found["empty"] is True
+
+
+def test_a_node_that_drifted(tmp_path: Path) -> None:
+    drifted = condition("Drifted", reason="AMIDrift")
+    never = node_pool(disruption={"consolidateAfter": "Never"})
+    found = explain(
+        tmp_path, "node", "n1", never, node("n1", conditions=[drifted]), pod(node="n1", cpu="1")
+    )
+    assert found["drifted"] == "AMIDrift"
+    assert found["verdict"].startswith("Drifted: it would be replaced by")
+
+
+def test_a_node_of_nobody(tmp_path: Path) -> None:
+    foreign = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "x"}, "status": {}}
+    assert explain(tmp_path, "node", "x", node_pool(), foreign)["verdict"] == (
+        "no NodeClaim: somebody else's node, never touched"
+    )
