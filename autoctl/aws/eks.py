@@ -16,7 +16,10 @@ NODE_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAutoNodePolicy"
 
 @dataclass(frozen=True, slots=True)
 class ClusterInfo:
-    """What a node must know to join. `version` is the Kubernetes minor, such as 1.34."""
+    """What a node must know to join. `version` is the Kubernetes minor, such as 1.34.
+
+    `subnet_ids` and `security_group_id` are the cluster's own.
+    """
 
     name: str
     endpoint: str
@@ -24,6 +27,8 @@ class ClusterInfo:
     version: str
     service_cidr: str
     ipv6: bool = False
+    subnet_ids: tuple[str, ...] = ()
+    security_group_id: str = ""
 
     @property
     def dns_address(self) -> str:
@@ -58,25 +63,32 @@ class ClusterFacts:
 
 
 class EksCluster:
-    """DescribeCluster and access entries of one cluster."""
+    """DescribeCluster and access entries of one cluster.
 
-    def __init__(self, eks: Caller, *, cluster: str) -> None:
+    `endpoint` replaces the one that EKS tells, for nodes that reach the API server another way.
+    """
+
+    def __init__(self, eks: Caller, *, cluster: str, endpoint: str = "") -> None:
         self._eks = eks
         self._cluster = cluster
+        self._endpoint = endpoint
 
     async def describe(self) -> ClusterInfo:
         answer = await self._eks("describe_cluster", name=self._cluster)
         cluster = answer["cluster"]
         network = cluster.get("kubernetesNetworkConfig", {})
+        vpc = cluster.get("resourcesVpcConfig", {})
         ipv6 = network.get("ipFamily") == "ipv6"
         cidr = network.get("serviceIpv6Cidr" if ipv6 else "serviceIpv4Cidr")
         return ClusterInfo(
             name=cluster["name"],
-            endpoint=cluster["endpoint"],
+            endpoint=self._endpoint or cluster["endpoint"],
             certificate_authority=cluster["certificateAuthority"]["data"],
             version=cluster["version"],
             service_cidr=cidr or ("fd00::/108" if ipv6 else "10.100.0.0/16"),
             ipv6=ipv6,
+            subnet_ids=tuple(vpc.get("subnetIds", ())),
+            security_group_id=vpc.get("clusterSecurityGroupId", ""),
         )
 
     async def ensure_access_entry(self, role_arn: str, tags: Mapping[str, str]) -> None:
@@ -100,9 +112,14 @@ class EksCluster:
             accessScope={"type": "cluster"},
         )
 
-    async def delete_access_entry(self, role_arn: str) -> None:
-        """Remove the entry; one that is gone already is no error."""
+    async def delete_access_entry(self, role_arn: str, owner: str) -> None:
+        """Remove the entry if the tag `owner` is on it; one that is gone already is no error."""
         try:
+            answer = await self._eks(
+                "describe_access_entry", clusterName=self._cluster, principalArn=role_arn
+            )
+            if owner not in answer["accessEntry"].get("tags", {}):
+                return
             await self._eks("delete_access_entry", clusterName=self._cluster, principalArn=role_arn)
         except CloudError as error:
             if error.kind is not Kind.NOT_FOUND:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 from autoctl.aws.call import Caller
 from autoctl.aws.errors import CloudError, Kind
@@ -30,6 +31,11 @@ class InstanceProfiles:
 
     async def exists(self, name: str) -> bool:
         return await self._roles(name) is not None
+
+    async def role_arn(self, name: str) -> str | None:
+        """The ARN of the role in the profile; None when there is no profile, or no role in it."""
+        roles = await self._found(name)
+        return roles[0]["Arn"] if roles else None
 
     async def ensure(self, name: str, role: str, tags: Mapping[str, str]) -> None:
         """Make the profile with exactly this role. Raises `CloudError`: no such role, no rights."""
@@ -70,13 +76,17 @@ class InstanceProfiles:
                 raise
 
     async def _roles(self, name: str) -> list[str] | None:
+        roles = await self._found(name)
+        return None if roles is None else [role["RoleName"] for role in roles]
+
+    async def _found(self, name: str) -> list[dict[str, Any]] | None:
         try:
             answer = await self._iam("get_instance_profile", InstanceProfileName=name)
         except CloudError as error:
             if error.kind is Kind.NOT_FOUND:
                 return None
             raise
-        return [role["RoleName"] for role in answer["InstanceProfile"].get("Roles", ())]
+        return list(answer["InstanceProfile"].get("Roles", ()))
 
     async def _remove_role(self, name: str, role: str) -> None:
         try:

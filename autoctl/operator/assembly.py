@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import Executor
 from autoctl.aws.instances import instance_id
+from autoctl.controllers.builtin.controller import BuiltinController
 from autoctl.controllers.catalog.memory import MemoryController
 from autoctl.controllers.catalog.refresh import market_refreshes
 from autoctl.controllers.disruption.conditions_controller import DisruptionConditionsController
@@ -130,6 +131,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
         seams.executor,
         region=seams.region,
         cluster=settings.cluster_name,
+        endpoint=settings.cluster_endpoint,
         interruption_queue=settings.interruption_queue,
         clock=seams.clock,
         rng=seams.rng,
@@ -197,12 +199,22 @@ def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registratio
             profiles=d.aws.profiles,
             reservations=d.aws.reservations,
             cluster=d.aws.cluster,
+            access=d.aws.access,
             templates=templates,
             region=d.region,
             cluster_name=d.settings.cluster_name,
         )
     )
+    builtin = BuiltinController(
+        api=d.api,
+        state=d.state,
+        events=d.events,
+        cluster=d.aws.cluster.get,
+        wanted=d.settings.builtin_node_pools,
+        role=d.settings.node_role,
+    )
     return [
+        Registration(builtin, (Watch(NODE_POOLS), Watch(NODE_CLASSES)), rest=1.0),
         Registration(
             controller, (Watch(NODE_CLASSES), Watch(NODE_CLAIMS, Keys(d.state).class_of_claim))
         ),

@@ -38,6 +38,7 @@ class Gateways:
     profiles: InstanceProfiles
     reservations: Reservations
     cluster: ClusterFacts
+    access: EksCluster
     market: MarketApi
     types: InstanceTypes
     unavailable: UnavailableOfferings
@@ -50,6 +51,7 @@ def make_gateways(
     *,
     region: str,
     cluster: str,
+    endpoint: str = "",
     interruption_queue: str,
     clock: Clock,
     rng: random.Random,
@@ -65,6 +67,7 @@ def make_gateways(
 
     ec2 = caller("ec2")
     unavailable = UnavailableOfferings(clock)
+    eks = EksCluster(caller("eks"), cluster=cluster, endpoint=endpoint)
     return Gateways(
         fleets=Fleets(ec2, observe=batches),
         instances=Instances(ec2, cluster=cluster, observe=batches),
@@ -73,7 +76,8 @@ def make_gateways(
         images=Images(caller("ssm"), clock),
         profiles=InstanceProfiles(caller("iam")),
         reservations=Reservations(ec2),
-        cluster=ClusterFacts(EksCluster(caller("eks"), cluster=cluster), clock),
+        cluster=ClusterFacts(eks, clock),
+        access=eks,
         market=MarketApi(ec2, caller("pricing"), region=region),
         types=InstanceTypes(embedded_market(region), unavailable),
         unavailable=unavailable,

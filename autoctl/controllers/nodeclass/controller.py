@@ -22,13 +22,13 @@ from autoctl.api.nodeclass import (
     VALIDATION_SUCCEEDED,
     NodeClass,
 )
-from autoctl.aws.eks import ClusterFacts
+from autoctl.aws.eks import ClusterFacts, EksCluster
 from autoctl.aws.errors import CloudError
 from autoctl.aws.images import Images
 from autoctl.aws.network import Network
 from autoctl.aws.profiles import InstanceProfiles, profile_name
 from autoctl.aws.reservations import Reservations
-from autoctl.aws.tags import resource_tags
+from autoctl.aws.tags import CLUSTER, resource_tags
 from autoctl.controllers.nodeclass.resolve import (
     Part,
     Verdict,
@@ -61,6 +61,8 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 REFRESH_SECONDS = 60.0
 _PROFILE_REFRESH = timedelta(minutes=15)
+_NO_ACCESS_ENTRIES = frozenset({"InvalidRequestException"})
+"""What EKS answers where the cluster's authentication mode knows no access entries."""
 _NAMED_CLAIMS = 3
 _WAITING_DEDUPE_SECONDS = 600.0
 
@@ -78,6 +80,7 @@ class NodeClassDependencies:
     profiles: InstanceProfiles
     reservations: Reservations
     cluster: ClusterFacts
+    access: EksCluster
     templates: TemplateStore
     region: str
     cluster_name: str
@@ -199,6 +202,7 @@ class NodeClassController:
                 assert spec.role is not None, "admission wants a role or an instance profile"
                 tags = resource_tags(self._d.cluster_name, node_class.name, None, spec.tags or {})
                 await self._d.profiles.ensure(name, spec.role, tags)
+                await self._admit(name)
             self._profiles[name, spec.role or ""] = now
         return Part(INSTANCE_PROFILE_READY, Verdict(True), {"instance_profile": name})
 
@@ -213,6 +217,31 @@ class NodeClassController:
         found = await self._d.reservations.placement_group(id=wanted.id, name=wanted.name)
         return placement_group_part(node_class, found)
 
+    async def _admit(self, profile: str) -> None:
+        """Let instances with the profile's role join the cluster."""
+        arn = await self._d.profiles.role_arn(profile)
+        if arn is None:
+            return
+        tags = {CLUSTER: self._d.cluster_name}
+        try:
+            await self._d.access.ensure_access_entry(arn, tags)
+        except CloudError as error:
+            if error.code not in _NO_ACCESS_ENTRIES:
+                raise
+            # A cluster that admits nodes by its aws-auth ConfigMap alone.
+            _log.warning("no access entry made", role=arn, error=str(error))
+
+    async def _dismiss(self, node_class: NodeClass, profile: str) -> None:
+        """Take the role's access entry away with the last class that uses it."""
+        others = (
+            c
+            for c in self._d.state.node_classes.reflector
+            if c.metadata.uid != node_class.metadata.uid and c.spec.role == node_class.spec.role
+        )
+        arn = await self._d.profiles.role_arn(profile)
+        if arn is not None and not any(others):
+            await self._d.access.delete_access_entry(arn, CLUSTER)
+
     def _profile_name(self, node_class: NodeClass) -> str:
         return profile_name(self._d.region, self._d.cluster_name, node_class.metadata.uid)
 
@@ -224,7 +253,9 @@ class NodeClassController:
             self._d.events.publish(_waiting(node_class, users))
             return Result(REFRESH_SECONDS)
         if node_class.spec.role is not None:
-            await self._d.profiles.delete(self._profile_name(node_class))
+            profile = self._profile_name(node_class)
+            await self._dismiss(node_class, profile)
+            await self._d.profiles.delete(profile)
         await self._d.templates.delete_all(node_class.name)
         try:
             await remove_finalizer(self._d.api, NODE_CLASSES, node_class, NODECLASS_FINALIZER)

@@ -1,0 +1,1 @@
+"""The NodePools and the NodeClass that Auto Mode keeps in a cluster, where settings want them."""
