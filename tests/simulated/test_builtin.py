@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import yaml
 from harness import Play, deployment, node_class, playing
@@ -40,7 +41,7 @@ def objects(play: Play, resource: Resource) -> dict[str, Object]:
     return {o["metadata"]["name"]: o for o in play.world.cluster.objects(resource)}
 
 
-def operator(**settings: object) -> dict[str, object]:
+def operator(**settings: object) -> dict[str, Any]:
     return {"operator": {**BOTH, **settings}}
 
 
