@@ -55,6 +55,11 @@ class World:
 
     def apply_auto_mode(self) -> None:
         """The NodePool `general-purpose` and the NodeClass `default`, as EKS keeps them."""
+        self.apply_node_class()
+        self.apply_pool("general-purpose")
+
+    def apply_node_class(self) -> None:
+        """The NodeClass `default`, with the role, subnets and security group of the cluster."""
         cluster = self.account.client("eks").describe_cluster(name=self.installation.cluster_name)[
             "cluster"
         ]
@@ -66,7 +71,6 @@ class World:
             "securityGroupSelectorTerms": [{"id": network["clusterSecurityGroupId"]}],
         }
         self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(node_class))
-        self.apply_pool("general-purpose")
 
     def apply_pool(self, manifest: str) -> None:
         """Apply a NodePool from `manifests/` and wait until it is ready."""
