@@ -8,7 +8,6 @@ from typing import Any
 
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.candidates import (
-    DisruptionClass,
     find_candidates,
     make_candidate,
     quiet_start,
@@ -101,7 +100,7 @@ def explain_node(
         return _explanation(node, None, daemons, holding, verdict, snapshot, None)
     candidate = make_candidate(node, claim, pool, snapshot)
     block = next(
-        (b for b in find_candidates(snapshot, DisruptionClass.GRACEFUL)[1] if b.node == node.name),
+        (b for b in find_candidates(snapshot).blocked if b.node == node.name),
         None,
     )
     blocked = None if block is None else block.reason + (f" ({block.pod})" if block.pod else "")
@@ -161,7 +160,7 @@ def _drift_of(snapshot: Snapshot, node: StateNode, pool: NodePool) -> str | None
         node.claim,
         pool,
         snapshot.node_classes.get(name),
-        snapshot.instance_types.get(name, ()),
+        snapshot.types_by_name.get(name, {}),
         snapshot.now,
     )
 

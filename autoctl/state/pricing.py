@@ -11,8 +11,8 @@ def instance_type_of(node: StateNode, snapshot: Snapshot) -> InstanceType | None
     """The node's instance type among those its NodeClaim's NodeClass can launch."""
     if node.claim is None:
         return None
-    types = snapshot.instance_types.get(node.claim.spec.node_class_ref.name, ())
-    return next((t for t in types if t.name == node.instance_type), None)
+    types = snapshot.types_by_name.get(node.claim.spec.node_class_ref.name, {})
+    return types.get(node.instance_type or "")
 
 
 def offering_of(node: StateNode, instance_type: InstanceType) -> Offering | None:
@@ -36,15 +36,8 @@ def node_price(node: StateNode, snapshot: Snapshot) -> float:
 
 def node_prices(snapshot: Snapshot) -> dict[str, float]:
     """USD/hour of every managed node, by its name."""
-    types: dict[str, dict[str, InstanceType]] = {
-        name: {t.name: t for t in members} for name, members in snapshot.instance_types.items()
+    return {
+        node.name: node_price(node, snapshot)
+        for node in snapshot.state_nodes.values()
+        if node.claim is not None
     }
-    prices = {}
-    for node in snapshot.state_nodes.values():
-        if node.claim is None:
-            continue
-        members = types.get(node.claim.spec.node_class_ref.name, {})
-        instance_type = members.get(node.instance_type or "")
-        offering = None if instance_type is None else offering_of(node, instance_type)
-        prices[node.name] = 0.0 if offering is None else offering.price
-    return prices

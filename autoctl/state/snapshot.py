@@ -49,6 +49,14 @@ class Snapshot:
     disrupting: frozenset[str] = frozenset()
 
     @cached_property
+    def types_by_name(self) -> Mapping[str, Mapping[str, InstanceType]]:
+        """NodeClass name -> instance type name -> instance type."""
+        return {
+            node_class: {t.name: t for t in types}
+            for node_class, types in self.instance_types.items()
+        }
+
+    @cached_property
     def state_nodes(self) -> Mapping[str, StateNode]:
         """Every machine by name: Nodes and NodeClaims joined, with the pods on them."""
         return join(self.nodes.values(), self.node_claims.values(), self.pods.values())

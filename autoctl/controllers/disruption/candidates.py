@@ -78,16 +78,30 @@ class Candidate:
         return self.price / self.cost
 
 
-def find_candidates(
-    snapshot: Snapshot, disruption_class: DisruptionClass
-) -> tuple[list[Candidate], list[Blocked]]:
-    """Every node of a NodePool: a candidate, or blocked with the reason.
+@dataclass(frozen=True)
+class Selection:
+    """Every node of a NodePool by what may be asked of its pods, and why others stay."""
 
-    Nodes that are leaving already, or that no NodePool of this snapshot made, are neither.
+    graceful: tuple[Candidate, ...]
+    eventual: tuple[Candidate, ...]
+    blocked: tuple[Blocked, ...]
+    """What stands in the way of a graceful disruption."""
+
+    def of(self, disruption_class: DisruptionClass) -> tuple[Candidate, ...]:
+        """The candidates for a class of disruption."""
+        return self.eventual if disruption_class is DisruptionClass.EVENTUAL else self.graceful
+
+
+def find_candidates(snapshot: Snapshot) -> Selection:
+    """Judge every node.
+
+    Nodes that are leaving already, or that no NodePool of this snapshot made, are neither
+    candidates nor blocked.
     """
     limits = EvictionLimits(snapshot.disruption_budgets)
     nominated = set(snapshot.nominations.values())
-    candidates: list[Candidate] = []
+    graceful: list[Candidate] = []
+    eventual: list[Candidate] = []
     blocked: list[Blocked] = []
     for node in snapshot.state_nodes.values():
         claim = node.claim
@@ -100,14 +114,19 @@ def find_candidates(
         if pool is None or pool.deleting:
             blocked.append(Blocked(node.name, f'NodePool "{node.pool}" not found'))
             continue
-        why = node_block(node, nominated) or pod_block(
-            node, claim, limits, snapshot.now, disruption_class
-        )
+        why = node_block(node, nominated)
         if why is not None:
             blocked.append(why)
             continue
-        candidates.append(make_candidate(node, claim, pool, snapshot))
-    return candidates, blocked
+        candidate = make_candidate(node, claim, pool, snapshot)
+        held = pod_block(node, limits, snapshot.now)
+        if held is None:
+            graceful.append(candidate)
+        else:
+            blocked.append(held)
+        if held is None or claim.spec.grace_period is not None:
+            eventual.append(candidate)
+    return Selection(tuple(graceful), tuple(eventual), tuple(blocked))
 
 
 def make_candidate(
@@ -138,19 +157,13 @@ def node_block(node: StateNode, nominated: set[str]) -> Blocked | None:
     return None
 
 
-def pod_block(
-    node: StateNode,
-    claim: NodeClaim,
-    limits: EvictionLimits,
-    now: datetime,
-    disruption_class: DisruptionClass,
-) -> Blocked | None:
-    """Which of the node's pods forbids its disruption."""
-    if disruption_class is DisruptionClass.EVENTUAL and claim.spec.grace_period is not None:
-        return None
+def pod_block(node: StateNode, limits: EvictionLimits, now: datetime) -> Blocked | None:
+    """Which of the node's pods forbids its graceful disruption."""
     for pod in node.pods:
         if is_active(pod) and do_not_disrupt(pod, now).protection is Protection.ACTIVE:
             return Blocked(node.name, POD_DO_NOT_DISRUPT, pod.key)
+    if not limits:
+        return None
     found = limits.fully_blocked(p for p in node.pods if is_evictable(p, now))
     if found is not None:
         pod, verdict = found

@@ -61,7 +61,8 @@ class DisruptionConditionsController:
 
     async def _drift(self, claim: NodeClaim, pool: NodePool, now: datetime) -> DriftReason | None:
         node_class = self.state.node_class(claim.spec.node_class_ref.name)
-        types = self.types.launchable(node_class) if node_class is not None else ()
+        launchable = self.types.launchable(node_class) if node_class is not None else ()
+        types = {t.name: t for t in launchable}
         reason = drift_reason(claim, pool, node_class, types, now)
         if reason is None and node_class is not None:
             facts = await self.describe(claim)

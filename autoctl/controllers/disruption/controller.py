@@ -114,8 +114,9 @@ class DisruptionController:
         """Start the commands that still hold, all at once."""
         snapshot = self._observe()
         ledger = BudgetLedger(snapshot)
+        selection = find_candidates(snapshot)
         allowed = {
-            disruption_class: {c.name: c for c in find_candidates(snapshot, disruption_class)[0]}
+            disruption_class: {c.name: c for c in selection.of(disruption_class)}
             for disruption_class in DisruptionClass
         }
         starts = []

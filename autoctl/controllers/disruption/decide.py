@@ -17,7 +17,6 @@ from autoctl.api.nodeclaim import DRIFTED
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import (
     Candidate,
-    DisruptionClass,
     find_candidates,
     is_consolidatable,
 )
@@ -43,8 +42,8 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Decision:
     """Decide a whole pass over `snapshot`."""
     options = options or DisruptionOptions()
-    graceful, blocked = find_candidates(snapshot, DisruptionClass.GRACEFUL)
-    eventual, _ = find_candidates(snapshot, DisruptionClass.EVENTUAL)
+    selection = find_candidates(snapshot)
+    graceful, eventual = selection.graceful, selection.eventual
     ledger = BudgetLedger(snapshot)
     pools_blocked = ledger.blocked()
     simulator = Simulator(snapshot, options)
@@ -66,7 +65,7 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
     unconsolidatable.update(consolidation.unconsolidatable)
     return Decision(
         commands=tuple(commands),
-        blocked=(*blocked, *drift_blocked),
+        blocked=(*selection.blocked, *drift_blocked),
         pools=tuple(pools_blocked),
         unconsolidatable=unconsolidatable,
     )
@@ -82,7 +81,7 @@ def is_drifted(candidate: Candidate, snapshot: Snapshot) -> bool:
             candidate.claim,
             candidate.pool,
             snapshot.node_classes.get(name),
-            snapshot.instance_types.get(name, ()),
+            snapshot.types_by_name.get(name, {}),
             snapshot.now,
         )
         is not None

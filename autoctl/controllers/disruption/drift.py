@@ -7,10 +7,11 @@ condition carries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from autoctl.api.hashing import nodeclass_hash, nodepool_hash
@@ -24,7 +25,7 @@ from autoctl.api.labels import (
     NODEPOOL_HASH_VERSION,
     ZONE,
 )
-from autoctl.api.nodeclaim import DRIFTED, NodeClaim
+from autoctl.api.nodeclaim import DRIFTED, NodeClaim, Requirement
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import ON_DEMAND, RESERVED, InstanceType
@@ -60,11 +61,13 @@ def drift_reason(
     claim: NodeClaim,
     pool: NodePool,
     node_class: NodeClass | None,
-    types: Iterable[InstanceType],
+    types: Mapping[str, InstanceType],
     now: datetime,
     facts: InstanceFacts | None = None,
 ) -> DriftReason | None:
     """Why the NodeClaim drifted from its pool and class; None when it has not.
+
+    `types` are what the class can launch, by name.
 
     Only a launched NodeClaim can drift: before that its labels say nothing.
     """
@@ -75,16 +78,21 @@ def drift_reason(
         pool.metadata.annotations,
         NODEPOOL_HASH,
         NODEPOOL_HASH_VERSION,
-        nodepool_hash(pool),
+        lambda: nodepool_hash(pool),
     ):
         return DriftReason.NODE_POOL
-    wanted = Requirements.of_specs(requirement_specs(pool.spec.template.spec.requirements))
+    wanted = _pool_requirements(pool.spec.template.spec.requirements)
     if not wanted.accepts(claim.metadata.labels):
         return DriftReason.REQUIREMENTS
     created = claim.metadata.creation_timestamp
     if created is not None and now - created >= INSTANCE_TYPE_GRACE and _type_gone(claim, types):
         return DriftReason.INSTANCE_TYPE
     return None if node_class is None else _class_drift(claim, node_class, facts)
+
+
+@lru_cache(maxsize=256)
+def _pool_requirements(requirements: tuple[Requirement, ...]) -> Requirements:
+    return Requirements.of_specs(requirement_specs(requirements))
 
 
 def recorded_drift(claim: NodeClaim) -> str | None:
@@ -100,22 +108,22 @@ def _hash_differs(
     declared: Mapping[str, str],
     key: str,
     version_key: str,
-    current: str,
+    current: Callable[[], str],
 ) -> bool:
     """Hashes are compared only where both were made by the same version of the algorithm."""
     mine, theirs = claimed.get(version_key), declared.get(version_key)
     if key not in claimed or mine is None or theirs is None or mine != theirs:
         return False
-    return claimed[key] != declared.get(key, current)
+    return claimed[key] != (declared[key] if key in declared else current())
 
 
-def _type_gone(claim: NodeClaim, types: Iterable[InstanceType]) -> bool:
+def _type_gone(claim: NodeClaim, types: Mapping[str, InstanceType]) -> bool:
     """Whether nothing on sale (with capacity or without) is the NodeClaim's offering any more."""
     labels = claim.metadata.labels
     name = labels.get(INSTANCE_TYPE)
     if name is None:
         return False
-    found = next((t for t in types if t.name == name), None)
+    found = types.get(name)
     if found is None:
         return True
     capacity_type = labels.get(CAPACITY_TYPE)
@@ -134,7 +142,7 @@ def _class_drift(
         node_class.metadata.annotations,
         NODECLASS_HASH,
         NODECLASS_HASH_VERSION,
-        nodeclass_hash(node_class),
+        lambda: nodeclass_hash(node_class),
     ):
         return DriftReason.NODE_CLASS
     image = claim.status.image_id

@@ -35,6 +35,10 @@ class EvictionLimits:
             namespace = budget.metadata.namespace or "default"
             self._by_namespace.setdefault(namespace, []).append((key, budget))
 
+    def __bool__(self) -> bool:
+        """Whether there is any budget."""
+        return bool(self._by_namespace)
+
     def selecting(self, pod: core.Pod) -> list[tuple[str, core.PodDisruptionBudget]]:
         """The budgets whose selector matches the pod."""
         candidates = self._by_namespace.get(pod.metadata.namespace or "default", ())
