@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from autoctl.ports.kubernetes import Object
 from autoctl.simulate.chaos_objects import (
+    TYPES,
     Pool,
     budget,
     node_class,
@@ -56,11 +57,11 @@ class _Story:
         for _ in range(rng.randrange(1, 5)):
             objects.extend(self._add_workload())
         actions = self._actions()
-        for _ in range(rng.randrange(4, 16)):
-            at = timedelta(seconds=rng.randrange(20, int(busy.total_seconds())))
+        seconds = range(20, int(busy.total_seconds()))
+        for at in sorted(rng.sample(seconds, rng.randrange(4, 16))):
             action = rng.choices([a for a, _ in actions], weights=[w for _, w in actions], k=1)[0]
             for step in action():
-                self.steps.append({"at": at, **step})
+                self.steps.append({"at": timedelta(seconds=at), **step})
         self._make_peace(busy)
         return Scenario.model_validate(
             {
@@ -73,7 +74,8 @@ class _Story:
                     "bootSeconds": rng.choice((20, 40, 90)),
                     "bootJitter": rng.choice((0, 0.3)),
                     "podStartSeconds": rng.choice((1, 5, 20)),
-                    "operator": {"solver_budget": _SOLVER_BUDGET},
+                    "instanceTypes": list(TYPES),
+                    "operator": {"solver_budget": _SOLVER_BUDGET, "metrics_detail": "pool"},
                 },
                 "steps": self.steps,
             }

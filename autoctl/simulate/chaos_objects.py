@@ -11,7 +11,7 @@ from autoctl.ports.kubernetes import Object
 
 NAMESPACE: Final = "default"
 NODE_CLASS: Final = "default"
-_TYPES: Final = (
+TYPES: Final = (
     "m6i.large",
     "m6i.xlarge",
     "c6i.large",
@@ -120,7 +120,7 @@ class Pool:
             case 1:
                 return replace(self, budgets=rng.randrange(len(_BUDGETS)))
             case 2:
-                return replace(self, types=_some(rng, _TYPES, 3))
+                return replace(self, types=_some(rng, TYPES, 3))
             case 3:
                 return replace(self, expire_after=_expiry(rng))
             case 4:
@@ -138,7 +138,7 @@ def random_pool(rng: Random, name: str) -> Pool:
     return Pool(
         name=name,
         capacity_types=rng.choice((("on-demand",), ("spot",), ("spot", "on-demand"))),
-        types=_some(rng, _TYPES, rng.choice((3, 5, 7))),
+        types=_some(rng, TYPES, rng.choice((3, 5, 7))),
         budgets=rng.randrange(len(_BUDGETS)),
         policy=rng.choice(("WhenEmpty", "WhenEmptyOrUnderutilized", "WhenEmptyOrUnderutilized")),
         consolidate_after=rng.choice(("0s", "30s", "30s", "2m", "Never")),

@@ -198,11 +198,15 @@ class Expectation(_Strict):
 
 
 class Settings(_Strict):
-    """How fast the simulated world is, and what the operator is told."""
+    """How fast the simulated world is, what it offers, and what the operator is told.
+
+    `instance_types` are all that the region offers; empty means the whole catalog.
+    """
 
     boot_seconds: Annotated[float, Field(ge=0)] = 40.0
     pod_start_seconds: Annotated[float, Field(ge=0)] = 5.0
     boot_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    instance_types: tuple[str, ...] = ()
     operator: dict[str, Any] = Field(default_factory=dict)
 
 

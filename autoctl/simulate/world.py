@@ -97,6 +97,7 @@ class World:
                 region=scenario.region,
                 cluster=CLUSTER,
                 seed=seed,
+                instance_types=settings.instance_types,
                 timings=CloudTimings(boot=settings.boot_seconds),
                 boot_jitter=settings.boot_jitter,
                 check_answers=False,
@@ -145,6 +146,10 @@ class World:
             ),
             settings,
         )
+        if self.scenario.settings.instance_types:
+            # What is packaged with the operator knows of more than this region has.
+            offered = self.cloud.ec2.types
+            assembly.gateways.types.refresh(types={n: offered.get(n) for n in offered.names})
         for hook in self.on_assembly:
             hook(assembly)
         self.operator = OperatorRun(assembly)

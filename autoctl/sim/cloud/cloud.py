@@ -64,7 +64,8 @@ class CloudSettings:
     """What the simulated account looks like at its beginning.
 
     `cluster` names the EKS cluster; `kubernetes` is its minor version. One subnet a zone of `/19`
-    is made, tagged for discovery; `roles` exist in IAM. `boot_jitter` is the part of `Timings.boot`
+    is made, tagged for discovery; `roles` exist in IAM; `instance_types` are the only ones offered
+    (empty: all of the region). `boot_jitter` is the part of `Timings.boot`
     by which booting varies, drawn from the seed.
     """
 
@@ -72,6 +73,7 @@ class CloudSettings:
     cluster: str = "autoctl"
     kubernetes: str = "1.34"
     roles: tuple[str, ...] = ("AmazonEKSAutoNodeRole", "autoctl-node")
+    instance_types: tuple[str, ...] = ()
     seed: int = 0
     timings: Timings = field(default_factory=Timings)
     boot_jitter: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
-from autoctl.catalog.embedded import RegionData, api_instance_types, region_data
+from autoctl.catalog.embedded import api_instance_types
 from autoctl.sim.cloud.errors import AwsFailure
 from autoctl.sim.cloud.service import Answer, Params, Service
 
@@ -29,14 +29,10 @@ class Pricing(Service):
             raise AwsFailure(
                 "InvalidParameterException", f"Invalid service code: {params['ServiceCode']}"
             )
-        data = region_data(self.cloud.region)
         found = [
-            product
-            for name in sorted(data.types)
-            if all(
-                _passes(self._attributes(data, name), entry) for entry in params.get("Filters", ())
-            )
-            for product in [self._product(data, name)]
+            self._product(name)
+            for name in self.cloud.ec2.types.names
+            if all(_passes(self._attributes(name), entry) for entry in params.get("Filters", ()))
         ]
         start, size = int(params.get("NextToken", "0")), params.get("MaxResults", PAGE)
         answer: Answer = {"FormatVersion": "aws_v1", "PriceList": found[start : start + size]}
@@ -44,18 +40,19 @@ class Pricing(Service):
             answer["NextToken"] = str(start + size)
         return answer
 
-    def _attributes(self, data: RegionData, name: str) -> dict[str, str]:
+    def _attributes(self, name: str) -> dict[str, str]:
         metal = api_instance_types()[name]["BareMetal"]
         return {
             **self.facts,
             "instanceType": name,
-            "regionCode": data.region,
+            "regionCode": self.cloud.region,
             "tenancy": "Dedicated" if metal else "Shared",
             "productFamily": "Compute Instance (bare metal)" if metal else "Compute Instance",
         }
 
-    def _product(self, data: RegionData, name: str) -> str:
-        attributes = self._attributes(data, name)
+    def _product(self, name: str) -> str:
+        attributes = self._attributes(name)
+        price = self.cloud.ec2.types.on_demand_price(name)
         sku = f"SKU{name.upper().replace('.', '').replace('-', '')}"
         product: dict[str, Any] = {
             "product": {
@@ -70,7 +67,7 @@ class Pricing(Service):
                         "priceDimensions": {
                             f"{sku}.JRTCKXETXF.6YS6EN2CT7": {
                                 "unit": "Hrs",
-                                "pricePerUnit": {"USD": f"{data.types[name].price:.10f}"},
+                                "pricePerUnit": {"USD": f"{price:.10f}"},
                             }
                         }
                     }

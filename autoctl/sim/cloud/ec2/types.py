@@ -57,13 +57,15 @@ class InstanceTypes:
 
     def __init__(self, ec2: Ec2) -> None:
         self._ec2 = ec2
-        self._data = region_data(ec2.region)
+        data = region_data(ec2.region)
+        only = ec2.cloud.settings.instance_types
+        self._priced = {n: t for n, t in data.types.items() if not only or n in only}
         self._api = api_instance_types()
-        self.zones = {zone.name: zone.id for zone in self._data.zones}
+        self.zones = {zone.name: zone.id for zone in data.zones}
         names = list(self.zones)
         self._spot: dict[str, dict[str, float]] = {}
         self._offered: dict[str, tuple[str, ...]] = {}
-        for name, priced in self._data.types.items():
+        for name, priced in self._priced.items():
             zones = tuple(names[index] for index in priced.zones)
             self._offered[name] = zones
             if priced.spot:
@@ -80,7 +82,12 @@ class InstanceTypes:
 
     def on_demand_price(self, name: str) -> float:
         """USD/hour."""
-        return self._data.types[name].price
+        return self._priced[name].price
+
+    @property
+    def names(self) -> list[str]:
+        """All types of the region, in order."""
+        return sorted(self._offered)
 
     def spot_price(self, name: str, zone: str) -> float | None:
         """USD/hour, None where spot is not offered."""
