@@ -20,7 +20,15 @@ from autoctl.api.nodeclaim import DISRUPTION_REASON, NodeClaim, Taint
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.marks import COMMAND, REPLACES, InFlight, Mark
 from autoctl.controllers.disruption.model import Command, Reason
-from autoctl.controllers.disruption.steering import HOLD, HOLD_SECONDS, Steering, assign, plan_of
+from autoctl.controllers.disruption.steering import (
+    HOLD,
+    HOLD_SECONDS,
+    LANDING_SECONDS,
+    Steering,
+    assign,
+    plan_of,
+    stranded,
+)
 from autoctl.controllers.objects import reference, write_status
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
 from autoctl.controllers.runtime.metrics import Metrics
@@ -196,10 +204,19 @@ class Execution:
                 continue
             sent = assign(steering, self.state.snapshot())
             await asyncio.gather(*(self._nominate(pod, node) for pod, node in sent))
-            if steering.done or now >= steering.deadline:
-                del self.steering[name]
+            if steering.opened:
+                if now >= steering.deadline:
+                    del self.steering[name]
+            elif steering.done or now >= steering.deadline:
                 await self.open(steering.claims)
-        return any(s.deadline is not None for s in self.steering.values())
+                steering.opened, steering.deadline = True, now + LANDING_SECONDS
+        return any(s.deadline is not None and not s.opened for s in self.steering.values())
+
+    async def take_back(self) -> None:
+        """Leave pods that never landed where they were sent to themselves, and to provisioning."""
+        steered = {name for s in self.steering.values() for name in s.claims}
+        lost = stranded(self.state.snapshot(), steered)
+        await asyncio.gather(*(self._nominate(pod, None) for pod in lost))
 
     async def open(self, claims: Iterable[str]) -> None:
         """Let pods onto these replacements."""
@@ -208,7 +225,7 @@ class Execution:
             for node in self.state.nodes_of_claim(claim) if claim is not None else ():
                 await self._patch_taints(node.metadata.name, AWAITING_PODS_TAINT, present=False)
 
-    async def _nominate(self, pod: core.Pod, node: str) -> None:
+    async def _nominate(self, pod: core.Pod, node: str | None) -> None:
         body = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node}}
         try:
             await self.api.patch(

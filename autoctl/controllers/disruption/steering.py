@@ -8,13 +8,14 @@ its own way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from autoctl.api import core
 from autoctl.api.labels import AWAITING_PODS_TAINT
 from autoctl.api.nodeclaim import Taint
+from autoctl.controllers.disruption.marks import REPLACES
 from autoctl.controllers.disruption.model import Command
 from autoctl.state.pods import controller_of, is_active
 from autoctl.state.snapshot import Snapshot
@@ -22,6 +23,9 @@ from autoctl.state.snapshot import Snapshot
 HOLD: Final = Taint(key=AWAITING_PODS_TAINT, effect="NoSchedule")
 HOLD_SECONDS: Final = 8.0
 """How long after the evictions replacements wait for pods that have not come."""
+
+LANDING_SECONDS: Final = 20.0
+"""How long a pod may take from its nomination to be bound; then it is taken back."""
 
 Owner = tuple[str, str]
 """A pod's namespace and the uid of its controller: its successor has the same."""
@@ -38,6 +42,8 @@ class Steering:
     """UIDs of pods that have their nominated node."""
     deadline: float | None = None
     """Loop time at which waiting ends; None before the evictions."""
+    opened: bool = False
+    """Whether the replacements take pods; those sent have until the deadline to land."""
 
     @property
     def done(self) -> bool:
@@ -80,6 +86,26 @@ def assign(steering: Steering, snapshot: Snapshot) -> list[tuple[core.Pod, str]]
             steering.sent.add(pod.metadata.uid)
             found.append((pod, node))
     return found
+
+
+def stranded(snapshot: Snapshot, steered: Container[str]) -> list[core.Pod]:
+    """Pods nominated to a replacement that nobody steers to any more, and that never landed.
+
+    Provisioning leaves a pod with a nominated node alone: kube-scheduler may be about to bind it.
+    `steered` are the NodeClaims of the steerings under way.
+    """
+    nodes = {
+        node.name
+        for node in snapshot.state_nodes.values()
+        if node.claim is not None
+        and REPLACES in node.claim.metadata.annotations
+        and node.claim.name not in steered
+    }
+    return [
+        pod
+        for pod in snapshot.pods.values()
+        if not pod.spec.node_name and pod.status.nominated_node_name in nodes and is_active(pod)
+    ]
 
 
 def _nodes(claims: Iterable[str], snapshot: Snapshot) -> Mapping[int, str]:
