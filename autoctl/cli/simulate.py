@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from autoctl.cli.inputs import fail
+from autoctl.cli.inputs import DEFAULT_REGION, fail
 from autoctl.cli.rendering import write_structured
+from autoctl.cli.simulate_random import play_random
 
 if TYPE_CHECKING:
     from autoctl.simulate.recorder import DecisionRecord, Recorder
+    from autoctl.simulate.replay import Replay
     from autoctl.simulate.result import SimulationResult
     from autoctl.simulate.scenario import Scenario
 
@@ -28,9 +30,29 @@ Examples:
   autoctl simulate --report tour.html           the same, with plots
   autoctl simulate night.yaml --seed 7          a scenario of yours (docs/simulate.md)
   autoctl simulate night.yaml -o json | jq .totals
+  autoctl simulate --random 7                   a made-up world, and whether all rules held
+  autoctl simulate --random 1 --runs 300        many of them
+  autoctl simulate --trace pods.csv             a workload's history (docs/trace.md)
+  autoctl simulate --trace pods.csv --columns cpu=requests,name=uid --nodepool pool.yaml
 """
 )
 @click.argument("scenario", required=False, metavar="[SCENARIO.yaml]")
+@click.option(
+    "--trace", metavar="FILE.csv", help="Replay the pods of this history (docs/trace.md) instead."
+)
+@click.option(
+    "--columns",
+    metavar="COLUMN=HEADING,...",
+    default="",
+    help="Headings of the trace's columns where they are not recognised.",
+)
+@click.option(
+    "--nodepool",
+    "nodepools",
+    metavar="FILE",
+    multiple=True,
+    help="NodePools (and NodeClasses, DaemonSets...) to replay the trace on. Repeatable.",
+)
 @click.option("--duration", metavar="DURATION", help="Play this long instead: 90s, 2h, 30d.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
 @click.option(
@@ -44,29 +66,72 @@ Examples:
 @click.option(
     "--report", metavar="FILE.html", type=click.Path(dir_okay=False), help="Write an HTML report."
 )
+@click.option(
+    "--random",
+    "random_seed",
+    type=click.IntRange(min=0),
+    metavar="SEED",
+    help="Play a made-up world full of faults instead, and check what must hold in every world.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="With --random: play so many seeds, beginning with that one.",
+)
 def simulate(
-    scenario: str | None, duration: str | None, seed: int, output: str, report: str | None
+    scenario: str | None,
+    trace: str | None,
+    columns: str,
+    nodepools: tuple[str, ...],
+    duration: str | None,
+    seed: int,
+    output: str,
+    report: str | None,
+    random_seed: int | None,
+    runs: int,
 ) -> None:
-    """Play a scenario on a simulated cluster in a simulated AWS account, in virtual time.
+    """Play a scenario, or a trace, on a simulated cluster in a simulated AWS account.
 
-    The operator in it is the one that `autoctl run` runs. The same scenario and seed give the same
-    output, byte for byte. Exit code 1: an expectation of the scenario failed; 2: it cannot be
-    played.
+    Time is virtual: days take seconds.
+
+    The operator in it is the one that `autoctl run` runs. The same scenario
+    and seed give the same output, byte for byte.
+    Exit code 1: an expectation of the scenario failed; 2: it cannot be played.
     """
     from autoctl.operator.logging import configure_logging
     from autoctl.simulate.player import Player
 
     # The operator's log tells of faults that the scenario asked for; decisions are shown instead.
-    configure_logging("error", "console")
-    chosen = _scenario(scenario, duration)
+    configure_logging("error" if random_seed is None else "critical", "console")
+    if random_seed is not None:
+        if scenario or trace or duration or report or seed:
+            raise click.UsageError(
+                "--random makes up the whole world; only --runs and -o go with it"
+            )
+        play_random(random_seed, runs, output)
+        return
+    if runs != 1:
+        raise click.UsageError("--runs belongs to --random")
+    if trace is None:
+        if columns or nodepools:
+            raise click.UsageError("--columns and --nodepool belong to --trace")
+        chosen = _scenario(scenario, duration)
+        objects, watcher = _objects(chosen), None
+    else:
+        if scenario is not None:
+            raise click.UsageError("either a scenario or --trace, not both")
+        chosen, objects, watcher = _trace(trace, columns, nodepools, duration)
     live = output == "text"
     display = _Display(chosen.duration, enabled=live)
     player = Player(
         chosen,
         seed,
-        _objects(chosen),
+        objects,
+        watcher=watcher,
         progress=display.progress,
-        on_decision=display.decision if live else None,
+        on_decision=display.decision if live and trace is None else None,
     )
     with display:
         result = _play(player)
@@ -94,6 +159,25 @@ def _scenario(path: str | None, duration: str | None) -> Scenario:
         return scenario if duration is None else with_duration(scenario, duration)
     except ScenarioError as error:
         fail(str(error))
+
+
+def _trace(
+    path: str, columns: str, nodepools: Sequence[str], duration: str | None
+) -> tuple[Scenario, Sequence[dict[str, Any]], Replay]:
+    from autoctl.simulate.replay import Replay, trace_objects, trace_scenario
+    from autoctl.simulate.scenario import ScenarioError, with_duration
+    from autoctl.simulate.trace import TraceError, parse_columns, read_trace
+    from autoctl.state.manifests import ManifestError, load_manifests
+
+    try:
+        trace = read_trace(path, parse_columns(columns))
+        given = [d.object for d in load_manifests(nodepools)]
+        scenario = trace_scenario(trace, Path(path).stem, DEFAULT_REGION)
+        if duration is not None:
+            scenario = with_duration(scenario, duration)
+    except (TraceError, ManifestError, ScenarioError) as error:
+        fail(str(error))
+    return scenario, trace_objects(trace, given), Replay(trace)
 
 
 def _objects(scenario: Scenario) -> Sequence[dict[str, Any]]:

@@ -117,7 +117,7 @@ def undominated(
     if usage is not None:
         columns = np.column_stack([columns, usage[order]])
     free = ~counted[order]
-    equal = np.unique(columns[free], axis=0, return_index=True)[1]
+    equal = _first_of_equal(columns[free])
     keep = np.sort(np.r_[np.flatnonzero(free)[equal], np.flatnonzero(~free)])
     order = order[keep]
     total = len(order)
@@ -142,6 +142,19 @@ def undominated(
         alive[start:stop] = ~better.any(axis=1)
     kept: IntArray = order[alive]
     return kept
+
+
+def _first_of_equal(rows: FloatArray) -> IntArray:
+    """The index of the first of each set of equal rows, in no order of interest.
+
+    `np.unique(axis=0)` answers the same, ten times slower: it compares rows as raw bytes.
+    """
+    order = np.lexsort(rows.T)
+    ordered = rows[order]
+    begins = np.ones(len(rows), np.bool_)
+    begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    first: IntArray = order[begins]
+    return first
 
 
 def build(
