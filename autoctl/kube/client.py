@@ -39,7 +39,8 @@ from autoctl.ports.kubernetes import (
 CHUNK = 500
 """Objects asked for at once, as client-go does."""
 INACTIVITY_SECONDS = 90.0
-"""A watch that says nothing for longer is dead: bookmarks come every 60 to 75 s."""
+"""A watch that says nothing for longer ends, since its connection may be dead. Bookmarks come every
+60 to 75 s, but not for a resource that never changed while the API server ran."""
 _WATCH_SECONDS = (300, 600)
 """The server is asked to end a watch after a time from this range, so that load spreads out."""
 _CONNECTIONS = 128
@@ -198,8 +199,11 @@ class KubeClient:
                     await self._renew()
                 if response.status != 200:
                     await self._refused(response)
-                async for line in _lines(response.content):
-                    yield codec.decode_event(line, model)
+                try:
+                    async for line in _lines(response.content):
+                        yield codec.decode_event(line, model)
+                except TimeoutError:
+                    return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"watch of {resource}: {_words(error)}", code=0) from error
 

@@ -103,6 +103,9 @@ def test_a_release_of_images_replaces_nodes_within_the_budget(
         old = {instance["imageId"] for instance in world.account.instances().values()}
         before = set(world.account.instances())
         world.account.strike(type="ami-release")
+        # Images are remembered for five minutes; a new process looks at once.
+        assert world.installation.operators["operator"].process.stop(patience=30) == 0
+        world.installation.start_operator()
 
         def replaced() -> bool:
             images = {value["imageId"] for value in world.account.instances().values()}

@@ -310,7 +310,9 @@ async def test_a_refused_watch_is_raised(wire: Wire) -> None:
             pass
 
 
-async def test_a_silent_watch_is_given_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_watch_ends_as_if_the_server_had(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client_module, "INACTIVITY_SECONDS", 0.05)
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -323,8 +325,22 @@ async def test_a_silent_watch_is_given_up(wire: Wire, monkeypatch: pytest.Monkey
     wire.handler = handler
     stream = wire.client.watch(PODS, resource_version="4")
     assert (await anext(stream)).resource_version == "5"
-    with pytest.raises(Unavailable, match="timed out"):
+    with pytest.raises(StopAsyncIteration):
         await anext(stream)
+
+
+async def test_a_watch_that_is_not_answered_is_an_error(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "INACTIVITY_SECONDS", 0.05)
+
+    async def handler(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    wire.handler = handler
+    with pytest.raises(Unavailable, match="timed out"):
+        await anext(wire.client.watch(PODS, resource_version="4"))
 
 
 async def test_a_line_longer_than_the_transports_buffer_is_one_event(wire: Wire) -> None:
