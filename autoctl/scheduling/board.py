@@ -417,13 +417,7 @@ class Board:
     def put(self, demand: Demand, bins: Ints, counts: Ints) -> None:
         """Place `counts` pods of the demand on the bins (each bin at most once)."""
         assert (counts > 0).all(), "a placement of no pods"
-        self._free[bins] -= counts[:, None] * demand.requests
-        moves = self.rules(demand).moves
-        if len(moves):
-            self._host[bins[:, None], moves] += counts[:, None].astype(np.int32)
-        for gauge in demand.constraints.moves:
-            number = self._counted(gauge, bins, counts)
-            self.totals[gauge.index] += number
+        self._book(demand, bins, counts)
         index = demand.index
         for b, count in zip(bins.tolist(), counts.tolist(), strict=True):
             held = self.contents[b]
@@ -431,12 +425,31 @@ class Board:
             if demand.shape.shared:
                 self._attach(demand, b)
 
+    def take(self, demand: Demand, b: int, count: int) -> None:
+        """Take `count` pods of the demand off a bin; volumes they shared stay booked."""
+        held = self.contents[b]
+        assert held[demand.index] >= count > 0, "more pods taken than there are"
+        self._book(demand, np.array([b]), np.array([-count]))
+        held[demand.index] -= count
+        if not held[demand.index]:
+            del held[demand.index]
+
+    def _book(self, demand: Demand, bins: Ints, counts: Ints) -> None:
+        self._free[bins] -= counts[:, None] * demand.requests
+        moves = self.rules(demand).moves
+        if len(moves):
+            self._host[bins[:, None], moves] += counts[:, None].astype(np.int32)
+        for gauge in demand.constraints.moves:
+            number = self._counted(gauge, bins, counts)
+            self.totals[gauge.index] += number
+
     def expect(self, demand: Demand, where: Where, count: int) -> None:
         """Count pods (or, negative, no longer) whose domains are decided but not their nodes."""
         codes = dict(where)
         for gauge in demand.constraints.moves:
-            self.counts[gauge.index][codes[gauge.key]] += count
-            self.totals[gauge.index] += count
+            if codes[gauge.key] >= 0:
+                self.counts[gauge.index][codes[gauge.key]] += count
+                self.totals[gauge.index] += count
 
     def _counted(self, gauge: Gauge, bins: Ints, counts: Ints) -> int:
         if gauge.filter is not None:

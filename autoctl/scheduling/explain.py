@@ -97,7 +97,7 @@ class Explainer:
                 parts.append(
                     f"{int(taken.sum())}{{total}} have the pod's host port held by a DaemonSet"
                 )
-        parts += self._by_choice(index, left)
+        parts += self._by_choice(demand, index, left)
         if left.any():
             parts.append(self._by_state(demand, left, index))
         return _sentence(parts, number)
@@ -156,13 +156,20 @@ class Explainer:
         removed = int(left.sum()) - int(fits.sum())
         return fits, f"{removed}{{total}} are too small ({worst})" if removed else ""
 
-    def _by_choice(self, index: int, left: Mask) -> list[str]:
+    def _by_choice(self, demand: Demand, index: int, left: Mask) -> list[str]:
         minimums = self._minimums.get(index)
         if not minimums or not left.any():
             return []
-        if (flexible_rows(self._board.feasibility, left, {index: minimums}) & left).any():
+        board = self._board
+        within = board.limits.rooms(np.arange(len(left))) > 0
+        if not (left & within).any():
             return []
-        short = shortfall(self._board.offers, np.flatnonzero(left), minimums)
+        kept = flexible_rows(
+            board.feasibility, left, {index: minimums}, domains=demand.domains, within=within
+        )
+        if (kept & left).any():
+            return []
+        short = shortfall(board.offers, np.flatnonzero(left & within), minimums)
         key = next(iter(short or minimums))
         found = short.get(key, minimums[key] - 1)
         left[:] = False

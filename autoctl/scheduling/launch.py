@@ -103,6 +103,19 @@ class Launcher:
             min_values_relaxed=relaxed,
         )
 
+    def short(self, b: int) -> bool:
+        """Whether a new bin leaves fewer types to choose from than its pool's minValues."""
+        board = self._board
+        row = int(board.row[b])
+        minimums = self._minimums.get(int(board.offers.pool[row]), {})
+        if not minimums:
+            return False
+        profile = self._profile(b)
+        rows = self._choice(row, profile.rows[(profile.net >= self._load(b)).all(axis=1)])
+        if board.limits.bounded[row]:
+            rows = self._within_limits(rows, row)
+        return bool(self._types(rows, row, minimums)[1])
+
     def _load(self, b: int) -> Ints:
         board = self._board
         load: Ints = board.feasibility.net[board.row[b]] - board.free[b]
@@ -161,12 +174,13 @@ class Launcher:
                 return best
         rows = profile.rows[holding]
         if len(rows):
+            board.limits.take(row, -1)
             rooms = board.limits.rooms(rows)
+            board.limits.take(row, 1)
             rows = rows[(rooms > 0) | (rows == row)]
-        if board.limits.usage.shape[1]:
-            spare = np.maximum(board.limits.remaining, 0) + board.limits.usage[row]
-            rows = rows[(board.limits.usage[rows] <= spare).all(axis=1)]
         minimums = self._minimums.get(int(offers.pool[row]), {})
+        if max(minimums.values(), default=0) > 1:
+            rows = rows[offers.reservation[rows] < 0]
         if not len(rows) or (minimums and shortfall(offers, rows, minimums)):
             return row
         best = int(rows[0])
@@ -179,10 +193,11 @@ class Launcher:
         board = self._board
         offers = board.offers
         rows = self._choice(row, rows)
-        minimums = self._minimums.get(int(offers.pool[row]), {})
-        names, short = self._types(rows, row, minimums)
         if board.limits.bounded[row]:
-            names = self._within_limits(names, rows, row)
+            rows = self._within_limits(rows, row)
+        names, short = self._types(rows, row, self._minimums.get(int(offers.pool[row]), {}))
+        if board.limits.bounded[row]:
+            self._reserve(names, rows, row)
         kept = set(names)
         used = rows[[offers.machines[m].name in kept for m in offers.machine[rows].tolist()]]
         requirements = self._requirements(row, profile, used, names, short)
@@ -266,26 +281,21 @@ class Launcher:
         short.update(shortfall(offers, rows, spread))
         return names, short
 
-    def _within_limits(self, names: list[str], rows: Ints, row: int) -> list[str]:
-        """Types whose launch instead of the planned one still keeps the pool's limits."""
-        board = self._board
-        offers = board.offers
-        if not board.limits.usage.shape[1]:
-            return names
-        own = board.limits.usage[row]
-        spare = np.maximum(board.limits.remaining, 0)
-        kept: list[str] = []
-        largest = own.copy()
-        usage = {
-            offers.machines[int(offers.machine[r])].name: board.limits.usage[r]
-            for r in rows.tolist()
-        }
-        for name in names:
-            if (usage.get(name, own) <= own + spare).all():
-                kept.append(name)
-                largest = np.maximum(largest, usage.get(name, own))
-        board.limits.remaining -= largest - own
-        return kept
+    def _within_limits(self, rows: Ints, row: int) -> Ints:
+        """Offers whose launch instead of the planned one still keeps the pool's limits."""
+        limits = self._board.limits
+        most = limits.usage[row] + np.maximum(limits.remaining, 0)
+        inside: Ints = rows[(limits.usage[rows] <= most).all(axis=1) | (rows == row)]
+        return inside
+
+    def _reserve(self, names: Sequence[str], rows: Ints, row: int) -> None:
+        """Book the most that one of the named types would take of the limits."""
+        offers, limits = self._board.offers, self._board.limits
+        if limits.usage.shape[1]:
+            kept = set(names)
+            named = [offers.machines[m].name in kept for m in offers.machine[rows].tolist()]
+            own = limits.usage[row]
+            limits.remaining -= limits.usage[rows[named]].max(axis=0, initial=0).clip(own) - own
 
     def _requests(self, load: Ints, row: int) -> dict[str, int]:
         feasibility = self._board.feasibility

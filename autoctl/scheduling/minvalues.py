@@ -38,36 +38,69 @@ def shortfall(offers: Offers, rows: Ints, minimums: Mapping[str, int]) -> dict[s
 
 
 def flexible_rows(
-    feasibility: Feasibility, rows: Mask, minimums: Mapping[int, Mapping[str, int]]
+    feasibility: Feasibility,
+    rows: Mask,
+    minimums: Mapping[int, Mapping[str, int]],
+    *,
+    domains: Iterable[str] = (),
+    within: Mask | None = None,
 ) -> Mask:
     """Those of `rows` that leave enough choice if a node is filled to their size.
 
-    A row is kept when the rows of its pool and variant that are at least as large in every resource
-    have enough distinct values for each minimum.
+    A row is kept when the rows of its pool, variant and `domains` (topology keys that will be held
+    to one value) that are at least as large in every resource have enough distinct values for each
+    minimum. Where no row of a group is, those are kept that leave enough choice for a single pod:
+    how full such nodes may be is then seen when they are full (`dividing`). `within` (O,) are the
+    offers that limits still allow; a node planned into a reservation is of one type.
     """
     if not minimums:
         return rows
     offers = feasibility.offers
     kept = rows.copy()
+    columns = [offers.variant, *(offers.table.codes(key) for key in domains)]
     for pool, asked in minimums.items():
         mine = np.flatnonzero(rows & (offers.pool == pool))
-        for variant in np.unique(offers.variant[mine]).tolist():
-            group = mine[offers.variant[mine] == variant]
-            machines, first = np.unique(offers.machine[group], return_index=True)
-            net = feasibility.net[group[first]]
-            large = (net[None, :, :] >= net[:, None, :]).all(axis=2)
-            enough = np.ones(len(machines), np.bool_)
-            for key, least in asked.items():
-                if key in (labels.ZONE, labels.CAPACITY_TYPE):
-                    enough &= not shortfall(offers, group, {key: least})
-                    continue
-                codes = offers.table.codes(key)[group[first]]
-                for i in range(len(machines)):
-                    some = codes[large[i]]
-                    enough[i] &= len(np.unique(some[some >= 0])) >= least
-            place = np.searchsorted(machines, offers.machine[group])
-            kept[group] = enough[place]
+        kept[mine] = False
+        if max(asked.values()) <= 1:
+            kept[mine] = True
+            continue
+        usable = offers.reservation[mine] < 0
+        if within is not None:
+            usable &= within[mine]
+        mine = mine[usable]
+        if not len(mine):
+            continue
+        groups = np.unique(
+            np.stack([c[mine] for c in columns], axis=1), axis=0, return_inverse=True
+        )[1].ravel()
+        for number in range(int(groups.max()) + 1):
+            group = mine[groups == number]
+            kept[group] = _flexible(feasibility, group, asked)
     return kept
+
+
+def _flexible(feasibility: Feasibility, group: Ints, asked: Mapping[str, int]) -> Mask:
+    """Which offers of a group may be filled so that enough of the group still holds the pods."""
+    offers = feasibility.offers
+    if shortfall(offers, group, asked):
+        return np.zeros(len(group), np.bool_)
+    machines, first, place = np.unique(
+        offers.machine[group], return_index=True, return_inverse=True
+    )
+    net = feasibility.net[group[first]]
+    large = (net[None, :, :] >= net[:, None, :]).all(axis=2)
+    enough = np.ones(len(machines), np.bool_)
+    for key, least in asked.items():
+        if key in (labels.ZONE, labels.CAPACITY_TYPE):
+            continue
+        codes = offers.table.codes(key)[group[first]]
+        for i in range(len(machines)):
+            some = codes[large[i]]
+            enough[i] &= len(np.unique(some[some >= 0])) >= least
+    if not enough.any():
+        enough[:] = True
+    found: Mask = enough[place.ravel()]
+    return found
 
 
 def choose_types(

@@ -55,11 +55,12 @@ class Placer:
 
     def _step(self, demand: Demand, count: int, keys: Sequence[str], exhausted: set[Where]) -> int:
         """Place a few pods in the best domain that still has room; 0 when none has."""
-        domains = [_Domains(self.board, demand, key, count) for key in keys]
+        alone = len(keys) == 1
+        domains = [_Domains(self.board, demand, key, count, alone=alone) for key in keys]
         options = _options(self.board, demand, domains)
         options = [option for option in options if option[1] not in exhausted]
         if len(keys) == 1 and domains[0].at_once:
-            return self._all_at_once(demand, options, exhausted)
+            return self._all_at_once(demand, count, options, exhausted)
         for _, where, most in options:
             number = min(count, most if len(keys) == 1 else min(most, 1))
             if len(keys) > 1 and not any(d.levels for d in domains):
@@ -74,17 +75,25 @@ class Placer:
     def _all_at_once(
         self,
         demand: Demand,
+        count: int,
         options: Sequence[_Option],
         exhausted: set[Where],
     ) -> int:
-        """Give every domain its share of the pods."""
+        """Give every domain its share of the pods; nodes outside of all domains may take any.
+
+        Where only others would like the pods level, what one domain refuses another may take.
+        """
         placed = 0
-        for _, where, share in options:
+        for _, where, most in options:
+            share = min(most, count - placed)
             if share:
                 number = self._fill_and_open(demand, share, (*demand.pinned, *where))
                 if number < share:
                     exhausted.add(where)
                 placed += number
+        for _, where, _ in options:
+            if placed < count and where not in exhausted and not demand.constraints.spread:
+                placed += self._fill_and_open(demand, count - placed, (*demand.pinned, *where))
         return placed
 
     def _fill_and_open(self, demand: Demand, count: int, where: Where) -> int:
@@ -285,7 +294,10 @@ def _options(board: Board, demand: Demand, domains: Sequence[_Domains]) -> list[
 class _Domains:
     """The domains of one key a demand may use now: (code, rank, most pods at once)."""
 
-    def __init__(self, board: Board, demand: Demand, key: str, count: int) -> None:
+    def __init__(
+        self, board: Board, demand: Demand, key: str, count: int, *, alone: bool = True
+    ) -> None:
+        """`alone`: no other key matters."""
         self.board = board
         self.key = key
         constraints = demand.constraints
@@ -310,10 +322,12 @@ class _Domains:
         level: Spread | None = next((s for s in (*own, *mind) if s.self_match), None)
         self.levels = level is not None
         self.at_once = False
-        plan = self._plan(demand, level, own, candidates, count)
-        one_by_one = any(most[c] < count for c in candidates.tolist())
-        if one_by_one or any(g.key == key for g in constraints.together):
-            self.at_once = False
+        held = (
+            not alone
+            or bool((most[candidates] < count).any())
+            or any(g.key == key for g in constraints.together)
+        )
+        plan = self._plan(demand, level, own, candidates, count, held=held)
         late = np.zeros(size, np.bool_)
         for spread in mind:
             late |= self._quota(spread) <= 0
@@ -365,17 +379,22 @@ class _Domains:
         own: Sequence[Spread],
         candidates: Ints,
         count: int,
+        *,
+        held: bool,
     ) -> list[int]:
-        """Pods for each candidate domain: what levels the counts, as far as that is safe."""
+        """Pods for each candidate domain: what levels the counts, as far as that is safe.
+
+        `held`: other rules may keep pods out of domains, so that no domain can count on the others.
+        """
         if level is None or not len(candidates):
             return [count] * len(candidates)
         counts = self.board.counts[level.gauge.index]
         shares = _level([int(counts[c]) for c in candidates], count)
         levelling = [s for s in own if s.self_match]
         if not levelling:
-            self.at_once = True
+            self.at_once = not held
             return shares
-        if len(levelling) == 1 and self._ample(demand, level.gauge, candidates):
+        if not held and len(levelling) == 1 and self._ample(demand, level.gauge, candidates):
             self.at_once = True
             return shares
         quotas = np.min([self._quota(s) for s in levelling], axis=0)

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from autoctl.scheduling.board import Board, Where
 from autoctl.scheduling.bound import lower_bound
+from autoctl.scheduling.dividing import divide
 from autoctl.scheduling.explain import Explainer
 from autoctl.scheduling.feasibility import Demand
 from autoctl.scheduling.launch import Launch, Launcher
@@ -72,6 +75,7 @@ class _Run:
     def __init__(self, world: World) -> None:
         self._world = world
         self._board = Board(world.feasibility, world.topology, world.shapes, world.pools)
+        self._all_rows = np.arange(len(world.offers))
         self._demands: list[Demand] = []
         self.given_up: dict[int, tuple[str, ...]] = {}
         self.bound = 0.0
@@ -124,7 +128,13 @@ class _Run:
             len(self._demands), shape, kept, world.topology.constraints(shape, kept)
         )
         if world.minimums and world.problem.options.min_values_policy is MinValuesPolicy.STRICT:
-            demand.rows = flexible_rows(world.feasibility, demand.rows, world.minimums)
+            demand.rows = flexible_rows(
+                world.feasibility,
+                demand.rows,
+                world.minimums,
+                domains=demand.domains,
+                within=self._board.limits.rooms(self._all_rows) > 0,
+            )
         self._demands.append(demand)
         return demand
 
@@ -243,6 +253,8 @@ class _Outcome:
         """Name the pods of every bin."""
         world, board = self._world, self._board
         launcher = Launcher(board, self._demands, world.problem.options, world.minimums)
+        if world.minimums and world.problem.options.min_values_policy is MinValuesPolicy.STRICT:
+            divide(board, self._demands, launcher.short)
         launcher.right_size()
         queues = [iter(s.pods) for s in world.shapes]
         placements: dict[str, str] = {}

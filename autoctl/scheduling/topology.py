@@ -178,10 +178,13 @@ class Topology:
             if constraint.when_unsatisfiable == DO_NOT_SCHEDULE or i in kept.spread:
                 spread = self._spread(shape, constraint, matched)
                 result.spread.append(spread)
-        terms = [*template.affinity]
-        terms += [template.preferred_affinity[i].pod_affinity_term for i in kept.affinity]
-        for key, selections in self._affinity_groups(shape, terms):
+        for key, selections in self._affinity_groups(shape, template.affinity):
             result.together.append(self._gauge(key, selections, owners=False, only=None))
+        for i in kept.affinity:
+            term = template.preferred_affinity[i].pod_affinity_term
+            gauge = self._attraction(shape, term)
+            if gauge not in result.together:
+                result.together.append(gauge)
         if result.together:
             result.bootstrap = all(g.index in matched for g in result.together)
         apart = [*template.anti_affinity]
@@ -225,15 +228,10 @@ class Topology:
             if constraint.when_unsatisfiable == DO_NOT_SCHEDULE and mark not in watchers:
                 watchers.append(mark)
         liked = [w.pod_affinity_term for w in template.preferred_affinity]
-        for key, selections in self._affinity_groups(shape, list(template.affinity)):
+        for key, selections in self._affinity_groups(shape, template.affinity):
             self._gauge(key, selections, owners=False, only=None)
         for term in liked:
-            self._gauge(
-                labels.normalize_label(term.topology_key),
-                (self.selection_of(shape, term),),
-                owners=False,
-                only=None,
-            )
+            self._attraction(shape, term)
         for i, term in enumerate(
             [
                 *template.anti_affinity,
@@ -305,6 +303,11 @@ class Topology:
             only=only,
         )
         return Spread(gauge, constraint.max_skew, constraint.min_domains, gauge.index in matched)
+
+    def _attraction(self, shape: Shape, term: core.PodAffinityTerm) -> Gauge:
+        """The pods one preferred term is drawn to; unlike required ones each counts by itself."""
+        key = labels.normalize_label(term.topology_key)
+        return self._gauge(key, (self.selection_of(shape, term),), owners=False, only=None)
 
     def _affinity_groups(
         self, shape: Shape, terms: Sequence[core.PodAffinityTerm]

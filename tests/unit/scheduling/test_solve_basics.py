@@ -11,6 +11,7 @@ from scheduling_worlds import (
     CAPACITY_TYPE,
     GIB,
     ZONE,
+    affinity,
     answer,
     fake_type,
     make_pod,
@@ -22,7 +23,7 @@ from scheduling_worlds import (
 
 from autoctl.api import core
 from autoctl.catalog.model import Offering
-from autoctl.scheduling.problem import MinValuesPolicy, RequirementSpec, SolverOptions
+from autoctl.scheduling.problem import MinValuesPolicy, RequirementSpec, Solution, SolverOptions
 
 
 @pytest.mark.parametrize(
@@ -334,6 +335,89 @@ def test_min_values_larger_than_the_choice() -> None:
     (new,) = answer([make_pod("p")], world, options=options).new_nodes
     assert new.min_values_relaxed
     assert next(r.min_values for r in new.requirements if r.key == key) == 2
+
+
+FAMILY = "eks.amazonaws.com/instance-family"
+
+
+def in_family(name: str, family: str, *zones: int, cpu: int = 4, **kwargs: Any) -> Any:
+    offerings = [Offering(f"test-zone-{z}", "on-demand", kwargs["price"]) for z in zones]
+    return fake_type(name, cpu, 4, labels={FAMILY: family}, offerings=offerings, **kwargs)
+
+
+def two_families(**kwargs: Any) -> Any:
+    return pool("default", RequirementSpec(FAMILY, "Exists", (), 2), **kwargs)
+
+
+def assert_no_choice(solution: Solution) -> None:
+    assert not solution.new_nodes
+    (why,) = solution.unschedulable.values()
+    assert f"requirements[{FAMILY}].minValues 2: only 1 values" in why.reason
+
+
+def test_min_values_count_no_type_beyond_a_limit() -> None:
+    types = (in_family("a", "a", 1, price=1.0), in_family("b", "b", 1, price=2.0, cpu=64))
+    assert_no_choice(answer([make_pod("p")], two_families(types=types, limits={"cpu": 8000})))
+
+
+def test_min_values_hold_in_the_zone_that_pods_share() -> None:
+    types = (in_family("a", "a", 1, price=1.0), in_family("b", "b", 2, price=1.0))
+    pod = make_pod("p", labels={"app": "web"}, **affinity("podAffinity", ZONE))
+    assert_no_choice(answer([pod], two_families(types=types)))
+    types += (in_family("c", "c", 2, price=1.5),)
+    (new,) = answer([pod], two_families(types=types)).new_nodes
+    assert new.instance_types == ("b", "c")
+    assert new.offer.zone == "test-zone-2"
+
+
+def test_a_reservation_leaves_no_choice_for_min_values() -> None:
+    reserved = [
+        Offering("test-zone-1", "reserved", 0.0, reservation_id="cr-1", reservation_capacity=9),
+        Offering("test-zone-1", "on-demand", 1.0),
+    ]
+    types = (
+        fake_type("a", 4, 4, labels={FAMILY: "a"}, offerings=reserved),
+        in_family("b", "b", 1, price=2.0),
+    )
+    (new,) = answer([make_pod("p")], two_families(types=types)).new_nodes
+    assert (new.offer.capacity_type, new.instance_types) == ("on-demand", ("a", "b"))
+
+
+def test_types_that_hold_the_pods_count_for_min_values_though_none_is_larger() -> None:
+    types = (
+        in_family("a", "a", 1, price=1.0, cpu=8),
+        fake_type("b", 4, 64, labels={FAMILY: "b"}, price=2.0),
+    )
+    solution = answer(many(3, cpu="2500m", memory="1Gi"), two_families(types=types))
+    assert not solution.unschedulable
+    assert [new.instance_types for new in solution.new_nodes] == [("a", "b")] * 3
+
+
+def test_pods_that_accept_different_families_do_not_share_a_node_at_the_cost_of_choice() -> None:
+    types = tuple(in_family(f, f, 1, price=1.0) for f in "abc")
+    pods = [
+        make_pod(f"{first}{second}", **families_of(first, second))
+        for first, second in ("ab", "bc", "ca")
+    ]
+    solution = answer(pods, two_families(types=types))
+    assert not solution.unschedulable
+    assert [len(new.instance_types) for new in solution.new_nodes] == [2, 2, 2]
+
+
+def families_of(*names: str) -> dict[str, Any]:
+    term = {"matchExpressions": [{"key": FAMILY, "operator": "In", "values": list(names)}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    return {"affinity": {"nodeAffinity": required}}
+
+
+def test_a_node_is_right_sized_though_the_limit_is_spent() -> None:
+    small = fake_type("cheap", 2, 8, pods=2, price=0.13)
+    large = fake_type("dense", 2, 8, pods=29, price=0.14)
+    world = pool(types=(small, large), limits={"cpu": 4000})
+    solution = answer(many(16, cpu="1"), world)
+    assert len(solution.new_nodes) == 2
+    for new in solution.new_nodes:
+        assert new.offer.instance_type == "cheap"
 
 
 def test_reservations_are_never_promised_twice() -> None:

@@ -383,3 +383,46 @@ def test_a_node_for_pods_that_gather_is_chosen_for_all_of_them() -> None:
     pods = many(2, cpu="1500m", **WEB, **affinity("podAffinity", HOSTNAME))
     solution = answer(pods)
     assert [len(n.pods) for n in solution.new_nodes] == [2]
+
+
+def test_a_preferred_term_beside_a_required_one_counts_by_itself() -> None:
+    rule = affinity("podAffinity", ZONE)
+    liked = {"topologyKey": ZONE, "labelSelector": {"matchLabels": {"app": "db"}}}
+    rule["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = [
+        {"weight": 1, "podAffinityTerm": liked}
+    ]
+    web = full_node("web", "1", running(1))
+    both = full_node("both", "3", (*running(1), *many(1, "db", labels={"app": "db"})))
+    solution = answer([make_pod("p", labels={"app": "other"}, **rule)], nodes=[web, both])
+    assert domains(solution) == {"test-zone-3": 1}
+    (given_up,) = answer([make_pod("p", **WEB, **rule)]).relaxed.values()
+    assert given_up == ("preferred pod affinity (weight 1)",)
+
+
+def test_nodes_outside_of_all_domains_take_a_pod_once() -> None:
+    outside = node("outside", labels={"rack": "r1"})
+    watched = make_pod("a", cpu="100", **WEB, **spread("rack"))
+    solution = answer([watched, make_pod("b", **WEB)], nodes=[outside, node("other")])
+    assert list(solution.placements) == ["default/b"]
+    assert list(solution.unschedulable) == ["default/a"]
+    assert not solution.new_nodes
+
+
+def test_pods_held_together_do_not_count_on_other_domains_to_level() -> None:
+    rule = {**spread(ZONE), **affinity("podAffinity", ZONE)}
+    solution = answer(many(3, **WEB, **rule))
+    assert list(domains(solution).values()) == [1]
+    assert len(solution.unschedulable) == 2
+
+
+@pytest.mark.parametrize("keys", [(ZONE,), (ZONE, "rack")])
+def test_pods_that_only_others_want_level_go_wherever_there_is_room(keys: tuple[str, ...]) -> None:
+    both = [spread(key)["topologySpreadConstraints"][0] for key in keys]
+    watching = make_pod("big", cpu="100", **WEB, topologySpreadConstraints=both)
+    labels = {"rack": "r1"}
+    nodes = [node("full", "test-zone-1", pods=running(2), allocatable=FULL, labels=labels)]
+    roomy = {"cpu": 3900, "memory": GIB, "pods": 20}
+    nodes.append(node("free", "test-zone-2", pods=running(9), labels=labels, allocatable=roomy))
+    options = SolverOptions(allow_new_nodes=False)
+    solution = answer([watching, make_pod("small", **WEB)], nodes=nodes, options=options)
+    assert solution.placements == {"default/small": "free"}
