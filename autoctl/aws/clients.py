@@ -36,6 +36,8 @@ class Clients:
     sqs: Any
     pricing: Any
     sts: Any
+    service_quotas: Any = None
+    """For `autoctl doctor` alone."""
 
 
 def pricing_region(region: str) -> str:
@@ -62,4 +64,5 @@ def make_clients(region: str) -> Clients:
         sqs=client("sqs", config=_LONG_POLL),
         pricing=client("pricing", region_name=pricing_region(region)),
         sts=client("sts"),
+        service_quotas=client("service-quotas"),
     )

@@ -19,6 +19,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("autoctl.cli.explain:explain", "Tell why a pod waits or a node stays."),
     "simulate": ("autoctl.cli.simulate:simulate", "Play hours of a cluster in seconds."),
     "bench": ("autoctl.cli.bench:bench", "Measure speed and quality of decisions."),
+    "doctor": ("autoctl.cli.doctor:doctor", "Check what the operator needs, say what to fix."),
     "cloud": ("autoctl.cli.cloud:cloud", "Serve the simulated cloud over HTTP."),
     "crds": ("autoctl.cli.crds:crds", "Write the custom resource definitions."),
     "completion": ("autoctl.cli.completion:completion", "Print a shell completion script."),

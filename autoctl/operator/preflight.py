@@ -49,9 +49,9 @@ async def preflight(api: KubernetesApi, clock: Clock, *, server: str) -> None:
     other controller owns them. `server` is the API server's URL, for messages.
     """
     try:
-        await _check_definitions(api)
-        await _check_karpenter(api, clock)
-        await _check_auto_mode(api)
+        await check_definitions(api)
+        await check_karpenter(api, clock)
+        await check_auto_mode(api)
     except PreflightError:
         raise
     except Unauthorized as error:
@@ -69,7 +69,7 @@ async def preflight(api: KubernetesApi, clock: Clock, *, server: str) -> None:
         raise PreflightError(f"the API server {server} answered: {error}") from error
 
 
-async def _check_definitions(api: KubernetesApi) -> None:
+async def check_definitions(api: KubernetesApi) -> None:
     """The CRDs exist, are established, and serve the versions that the operator speaks."""
 
     async def problem(resource: Resource) -> str | None:
@@ -94,7 +94,7 @@ async def _check_definitions(api: KubernetesApi) -> None:
         )
 
 
-async def _check_karpenter(api: KubernetesApi, clock: Clock) -> None:
+async def check_karpenter(api: KubernetesApi, clock: Clock) -> None:
     """No living Karpenter: two controllers of one NodePool would launch everything twice."""
     leases = await api.list(LEASES, field_selector=f"metadata.name={KARPENTER_LEASE}")
     held = [lease for lease in leases.items if _is_held(lease, clock.now())]
@@ -114,7 +114,7 @@ def _is_held(lease: Object, now: datetime) -> bool:
     return now - datetime.fromisoformat(spec["renewTime"]) < lasts * _STALE
 
 
-async def _check_auto_mode(api: KubernetesApi) -> None:
+async def check_auto_mode(api: KubernetesApi) -> None:
     """No nodes of EKS Auto Mode itself, whose controllers would manage the same objects.
 
     Nodes of this operator carry Auto Mode's labels too. What tells them apart is who wrote the Node
