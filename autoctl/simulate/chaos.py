@@ -25,7 +25,7 @@ from autoctl.simulate.chaos_objects import (
 from autoctl.simulate.invariants.violations import QUIET
 from autoctl.simulate.scenario import Scenario
 
-SETTLING: Final = timedelta(hours=3)
+SETTLING: Final = timedelta(hours=2)
 """What the world gets to come to rest: an hour's cool-down, repairs, a grace period, a launch."""
 _START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 _SOLVER_BUDGET: Final = 0

@@ -40,6 +40,8 @@ Offload = Callable[[Callable[[], T]], Awaitable[T]]
 
 UNSYNCED_SECONDS: Final = 1.0
 BUSY_SECONDS: Final = 1.0
+REJECTED_SECONDS: Final = 10.0
+"""Nothing of what was decided held any more: the cluster changes, and gets a moment to settle."""
 STEERING_SECONDS: Final = 0.2
 LONGEST_IDLE_SECONDS: Final = 300.0
 """A quiet cluster is looked at again after this long, whatever changed or not."""
@@ -82,17 +84,42 @@ class DisruptionController:
     options: DisruptionOptions = field(default_factory=DisruptionOptions)
     name: str = "disruption"
     _promises: _Promises = field(default_factory=_Promises)
+    _settled: tuple[object, datetime | None] | None = None
+    """What was asked when the answer was to leave everything, and until when that holds."""
 
     async def run_once(self) -> float:
         if not self.state.synced:
             return UNSYNCED_SECONDS
+        revision = self.state.revision()
         snapshot = self._observe()
+        question = revision, dict(snapshot.nominations), snapshot.disrupting
+        if self._is_settled(question, snapshot.now):
+            return self._pause(snapshot)
         decision = await self.offload(lambda: decide(snapshot, self.options))
         self.reporter.decided(snapshot, decision)
-        if decision.commands:
-            await self._start(decision.commands)
-            return BUSY_SECONDS
-        return self._pause(snapshot)
+        if not decision.commands:
+            self._settled = question, self._holds_until(snapshot)
+            return self._pause(snapshot)
+        self._settled = None
+        started = await self._start(decision.commands)
+        return BUSY_SECONDS if started else REJECTED_SECONDS
+
+    def _is_settled(self, question: object, now: datetime) -> bool:
+        """Whether the same question was answered, and no time it depends on has come since."""
+        if self._settled is None or self._settled[0] != question:
+            return False
+        until = self._settled[1]
+        return until is None or now < until
+
+    def _holds_until(self, snapshot: Snapshot) -> datetime | None:
+        """When the answer could change by itself: a deadline, or a node that is young no more."""
+        maturities = (
+            n.created + self.options.young
+            for n in snapshot.state_nodes.values()
+            if n.created is not None and n.created + self.options.young > snapshot.now
+        )
+        deadline = next_deadline(snapshot)
+        return min((t for t in (deadline, *maturities) if t is not None), default=None)
 
     def _observe(self) -> Snapshot:
         """The snapshot with what is under way taken for granted."""
@@ -110,8 +137,8 @@ class DisruptionController:
         }
         return replace(snapshot, disrupting=snapshot.disrupting | going, nominations=nominations)
 
-    async def _start(self, commands: tuple[Command, ...]) -> None:
-        """Start the commands that still hold, all at once."""
+    async def _start(self, commands: tuple[Command, ...]) -> int:
+        """Start the commands that still hold, all at once; how many these are."""
         snapshot = self._observe()
         ledger = BudgetLedger(snapshot)
         selection = find_candidates(snapshot)
@@ -138,6 +165,7 @@ class DisruptionController:
             self.reporter.started(snapshot, command)
             starts.append(self.execution.start(command, [c.claim for c in candidates]))
         await asyncio.gather(*starts)
+        return len(starts)
 
     def _arrivals(self, command: Command, snapshot: Snapshot) -> bool:
         """Whether a node of the command has got a pod since, or a destination has gone."""
@@ -148,7 +176,10 @@ class DisruptionController:
             if command.reason is Reason.EMPTY:
                 continue
             if any(
-                p.key not in command.moves and is_reschedulable(p) and is_active(p)
+                p.key not in command.moves
+                and p.key not in command.waiting
+                and is_reschedulable(p)
+                and is_active(p)
                 for p in node.pods
             ):
                 return True
@@ -162,7 +193,7 @@ class DisruptionController:
 
     def _pause(self, snapshot: Snapshot) -> float:
         """Until the next instant at which the answer could change by itself."""
-        wake = next_deadline(snapshot)
+        wake = self._holds_until(snapshot)
         if wake is None:
             return LONGEST_IDLE_SECONDS
         return min(LONGEST_IDLE_SECONDS, max(BUSY_SECONDS, (wake - snapshot.now).total_seconds()))
@@ -205,6 +236,8 @@ class DisruptionQueue:
                 raise error
         if await self.execution.steer():
             return STEERING_SECONDS
+        await self.execution.take_back()
+        busy = busy or bool(self.execution.steering)
         return BUSY_SECONDS if busy else LONGEST_IDLE_SECONDS
 
 

@@ -33,6 +33,7 @@ from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.pdbs import EvictionLimits
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import split
+from autoctl.controllers.disruption.static import may_replace, replacement
 from autoctl.state.pods import Protection, do_not_disrupt
 from autoctl.state.snapshot import Snapshot
 
@@ -54,6 +55,7 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
     drifted = [c for c in eventual if c.name not in taken and is_drifted(c, snapshot)]
     drift_commands, drift_blocked = _drift(drifted, snapshot, ledger, simulator, options)
     commands += drift_commands
+    commands += _static_drift(drifted, snapshot, ledger)
     # A drifted node is replaced as drifted, when budgets come to it: consolidation leaves it alone.
     taken.update(c.name for c in drifted)
 
@@ -157,9 +159,42 @@ def _drift(
                 savings=move.savings,
                 evictions=move.evictions,
                 moves=move.destinations,
+                waiting=frozenset(p.key for p in candidate.movable) - set(move.destinations),
             )
         )
     return commands, blocked
+
+
+def _static_drift(
+    drifted: Sequence[Candidate], snapshot: Snapshot, ledger: BudgetLedger
+) -> list[Command]:
+    """One command for each drifted node of a static pool: another like it, then its end."""
+    left: dict[str, int] = {}
+    commands: list[Command] = []
+    for candidate in sorted(drifted, key=lambda c: (_drifted_since(c), c.name)):
+        pool = candidate.pool
+        if not pool.is_static:
+            continue
+        room = left.setdefault(pool.name, may_replace(snapshot, pool))
+        if room <= 0 or not ledger.allows([candidate], Reason.DRIFTED):
+            continue
+        types = snapshot.instance_types.get(pool.spec.template.spec.node_class_ref.name, ())
+        new = replacement(candidate, types)
+        if new is None:
+            continue
+        left[pool.name] = room - 1
+        ledger.take([candidate])
+        commands.append(
+            Command(
+                reason=Reason.DRIFTED,
+                nodes=(candidate.name,),
+                replacements=(new,),
+                savings=candidate.price - new.offer.price,
+                evictions=len(candidate.movable),
+                waiting=frozenset(p.key for p in candidate.movable),
+            )
+        )
+    return commands
 
 
 def _drifted_since(candidate: Candidate) -> datetime:

@@ -32,7 +32,8 @@ class Command:
     """Take `nodes` away, after `replacements` (if any) are initialized.
 
     `moves` says where each pod is expected to go: to an existing node's name, or to
-    `replacement:INDEX`. `savings` is USD/hour (negative when a replacement costs more, as drift
+    `replacement:INDEX`; `waiting` are pods that the drain has to wait for, which get their new home
+    when they go. `savings` is USD/hour (negative when a replacement costs more, as drift
     may). `evictions` counts the pods that have to move.
     """
 
@@ -42,6 +43,7 @@ class Command:
     savings: float = 0.0
     evictions: int = 0
     moves: Mapping[str, str] = field(default_factory=dict)
+    waiting: frozenset[str] = frozenset()
     consolidation_type: ConsolidationType = ConsolidationType.NONE
     score: float | None = None
     """The Balanced policy's score, where it was asked."""

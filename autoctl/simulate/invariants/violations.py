@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from autoctl.operator.assembly import Assembly
 from autoctl.simulate.world import World
 
-QUIET: Final = timedelta(minutes=45)
+QUIET: Final = timedelta(minutes=30)
 """How long before its end a world must have come to rest."""
 _MOST: Final = 20
 """Violations of one kind that are kept: one cause often shows many times."""
