@@ -446,7 +446,8 @@ def left_out(
     """No pod is unschedulable that fits somewhere once all others are where they go.
 
     Two exceptions are Karpenter's, and documented: node affinity by field (`matchFields`) is not
-    read, and a topology domain that a NodePool could launch counts for spread though it is empty.
+    read, and a topology domain that a NodePool could launch (a host always) counts for spread
+    though it is empty.
     """
     expected = [one.expected for one in bought]
     places = cluster(problem, bought, expected)
@@ -462,7 +463,7 @@ def left_out(
             place = places[node.name]
             if (
                 obstacle(pod, place, list(places.values()), problem) is None
-                and spread_obstacle(pod, place, [*places.values(), *empty]) is None
+                and spread_obstacle(pod, place, [*places.values(), *empty], more_hosts=True) is None
             ):
                 yield f"{key} is unschedulable, but {node.name} takes it"
                 break
@@ -512,7 +513,10 @@ def weights(
                 soft = any(t.effect == "PreferNoSchedule" for t in pool.taints)
                 if pool.weight <= one.pool.weight or soft:
                     continue
-                if fresh(problem, one.pods, pool, others, places):
+                launch = fresh(problem, one.pods, pool, others, places)
+                if launch is None:
+                    continue
+                if one.expected.instance_type.exotic or not launch.instance_type.exotic:
                     yield f"{one.name}: NodePool {pool.name} has greater weight and takes its pods"
                     break
 
@@ -640,7 +644,7 @@ def binds_too(
     for pod in pods:
         if pod_rules_obstacle(pod, extra, everywhere, problem) is not None:
             return False
-        if spread_obstacle(pod, extra, [*everywhere, *empty]) is not None:
+        if spread_obstacle(pod, extra, [*everywhere, *empty], more_hosts=True) is not None:
             return False
         extra.pods.append(pod)
     return True

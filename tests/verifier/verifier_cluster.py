@@ -28,6 +28,7 @@ from verifier_rules import (
 )
 
 from autoctl.api import core
+from autoctl.api.labels import HOSTNAME
 from autoctl.catalog.model import Resources
 from autoctl.scheduling.problem import ExistingNode, SchedulingProblem
 
@@ -121,12 +122,15 @@ def limits_obstacle(pod: core.Pod, place: Place, problem: SchedulingProblem) -> 
     return None
 
 
-def spread_obstacle(pod: core.Pod, place: Place, places: Sequence[Place]) -> str | None:
+def spread_obstacle(
+    pod: core.Pod, place: Place, places: Sequence[Place], *, more_hosts: bool = False
+) -> str | None:
     """PodTopologySpread: skew = pods in this domain, with this one, less the least elsewhere.
 
     Domains are those of nodes that have every topology key of the pod's constraints and that
     the pod may use, as far as nodeAffinityPolicy (default Honor) and nodeTaintsPolicy (default
-    Ignore) say. With fewer domains than minDomains the least is zero.
+    Ignore) say. With fewer domains than minDomains the least is zero. `more_hosts`: as if there
+    was always another empty node.
     """
     constraints = spreads(pod)
     for constraint in constraints:
@@ -153,7 +157,7 @@ def spread_obstacle(pod: core.Pod, place: Place, places: Sequence[Place]) -> str
                 and same_values(constraint.match_label_keys, pod, p)
             )
         least = min(counts.values(), default=0)
-        if len(counts) < (constraint.min_domains or 1):
+        if len(counts) < (constraint.min_domains or 1) or (more_hosts and key == HOSTNAME):
             least = 0
         own = selector_matches(constraint.label_selector, pod.metadata.labels)
         skew = counts.get(place.labels[key], 0) + own - least

@@ -1,7 +1,7 @@
 """Hypothesis strategies for whole scheduling problems with every kind of constraint mixed.
 
 Objects are made as manifests (plain dicts) and decoded as the operator decodes them. A workload
-is a plain pod template with up to six *aspects*, each of which adds one kind of constraint;
+is a plain pod template with up to seven *aspects*, each of which adds one kind of constraint;
 everything shrinks towards one plain pod, one pool, one instance type.
 """
 
@@ -742,9 +742,9 @@ def decode_pods(template: Manifest, count: int) -> list[core.Pod]:
 def workload(making: Making, index: int, most: int) -> list[core.Pod]:
     draw = making.draw
     pod = plain_pod(draw, f"w{index}")
-    for chosen in draw(st.lists(st.integers(0, len(ASPECTS) - 1), max_size=6, unique=True)):
+    for chosen in draw(st.lists(st.integers(0, len(ASPECTS) - 1), max_size=7, unique=True)):
         ASPECTS[chosen](making, pod)
-    return decode_pods(pod, min(most, draw(st.integers(1, 8))))
+    return decode_pods(pod, min(most, draw(st.integers(1, 6))))
 
 
 def daemon(draw: Draw, index: int) -> core.Pod:
@@ -825,7 +825,7 @@ def existing_node(
         taints = owner.taints
         if chance(draw, 40):
             labels[RACK] = one_of(draw, "r1", "r2")
-    schedulable = not chance(draw, 16)
+    schedulable = not chance(draw, 20)
     if not schedulable:
         taints = (*taints, core.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule"))
     residents: list[core.Pod] = []
@@ -911,7 +911,7 @@ def worlds(draw: Draw) -> SchedulingProblem:
     making.node_names = [f"node-{i}" for i in range(draw(st.integers(0, 6)))]
     nodes = tuple(existing_node(making, name, bare, types, daemons) for name in making.node_names)
     pods: list[core.Pod] = []
-    for index in range(draw(st.integers(1, 7))):
+    for index in range(draw(st.integers(1, 10))):
         pods += workload(making, index, MOST_PODS - len(pods))
     return SchedulingProblem(
         pods=tuple(pods),
@@ -931,10 +931,10 @@ def worlds(draw: Draw) -> SchedulingProblem:
 def options(draw: Draw) -> SolverOptions:
     return SolverOptions(
         budget=one_of(draw, 200_000, 0),
-        preference_policy=PreferencePolicy.IGNORE if chance(draw, 20) else PreferencePolicy.RESPECT,
+        preference_policy=PreferencePolicy.IGNORE if chance(draw, 25) else PreferencePolicy.RESPECT,
         min_values_policy=(
             MinValuesPolicy.BEST_EFFORT if chance(draw, 30) else MinValuesPolicy.STRICT
         ),
-        allow_new_nodes=not chance(draw, 17),
-        reserved_fallback=chance(draw, 25),
+        allow_new_nodes=not chance(draw, 25),
+        reserved_fallback=chance(draw, 35),
     )
