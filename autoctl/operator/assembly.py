@@ -19,6 +19,7 @@ from autoctl.controllers.disruption.execution import Execution
 from autoctl.controllers.disruption.expiry_controller import ExpirationController
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.reporting import Reporter
+from autoctl.controllers.disruption.static_controller import StaticDeprovisioner
 from autoctl.controllers.health.interruption import InterruptionController
 from autoctl.controllers.health.repair import RepairController
 from autoctl.controllers.health.reservations import ReservationController
@@ -31,7 +32,11 @@ from autoctl.controllers.lifecycle.liveness import Timeouts
 from autoctl.controllers.lifecycle.pod_events import PASS_SECONDS, PodEventsController
 from autoctl.controllers.lifecycle.tagging import TaggingController
 from autoctl.controllers.metrics.controller import StateMetrics
-from autoctl.controllers.nodeclass.controller import NodeClassController, NodeClassDependencies
+from autoctl.controllers.nodeclass.controller import (
+    REFRESH_SECONDS,
+    NodeClassController,
+    NodeClassDependencies,
+)
 from autoctl.controllers.nodeclass.templates import TemplateCollector, TemplateStore
 from autoctl.controllers.nodepool.controller import NodePoolController
 from autoctl.controllers.nodepool.registration_health import RegistrationHealth
@@ -42,6 +47,7 @@ from autoctl.controllers.runtime.controller import Registration, Watch
 from autoctl.controllers.runtime.events import EventRecorder
 from autoctl.controllers.runtime.manager import Manager
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.controllers.runtime.patience import patient
 from autoctl.controllers.termination.claim import ClaimFinalizer, ClaimFinalizerDependencies
 from autoctl.controllers.termination.eviction import Evictor
 from autoctl.controllers.termination.instance import Terminator
@@ -73,6 +79,18 @@ DISRUPTION_REST_SECONDS = 10.0
 _DISRUPTION_READS = (PODS, NODES, NODE_CLAIMS, NODE_POOLS, NODE_CLASSES, POD_DISRUPTION_BUDGETS)
 
 
+_ROUTINE = frozenset(
+    {
+        "interruption.instancestatus",
+        "static.provisioning",
+        "nodeclaim.garbagecollection",
+        "capacityreservation",
+        "metrics.state",
+    }
+)
+"""Controllers that look at everything again and again, mostly to find nothing new."""
+
+
 class Offload(Protocol):
     """Runs work of some seconds of CPU where it holds up nothing (in the simulator: here)."""
 
@@ -92,6 +110,8 @@ class Seams:
     region: str
     metrics: Metrics
     instance: str = "autoctl"
+    patience: float = 1.0
+    """Factor on the periods of looks without cause; more than 1 in long simulations only."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +142,7 @@ class Dependencies:
     metrics: Metrics
     aws: Gateways
     reporter: Reporter
+    patience: float = 1.0
 
 
 def assemble(seams: Seams, settings: Settings) -> Assembly:
@@ -157,8 +178,10 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
         metrics=seams.metrics,
         aws=gateways,
         reporter=reporter,
+        patience=seams.patience,
     )
-    manager = Manager(build_controllers(dependencies), seams.metrics, grace=settings.stop_grace)
+    controllers = patient(build_controllers(dependencies), _ROUTINE, seams.patience)
+    manager = Manager(controllers, seams.metrics, grace=settings.stop_grace)
     return Assembly(state, events, manager, gateways, reporter)
 
 
@@ -203,6 +226,7 @@ def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registratio
             templates=templates,
             region=d.region,
             cluster_name=d.settings.cluster_name,
+            refresh_seconds=REFRESH_SECONDS * d.patience,
         )
     )
     builtin = BuiltinController(
@@ -407,6 +431,10 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
             rest=DISRUPTION_REST_SECONDS,
         ),
         Registration(DisruptionQueue(d.state, execution), (Watch(NODE_CLAIMS),)),
+        Registration(
+            StaticDeprovisioner(d.api, d.state, d.metrics),
+            (Watch(NODE_POOLS), Watch(NODE_CLAIMS)),
+        ),
         Registration(expiration, (Watch(NODE_CLAIMS), Watch(NODE_POOLS, keys.claims_of_pool))),
     ]
 

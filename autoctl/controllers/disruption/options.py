@@ -32,4 +32,4 @@ class DisruptionOptions:
     drift_per_pass: int = 50
     slacks: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1)
     young: timedelta = timedelta(minutes=15)
-    young_threshold: float = 0.15
+    young_threshold: float = 0.5

@@ -8,6 +8,7 @@ import structlog
 
 from autoctl.api.nodepool import NodePool
 from autoctl.api.quantity import whole
+from autoctl.controllers.disruption.static import is_staying, members
 from autoctl.controllers.provisioning.claims import ClaimCreator, ClaimTemplate
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
@@ -22,8 +23,8 @@ _UNSYNCED_SECONDS = 1.0
 def missing_nodes(replicas: int, staying: int, total: int, limit: int | None) -> int:
     """How many NodeClaims to create.
 
-    `staying` are those that are not being deleted, `total` includes the others, which still count
-    for `limits.nodes`.
+    `staying` are those that are not being deleted or replaced, `total` includes the others, which
+    still count for `limits.nodes`.
     """
     wanted = max(0, replicas - staying)
     return wanted if limit is None else max(0, min(wanted, limit - total))
@@ -45,8 +46,8 @@ class StaticProvisioner:
             replicas = pool.spec.replicas
             if replicas is None or pool.deleting or not pool.ready:
                 continue
-            claims = [c for c in snapshot.node_claims.values() if c.node_pool == pool.name]
-            staying = sum(1 for c in claims if not c.deleting)
+            claims = members(snapshot, pool)
+            staying = sum(1 for c in claims if is_staying(c))
             limit = pool.spec.limits.get("nodes")
             count = missing_nodes(
                 replicas, staying, len(claims), None if limit is None else whole(limit)

@@ -1,0 +1,116 @@
+"""Static pools: which nodes are too many, and how drifted ones are replaced.
+
+Rules: Auto Mode's static capacity and Karpenter's `static.deprovisioning`. Scaling passes over
+budgets, but drains respect PodDisruptionBudgets. Drift creates before it deletes, within the budget
+for `Drifted` and the room that `limits.nodes` leaves, and waits while the pool is scaled down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoctl.api.labels import CAPACITY_TYPE, NODECLASS, NODEPOOL, ZONE
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.api.nodepool import NodePool
+from autoctl.api.quantity import whole
+from autoctl.catalog.model import InstanceType
+from autoctl.controllers.disruption.candidates import Candidate
+from autoctl.controllers.disruption.cost import EMPTY_COST, rescheduling_cost
+from autoctl.controllers.disruption.marks import COMMAND
+from autoctl.scheduling.problem import NewNode, Offer
+from autoctl.scheduling.requirements import Requirements
+from autoctl.state.pods import Protection, do_not_disrupt
+from autoctl.state.problem import requirement_specs
+from autoctl.state.snapshot import Snapshot
+
+_MOST_TYPES = 60
+
+
+def members(snapshot: Snapshot, pool: NodePool) -> list[NodeClaim]:
+    """The pool's NodeClaims, those that are leaving included."""
+    return [c for c in snapshot.node_claims.values() if c.node_pool == pool.name]
+
+
+def is_staying(claim: NodeClaim) -> bool:
+    """Neither being deleted nor about to be replaced."""
+    return not claim.deleting and COMMAND not in claim.metadata.annotations
+
+
+def surplus(snapshot: Snapshot, pool: NodePool) -> list[NodeClaim]:
+    """The NodeClaims to delete for the pool to have its `replicas`.
+
+    First those that are not launched, then empty nodes, then those whose pods cost least to move;
+    nodes with protected pods come last.
+    """
+    if pool.spec.replicas is None:
+        return []
+    staying = [c for c in members(snapshot, pool) if is_staying(c)]
+    excess = len(staying) - pool.spec.replicas
+    if excess <= 0:
+        return []
+    return sorted(staying, key=lambda c: (*_reluctance(snapshot, c), c.name))[:excess]
+
+
+def _reluctance(snapshot: Snapshot, claim: NodeClaim) -> tuple[bool, bool, bool, float]:
+    if not claim.status.provider_id:
+        return (False, False, False, 0.0)
+    node = next(
+        (n for n in snapshot.state_nodes.values() if n.claim and n.claim.name == claim.name), None
+    )
+    pods = node.pods if node is not None else ()
+    protected = any(do_not_disrupt(p, snapshot.now).protection is Protection.ACTIVE for p in pods)
+    cost = rescheduling_cost(pods)
+    return (True, protected, cost > EMPTY_COST, cost)
+
+
+def may_replace(snapshot: Snapshot, pool: NodePool) -> int:
+    """How many drifted nodes of a static pool may be replaced now, budgets aside."""
+    claims = members(snapshot, pool)
+    if surplus(snapshot, pool) or sum(1 for c in claims if c.deleting and _scaled_down(c)):
+        return 0
+    limit = pool.spec.limits.get("nodes")
+    return len(claims) if limit is None else max(0, whole(limit) - len(claims))
+
+
+def _scaled_down(claim: NodeClaim) -> bool:
+    """Whether a NodeClaim that is being deleted was not replaced by another."""
+    return COMMAND not in claim.metadata.annotations
+
+
+def replacement(candidate: Candidate, types: Sequence[InstanceType]) -> NewNode | None:
+    """A new node of the candidate's pool: the cheapest the pool allows, and what else it may be."""
+    pool = candidate.pool
+    template = pool.spec.template
+    wanted = Requirements.of_specs(requirement_specs(template.spec.requirements))
+    own = {
+        **template.metadata.labels,
+        NODEPOOL: pool.name,
+        NODECLASS: template.spec.node_class_ref.name,
+    }
+    found: list[tuple[float, str, str, str]] = []
+    for instance_type in types:
+        for offering in instance_type.offerings:
+            labels = {
+                **own,
+                **instance_type.labels,
+                **offering.labels,
+                ZONE: offering.zone,
+                CAPACITY_TYPE: offering.capacity_type,
+            }
+            if offering.available and wanted.accepts(labels):
+                found.append(
+                    (offering.price, instance_type.name, offering.zone, offering.capacity_type)
+                )
+    if not found:
+        return None
+    found.sort()
+    names = tuple(dict.fromkeys(name for _, name, _, _ in found))[:_MOST_TYPES]
+    price, name, zone, capacity_type = found[0]
+    return NewNode(
+        pool=pool.name,
+        pods=(),
+        requests={},
+        requirements=requirement_specs(template.spec.requirements),
+        instance_types=names,
+        offer=Offer(name, zone, capacity_type, price),
+    )

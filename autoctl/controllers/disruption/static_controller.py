@@ -1,0 +1,51 @@
+"""`static.deprovisioning`: takes away what a static pool has too many of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from autoctl.api.labels import CAPACITY_TYPE
+from autoctl.controllers.disruption.static import surplus
+from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
+from autoctl.state.cluster import ClusterState
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+PERIOD_SECONDS: Final = 60.0
+UNSYNCED_SECONDS: Final = 1.0
+
+
+@dataclass
+class StaticDeprovisioner:
+    """Periodic; woken by changes of NodePools and NodeClaims."""
+
+    api: KubernetesApi
+    state: ClusterState
+    metrics: Metrics
+    name: str = "static.deprovisioning"
+
+    async def run_once(self) -> float:
+        if not self.state.synced:
+            return UNSYNCED_SECONDS
+        snapshot = self.state.snapshot()
+        for pool in snapshot.node_pools.values():
+            if pool.deleting:
+                continue
+            for claim in surplus(snapshot, pool):
+                _log.info("static pool scaled down", node_pool=pool.name, node_claim=claim.name)
+                try:
+                    await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
+                except NotFound:
+                    continue
+                self.metrics.nodeclaims_disrupted.labels(
+                    "scaled_down",
+                    pool.name,
+                    claim.metadata.labels.get(CAPACITY_TYPE, ""),
+                    pool.spec.disruption.consolidation_policy,
+                    "graceful",
+                ).inc()
+        return PERIOD_SECONDS
