@@ -15,7 +15,7 @@ from typing import Final
 
 from autoctl.api.labels import DO_NOT_DISRUPT
 from autoctl.ports.kubernetes import NODE_CLASSES, NODE_POOLS, PODS, PRIORITY_CLASSES, Object
-from autoctl.simulate.scenario import Scenario
+from autoctl.simulate.scenario import Scenario, Settings
 from autoctl.simulate.trace import Trace, TracePod
 from autoctl.simulate.world import World
 
@@ -23,6 +23,8 @@ TAIL: Final = timedelta(minutes=30)
 """Played on after the last pod, for the nodes to go."""
 SAMPLE: Final = timedelta(minutes=10)
 _MOST_SAMPLES: Final = 30_000
+_PATIENCE: Final = 15.0
+"""A trace has no faults that only a look in time would find."""
 _GPU: Final = "nvidia.com/gpu"
 _ROLE: Final = "AutoctlNodeRole"
 _POOL: Final = "default"
@@ -88,6 +90,7 @@ def trace_scenario(trace: Trace, name: str, region: str) -> Scenario:
         "name": name,
         "region": region,
         "duration": duration,
+        "settings": Settings(patience=_PATIENCE),
         "sample": max(SAMPLE, duration / _MOST_SAMPLES) if duration > 100 * SAMPLE else None,
     }
     if trace.origin is not None:

@@ -200,12 +200,15 @@ class Expectation(_Strict):
 class Settings(_Strict):
     """How fast the simulated world is, what it offers, and what the operator is told.
 
-    `instance_types` are all that the region offers; empty means the whole catalog.
+    `instance_types` are all that the region offers; empty means the whole catalog. `patience`
+    stretches the periods in which the operator looks again at what rarely changes (resolved
+    NodeClasses, instance status, garbage): weeks are then played faster.
     """
 
     boot_seconds: Annotated[float, Field(ge=0)] = 40.0
     pod_start_seconds: Annotated[float, Field(ge=0)] = 5.0
     boot_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    patience: Annotated[float, Field(ge=1)] = 1.0
     instance_types: tuple[str, ...] = ()
     operator: dict[str, Any] = Field(default_factory=dict)
 

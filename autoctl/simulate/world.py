@@ -30,6 +30,7 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 
 CLUSTER = "autoctl"
+KEPT_REQUESTS = 10_000
 ELECTION_SECONDS = 13.0
 """After a leader died without giving up its Lease: its duration and one retry."""
 
@@ -101,6 +102,8 @@ class World:
                 timings=CloudTimings(boot=settings.boot_seconds),
                 boot_jitter=settings.boot_jitter,
                 check_answers=False,
+                empty_polls=False,
+                keep_requests=KEPT_REQUESTS,
             ),
             on_boot=self._booted,
             on_gone=self._gone,
@@ -143,6 +146,7 @@ class World:
                 offload=self._offload,
                 region=self.scenario.region,
                 metrics=Metrics(),
+                patience=self.scenario.settings.patience,
             ),
             settings,
         )

@@ -84,6 +84,8 @@ class NodeClassDependencies:
     templates: TemplateStore
     region: str
     cluster_name: str
+    refresh_seconds: float = REFRESH_SECONDS
+    """How long what was resolved counts as fresh."""
 
 
 class NodeClassController:
@@ -112,7 +114,7 @@ class NodeClassController:
         now = self._d.clock.now()
         resolved = self._resolved.get(node_class.metadata.uid)
         if resolved is not None and resolved[0] == node_class.metadata.generation:
-            fresh_for = REFRESH_SECONDS - (now - resolved[1]).total_seconds()
+            fresh_for = self._d.refresh_seconds - (now - resolved[1]).total_seconds()
             if fresh_for > 0:
                 return Result(fresh_for)
         parts, errors = await self._resolve(node_class)
@@ -121,7 +123,7 @@ class NodeClassController:
         if errors:
             raise errors[0]
         self._resolved[node_class.metadata.uid] = (node_class.metadata.generation, now)
-        return Result(REFRESH_SECONDS)
+        return Result(self._d.refresh_seconds)
 
     async def _resolve(self, node_class: NodeClass) -> tuple[list[Part], list[CloudError]]:
         """The parts of the status; errors of requests that are worth repeating soon."""

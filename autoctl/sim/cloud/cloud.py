@@ -66,7 +66,9 @@ class CloudSettings:
     `cluster` names the EKS cluster; `kubernetes` is its minor version. One subnet a zone of `/19`
     is made, tagged for discovery; `roles` exist in IAM; `instance_types` are the only ones offered
     (empty: all of the region). `boot_jitter` is the part of `Timings.boot`
-    by which booting varies, drawn from the seed.
+    by which booting varies, drawn from the seed. Without `empty_polls`, a long poll of a queue
+    lasts until there is a message: weeks of an idle queue then cost nothing. `keep_requests` bounds
+    the request log (None: everything is kept).
     """
 
     region: str = "us-west-2"
@@ -79,6 +81,8 @@ class CloudSettings:
     boot_jitter: float = 0.0
     enforce_limits: bool = True
     check_answers: bool = True
+    empty_polls: bool = True
+    keep_requests: int | None = None
 
 
 class SimulatedCloud:
@@ -100,7 +104,7 @@ class SimulatedCloud:
         self.clock = clock
         self.timeline = Timeline(clock)
         self.random = random.Random(self.settings.seed)  # noqa: S311  # a simulation, no secrets
-        self.log = RequestLog()
+        self.log = RequestLog(self.settings.keep_requests)
         self.faults = ActiveFaults()
         self.limits = RequestLimits(enforced=self.settings.enforce_limits)
         self.denied: set[str] = set()

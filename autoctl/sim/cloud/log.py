@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,10 +23,10 @@ class Request:
 
 
 class RequestLog:
-    """All requests in order."""
+    """All requests in order, or the last `keep` of them."""
 
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
+    def __init__(self, keep: int | None = None) -> None:
+        self.requests: deque[Request] = deque(maxlen=keep)
 
     def add(self, request: Request) -> None:
         self.requests.append(request)

@@ -116,15 +116,23 @@ class Sqs(Service):
             del queue.messages[oldest.message_id]
 
     async def wait(self, **params: Any) -> None:
-        """Wait as a long poll with these parameters does, in the loop's time."""
+        """Wait as a long poll with these parameters does, in the loop's time.
+
+        Where the account's settings leave out empty polls, it lasts until there is a message.
+        """
         queue = self.queues.get(params["QueueUrl"].rpartition("/")[2])
         if queue is None:
             return
         deadline = self.cloud.now() + timedelta(seconds=params.get("WaitTimeSeconds", 0))
-        while not self.has_message(queue.url) and self.cloud.now() < deadline:
+        endless = deadline > self.cloud.now() and not self.cloud.settings.empty_polls
+        while not self.has_message(queue.url) and (endless or self.cloud.now() < deadline):
             queue.arrival.clear()
             hidden = [message.hidden_until for message in queue.messages.values()]
-            seconds = (min([deadline, *hidden]) - self.cloud.now()).total_seconds()
+            if endless and not hidden:
+                await queue.arrival.wait()
+                continue
+            limits = hidden if endless else [deadline, *hidden]
+            seconds = (min(limits) - self.cloud.now()).total_seconds()
             try:
                 async with asyncio.timeout(seconds):
                     await queue.arrival.wait()
