@@ -19,6 +19,7 @@ from autoctl.controllers.disruption.execution import Execution
 from autoctl.controllers.disruption.expiry_controller import ExpirationController
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.reporting import Reporter
+from autoctl.controllers.disruption.static_controller import StaticDeprovisioner
 from autoctl.controllers.health.interruption import InterruptionController
 from autoctl.controllers.health.repair import RepairController
 from autoctl.controllers.health.reservations import ReservationController
@@ -430,6 +431,10 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
             rest=DISRUPTION_REST_SECONDS,
         ),
         Registration(DisruptionQueue(d.state, execution), (Watch(NODE_CLAIMS),)),
+        Registration(
+            StaticDeprovisioner(d.api, d.state, d.metrics),
+            (Watch(NODE_POOLS), Watch(NODE_CLAIMS)),
+        ),
         Registration(expiration, (Watch(NODE_CLAIMS), Watch(NODE_POOLS, keys.claims_of_pool))),
     ]
 
