@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from verifier_rules import add, pod_requests, ports_conflict
 
@@ -937,4 +938,16 @@ def options(draw: Draw) -> SolverOptions:
         ),
         allow_new_nodes=not chance(draw, 25),
         reserved_fallback=chance(draw, 35),
+    )
+
+
+def examples(count: int) -> settings:
+    """That many, the same ones every time; a failing one is shrunk."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
     )
