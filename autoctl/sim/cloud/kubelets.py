@@ -1,8 +1,9 @@
 """What happens in a cluster when simulated instances boot and end.
 
-A booted instance's kubelet creates its Node (with Lease and CSINode); when the instance is gone,
-the cloud controller deletes the Node, as it does in a real cluster. Keeping nodes ready and pods
-running is not done here: KWOK does it on a real API server.
+A booted instance's kubelet creates its Node and CSINode; when the instance is gone, the cloud
+controller deletes the Node, as it does in a real cluster. Keeping nodes ready (with the Lease that
+tells so) and pods running is not done here: KWOK does it on a real API server, at once only for
+nodes whose Leases it makes itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from autoctl.ports.kubernetes import AlreadyExists, ApiError, KubernetesApi, Not
 from autoctl.sim.cloud.ec2.records import InstanceRecord
 from autoctl.sim.cloud.nodes import NodeRegistration, UserDataError, registration
 
-LEASE_NAMESPACE = "kube-node-lease"
 RETRY_SECONDS = 1.0
 
 logger = structlog.get_logger(__name__)
@@ -53,14 +53,10 @@ class KubeletFleet:
             created = await self._api.create(k8s.NODES, node.manifest())
         except AlreadyExists:
             created = await self._api.get(k8s.NODES, node.name)
-        await self._create(k8s.LEASES, self._lease(node, created), LEASE_NAMESPACE)
-        await self._create(k8s.CSI_NODES, _csi_node(node, created), None)
-
-    async def _create(self, resource: k8s.Resource, body: Object, namespace: str | None) -> None:
         try:
-            await self._api.create(resource, body, namespace)
+            await self._api.create(k8s.CSI_NODES, _csi_node(node, created))
         except AlreadyExists:
-            logger.debug("exists already", resource=str(resource), name=body["metadata"]["name"])
+            logger.debug("CSINode exists already", node=node.name)
 
     async def remove(self, instance: InstanceRecord) -> None:
         """Delete the Node of an instance that has ended, however often that takes."""
@@ -74,19 +70,6 @@ class KubeletFleet:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
-
-    def _lease(self, node: NodeRegistration, created: Object) -> Object:
-        return {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {
-                "name": node.name,
-                "namespace": LEASE_NAMESPACE,
-                "ownerReferences": [_owner(created)],
-            },
-            # Held by nobody: KWOK, which renews it, would wait until another holder's time is up.
-            "spec": {"leaseDurationSeconds": 40},
-        }
 
 
 def _csi_node(node: NodeRegistration, created: Object) -> Object:
