@@ -88,8 +88,8 @@ def _flexible(feasibility: Feasibility, group: Ints, asked: Mapping[str, int]) -
         offers.machine[group], return_index=True, return_inverse=True
     )
     net = feasibility.net[group[first]]
-    large = (net[None, :, :] >= net[:, None, :]).all(axis=2)
-    enough = np.ones(len(machines), np.bool_)
+    large: Mask = np.all(net[None, :, :] >= net[:, None, :], axis=2)
+    enough: Mask = np.ones(len(machines), np.bool_)
     for key, least in asked.items():
         if key in (labels.ZONE, labels.CAPACITY_TYPE):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from scheduling_worlds import (
     ARCH,
     CAPACITY_TYPE,
     GIB,
+    HOSTNAME,
     ZONE,
     affinity,
     answer,
@@ -411,13 +413,21 @@ def families_of(*names: str) -> dict[str, Any]:
 
 
 def test_a_node_is_right_sized_though_the_limit_is_spent() -> None:
-    small = fake_type("cheap", 2, 8, pods=2, price=0.13)
-    large = fake_type("dense", 2, 8, pods=29, price=0.14)
-    world = pool(types=(small, large), limits={"cpu": 4000})
-    solution = answer(many(16, cpu="1"), world)
-    assert len(solution.new_nodes) == 2
+    types = (
+        fake_type("cheap", 2, 8, 8, price=0.132),
+        replace(fake_type("dense", 2, 8, 29, price=0.142), overhead={}),
+        replace(fake_type("large", 8, 16, 8, price=0.404), overhead={}),
+    )
+    pods = [
+        *many(4, "a", cpu="100m", memory="3Gi"),
+        *many(4, "b", cpu="1900m", memory="128Mi"),
+        *many(8, "c", cpu="1", memory="1Gi"),
+        make_pod("d", cpu="0", labels={"app": "web"}, **affinity("podAffinity", HOSTNAME)),
+    ]
+    solution = answer(pods, pool(types=types, limits={"cpu": 16000}))
+    price = {t.name: t.offerings[0].price for t in types}
     for new in solution.new_nodes:
-        assert new.offer.instance_type == "cheap"
+        assert new.offer.price == min(price[name] for name in new.instance_types)
 
 
 def test_reservations_are_never_promised_twice() -> None:
