@@ -12,7 +12,7 @@ import structlog
 from autoctl.controllers.runtime.controller import Controller, Periodic, Registration
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.controllers.runtime.workqueue import ShutDown, WorkQueue
-from autoctl.ports.kubernetes import Conflict
+from autoctl.ports.kubernetes import Conflict, NotFound
 
 ErrorObserver: TypeAlias = Callable[[str, Exception], None]
 """Hears of the exception that a controller's reconcile or pass ended with, and of its name."""
@@ -88,15 +88,16 @@ class ControllerRunner:
             except Conflict as error:
                 # Somebody else wrote first: routine, and the next try reads the newer object.
                 _log.debug("conflict, trying again", error=str(error))
-                metrics.reconcile_total.labels(name, "requeue").inc()
-                self.queue.add_rate_limited(key)
+                self._again(key)
+            except NotFound as error:
+                if self.queue.failures(key):
+                    self._failed(key, error)
+                else:
+                    # Gone just now. When the mirror knows too, there is nothing left to do.
+                    _log.debug("gone meanwhile, looking again", error=str(error))
+                    self._again(key)
             except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
-                _log.exception("reconcile failed", failures=self.queue.failures(key) + 1)
-                if self.on_error is not None:
-                    self.on_error(name, error)
-                metrics.reconcile_total.labels(name, "error").inc()
-                metrics.reconcile_errors.labels(name).inc()
-                self.queue.add_rate_limited(key)
+                self._failed(key, error)
             else:
                 self.queue.forget(key)
                 if result.requeue_after is not None:
@@ -107,6 +108,21 @@ class ControllerRunner:
             finally:
                 metrics.active_workers.labels(name).dec()
                 metrics.reconcile_time.labels(name).observe(loop.time() - started)
+
+    def _again(self, key: str) -> None:
+        """Try a key again that somebody else's change was in the way of."""
+        self._metrics.reconcile_total.labels(self._controller.name, "requeue").inc()
+        self.queue.add_rate_limited(key)
+
+    def _failed(self, key: str, error: Exception) -> None:
+        """Log, count, and try again later. Called where `error` is handled."""
+        name = self._controller.name
+        _log.exception("reconcile failed", failures=self.queue.failures(key) + 1)
+        if self.on_error is not None:
+            self.on_error(name, error)
+        self._metrics.reconcile_total.labels(name, "error").inc()
+        self._metrics.reconcile_errors.labels(name).inc()
+        self.queue.add_rate_limited(key)
 
 
 class PeriodicRunner:

@@ -10,7 +10,7 @@ import pytest
 from autoctl.controllers.runtime.controller import DONE, Registration, Result, Watch
 from autoctl.controllers.runtime.manager import Manager
 from autoctl.controllers.runtime.metrics import Metrics
-from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Conflict
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Conflict, NotFound
 
 pytestmark = pytest.mark.looptime
 
@@ -75,6 +75,28 @@ async def test_failures_back_off_and_are_counted_conflicts_are_not_errors() -> N
     labels = {"controller": "recorder", "result": "success"}
     assert value("controller_runtime_reconcile_total", labels) == 1
     assert value("workqueue_retries_total", {"name": "recorder", "controller": "recorder"}) == 3
+
+
+@pytest.mark.parametrize(("misses", "errors"), [(1, 0), (3, 2)])
+async def test_what_was_just_deleted_is_no_error_unless_it_stays_so(
+    misses: int, errors: int
+) -> None:
+    """A mirror may lag behind a deletion for one try, not for several."""
+    metrics = Metrics()
+    outcomes = [NotFound("x")] * misses
+
+    async def act(key: str) -> Result:
+        if outcomes:
+            raise outcomes.pop()
+        return DONE
+
+    manager = Manager([Registration(Recorder(act), base_delay=1, max_delay=60)], metrics)
+    manager.enqueue("recorder", "a")
+    await stop_after(manager, 30)
+    value = metrics.registry.get_sample_value
+    assert value("controller_runtime_reconcile_errors_total", {"controller": "recorder"}) == errors
+    labels = {"controller": "recorder", "result": "success"}
+    assert value("controller_runtime_reconcile_total", labels) == 1
 
 
 async def test_requeue_after_comes_back_on_time() -> None:
