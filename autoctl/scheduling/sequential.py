@@ -322,11 +322,7 @@ class _Domains:
         level: Spread | None = next((s for s in (*own, *mind) if s.self_match), None)
         self.levels = level is not None
         self.at_once = False
-        held = (
-            not alone
-            or bool((most[candidates] < count).any())
-            or any(g.key == key for g in constraints.together)
-        )
+        held = not alone or bool((most[candidates] < count).any()) or bool(constraints.together)
         plan = self._plan(demand, level, own, candidates, count, held=held)
         late = np.zeros(size, np.bool_)
         for spread in mind:

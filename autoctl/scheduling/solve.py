@@ -87,11 +87,25 @@ class _Run:
 
     def run(self, groups: Sequence[Sequence[Shape]]) -> _Outcome:
         for group in groups:
-            waiting = [p for s in group if s.error is None and (p := self._start(s)) is not None]
-            while waiting:
-                self._round(waiting)
-                waiting = [p for p in waiting if p.left and self._advance(p)]
+            self._go([p for s in group if s.error is None and (p := self._start(s)) is not None])
+        if len(groups) > 1:
+            self._go(self._followers())
         return _Outcome(self._world, self._board, self._demands, self)
+
+    def _go(self, waiting: list[_Pending]) -> None:
+        while waiting:
+            self._round(waiting)
+            waiting = [p for p in waiting if p.left and self._advance(p)]
+
+    def _followers(self) -> list[_Pending]:
+        """Pods left over that want to be near others, which may have come after them."""
+        again = []
+        for late in [p for p in self._ended if p.left and p.shape.template.affinity]:
+            pending = self._start(late.shape)
+            if pending is not None:
+                pending.left = late.left
+                again.append(pending)
+        return again
 
     # preferences
 

@@ -408,8 +408,9 @@ def test_nodes_outside_of_all_domains_take_a_pod_once() -> None:
     assert not solution.new_nodes
 
 
-def test_pods_held_together_do_not_count_on_other_domains_to_level() -> None:
-    rule = {**spread(ZONE), **affinity("podAffinity", ZONE)}
+@pytest.mark.parametrize("key", [ZONE, HOSTNAME])
+def test_pods_held_together_do_not_count_on_other_domains_to_level(key: str) -> None:
+    rule = {**spread(ZONE), **affinity("podAffinity", key)}
     solution = answer(many(6, **WEB, **rule))
     assert list(domains(solution).values()) == [1]
     assert len(solution.unschedulable) == 5
@@ -426,3 +427,10 @@ def test_pods_that_only_others_want_level_go_wherever_there_is_room(keys: tuple[
     options = SolverOptions(allow_new_nodes=False)
     solution = answer([watching, make_pod("small", **WEB)], nodes=nodes, options=options)
     assert solution.placements == {"default/small": "free"}
+
+
+def test_pods_follow_others_of_lower_priority() -> None:
+    first = make_pod("first", priority=10, labels={"app": "a"}, **affinity("podAffinity", ZONE))
+    pods = [first, make_pod("second", **WEB), make_pod("never", cpu="100")]
+    solution = answer(pods)
+    assert list(solution.unschedulable) == ["default/never"]
