@@ -13,11 +13,10 @@ import tomli_w
 
 from autoctl.api import core
 from autoctl.api.nodeclass import NodeClass
-from autoctl.api.nodeclass_compute import AdvancedCompute, Kubelet
+from autoctl.api.nodeclass_compute import AdvancedCompute, HugePageSettings, Kubelet
 from autoctl.aws.eks import ClusterInfo
 
 _EPHEMERAL_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/log/pods")
-_PAGE_NAMES = {"2Mi": "2M", "1Gi": "1G"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,6 @@ def user_data(node_class: NodeClass, cluster: ClusterInfo, node: NodeSpecifics) 
     kernel = _kernel(node_class)
     if kernel:
         settings["kernel"] = kernel
-    boot = _boot(compute)
-    if boot:
-        settings["boot"] = boot
     network = spec.advanced_networking
     if network is not None and network.https_proxy:
         settings["network"] = {"https-proxy": network.https_proxy}
@@ -105,6 +101,10 @@ def _kernel(node_class: NodeClass) -> dict[str, Any]:
     if security is not None and security.kernel_lockdown is not None:
         kernel["lockdown"] = security.kernel_lockdown
     compute = node_class.spec.advanced_compute
+    if compute is not None and compute.hugepages is not None:
+        hugepages = _hugepages(compute.hugepages)
+        if hugepages:
+            kernel["hugepages"] = hugepages
     if compute is not None and compute.kernel is not None and compute.kernel.sysctl is not None:
         values = compute.kernel.sysctl.model_dump(by_alias=True, exclude_none=True)
         if values:
@@ -112,20 +112,17 @@ def _kernel(node_class: NodeClass) -> dict[str, Any]:
     return kernel
 
 
-def _boot(compute: AdvancedCompute) -> dict[str, Any]:
-    """Huge pages are reserved by the kernel's command line, which needs one more boot."""
-    if compute.hugepages is None:
-        return {}
-    parameters: dict[str, list[str]] = {}
-    for pages in compute.hugepages.pages or ():
-        parameters.setdefault("hugepagesz", []).append(_PAGE_NAMES[pages.size])
-        parameters.setdefault("hugepages", []).append(str(pages.count))
-    transparent = compute.hugepages.transparent
-    if transparent is not None and transparent.enabled is not None:
-        parameters["transparent_hugepage"] = [transparent.enabled]
-    if not parameters:
-        return {}
-    return {"kernel-parameters": parameters, "reboot-to-reconcile": True}
+def _hugepages(given: HugePageSettings) -> dict[str, Any]:
+    """Static pages are set aside early in the boot; a node that cannot have them must not run."""
+    found: dict[str, Any] = {}
+    if given.pages:
+        sizes = {pages.size: {"count": str(pages.count)} for pages in given.pages}
+        found["static"] = {"essential": True, **dict(sorted(sizes.items()))}
+    if given.transparent is not None:
+        modes = given.transparent.model_dump(exclude_none=True)
+        if modes:
+            found["transparent"] = modes
+    return found
 
 
 def _ephemeral_storage() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from autoctl.catalog.embedded import api_instance_types
 from autoctl.catalog.overhead import (
     DEFAULT_SETTINGS,
     GIB,
+    HUGEPAGE_SIZES,
     MIB,
     NodeSettings,
     Percent,
@@ -35,8 +36,6 @@ _KERNEL_SHARE = 0.983
 _KERNEL_FIXED = 260 * MIB
 """A booted kernel reports about so much of the nominal memory, less a fixed part: more than the
 careful estimate, as on real instances."""
-
-_HUGEPAGES = {"2M": "2Mi", "2MB": "2Mi", "1G": "1Gi", "1GB": "1Gi"}
 
 
 class UserDataError(ValueError):
@@ -188,11 +187,12 @@ def _thresholds(settings: Mapping[str, str]) -> dict[str, int | Percent]:
 
 
 def _hugepages(settings: Mapping[str, Any]) -> dict[str, int]:
-    parameters = settings.get("boot", {}).get("kernel-parameters", {})
-    sizes, counts = parameters.get("hugepagesz", []), parameters.get("hugepages", [])
-    if len(sizes) != len(counts):
-        raise UserDataError("settings.boot.kernel-parameters: as many hugepages as hugepagesz")
-    return {_HUGEPAGES[size]: int(count) for size, count in zip(sizes, counts, strict=True)}
+    static = settings.get("kernel", {}).get("hugepages", {}).get("static", {})
+    sizes = {size: pages for size, pages in static.items() if isinstance(pages, Mapping)}
+    unknown = sorted(sizes.keys() - HUGEPAGE_SIZES.keys())
+    if unknown:
+        raise UserDataError(f"settings.kernel.hugepages.static: no pages of size {unknown[0]}")
+    return {size: int(pages["count"]) for size, pages in sizes.items()}
 
 
 def _ephemeral_storage(

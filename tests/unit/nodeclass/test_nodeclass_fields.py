@@ -1,0 +1,499 @@
+"""Every field of NodeClass: what of the EC2 request or of the user data it becomes."""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autoctl.api import core
+from autoctl.api.nodeclass import NodeClass
+from autoctl.aws.eks import ClusterInfo
+from autoctl.controllers.nodeclass.launch_template import ReservationTarget, launch_template
+from autoctl.controllers.nodeclass.resolve import (
+    image_queries,
+    reservation_selectors,
+    selectors,
+)
+from autoctl.controllers.nodeclass.userdata import NodeSpecifics, user_data
+
+ROOT = Path(__file__).resolve().parents[3]
+GOLDEN = Path(__file__).with_name("golden")
+CLUSTER = ClusterInfo(
+    name="prod",
+    endpoint="https://prod.eks.invalid",
+    certificate_authority="Q0E=",
+    version="1.34",
+    service_cidr="172.20.0.0/16",
+)
+NODE = NodeSpecifics(
+    labels={"karpenter.sh/nodepool": "web", "team": "a"},
+    taints=(
+        core.Taint(key="karpenter.sh/unregistered", effect="NoExecute"),
+        core.Taint(key="team", value="a", effect="NoSchedule"),
+    ),
+    max_pods=58,
+)
+TAGS = [{"tags": {"team": "a"}}]
+BASE: dict[str, Any] = {
+    "role": "node",
+    "subnetSelectorTerms": TAGS,
+    "securityGroupSelectorTerms": TAGS,
+}
+STATUS = {
+    "instanceProfile": "eks-profile",
+    "securityGroups": [{"id": "sg-1"}, {"id": "sg-2"}],
+    "subnets": [{"id": "subnet-1", "zone": "us-west-2a"}],
+}
+
+
+def node_class(spec: Mapping[str, Any], **status: Any) -> NodeClass:
+    return NodeClass.from_dict(
+        {
+            "apiVersion": "eks.amazonaws.com/v1",
+            "kind": "NodeClass",
+            "metadata": {"name": "web"},
+            "spec": {**BASE, **spec},
+            "status": {**STATUS, **status},
+        }
+    )
+
+
+def made(
+    declared: NodeClass, node: NodeSpecifics = NODE, cluster: ClusterInfo = CLUSTER
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The launch template's data and the settings in its user data."""
+    template = launch_template(declared, cluster, node, {"team": "a"})
+    document = base64.b64decode(template.data["UserData"]).decode()
+    return template.data, tomllib.loads(document)["settings"]
+
+
+def at(tree: Any, path: str) -> Any:
+    """The value at `a/b/0`; None where there is none."""
+    for part in path.split("/"):
+        if isinstance(tree, list):
+            tree = tree[int(part)] if int(part) < len(tree) else None
+        elif isinstance(tree, Mapping):
+            tree = tree.get(part)
+        if tree is None:
+            return None
+    return tree
+
+
+def under(path: str, value: Any) -> dict[str, Any]:
+    """`a.b` and a value as nested mappings."""
+    head, _, rest = path.partition(".")
+    return {head: under(rest, value) if rest else value}
+
+
+def kubelet(field: str, value: Any) -> dict[str, Any]:
+    return under(f"advancedCompute.kubelet.{field}", value)
+
+
+EBS = "BlockDeviceMappings/1/Ebs"
+K8S = "kubernetes"
+INTERFACES = [
+    {"networkCardIndex": 0, "deviceIndex": 0, "interfaceType": "interface"},
+    {
+        "networkCardIndex": 0,
+        "deviceIndex": 1,
+        "interfaceType": "interface",
+        "secondaryIPv4PrefixCount": 4,
+    },
+    {
+        "networkCardIndex": 0,
+        "deviceIndex": 2,
+        "interfaceType": "interface",
+        "secondaryIPv4Count": 9,
+    },
+    {"networkCardIndex": 1, "deviceIndex": 1, "interfaceType": "efa-only"},
+]
+
+REQUEST: list[tuple[str, dict[str, Any], str, Any]] = [
+    ("ephemeralStorage.size", {"ephemeralStorage": {"size": "100Gi"}}, f"{EBS}/VolumeSize", 100),
+    ("ephemeralStorage.size", {"ephemeralStorage": {"size": "100G"}}, f"{EBS}/VolumeSize", 94),
+    ("ephemeralStorage.iops", {"ephemeralStorage": {"iops": 4000}}, f"{EBS}/Iops", 4000),
+    (
+        "ephemeralStorage.throughput",
+        {"ephemeralStorage": {"throughput": 250}},
+        f"{EBS}/Throughput",
+        250,
+    ),
+    (
+        "ephemeralStorage.kmsKeyID",
+        {"ephemeralStorage": {"kmsKeyID": "alias/k"}},
+        f"{EBS}/KmsKeyId",
+        "alias/k",
+    ),
+    (
+        "ephemeralStorage.kmsKeyID",
+        {"ephemeralStorage": {"kmsKeyID": "alias/k"}},
+        "BlockDeviceMappings/0/Ebs/KmsKeyId",
+        "alias/k",
+    ),
+    (
+        "advancedNetworking.associatePublicIPAddress",
+        {"advancedNetworking": {"associatePublicIPAddress": False}},
+        "NetworkInterfaces/0/AssociatePublicIpAddress",
+        False,
+    ),
+    *(
+        (
+            f"advancedNetworking.networkInterfaces[].{field}",
+            {"advancedNetworking": {"networkInterfaces": INTERFACES}},
+            f"NetworkInterfaces/{where}",
+            value,
+        )
+        for field, where, value in (
+            ("networkCardIndex", "3/NetworkCardIndex", 1),
+            ("deviceIndex", "1/DeviceIndex", 1),
+            ("interfaceType", "3/InterfaceType", "efa-only"),
+            ("secondaryIPv4PrefixCount", "1/Ipv4PrefixCount", 4),
+            ("secondaryIPv4Count", "2/SecondaryPrivateIpAddressCount", 9),
+        )
+    ),
+]
+"""Field, spec, where in the launch template's data, value."""
+
+SYSCTL = "advancedCompute.kernel.sysctl"
+NUMBERS = {
+    "fs.aio-max-nr": 65537,
+    "fs.inotify.max_user_instances": 8193,
+    "fs.inotify.max_user_watches": 8194,
+    "fs.nr_open": 1048577,
+    "kernel.perf_event_paranoid": -1,
+    "net.core.netdev_max_backlog": 1001,
+    "net.core.rmem_max": 212993,
+    "net.core.somaxconn": 4097,
+    "net.core.wmem_max": 212994,
+    "net.ipv4.neigh.default.gc_thresh1": 100,
+    "net.ipv4.neigh.default.gc_thresh2": 600,
+    "net.ipv4.neigh.default.gc_thresh3": 1100,
+    "net.ipv4.tcp_congestion_control": "reno",
+    "net.ipv4.tcp_fin_timeout": 6,
+    "net.ipv4.tcp_keepalive_time": 31,
+    "net.ipv4.tcp_max_syn_backlog": 129,
+    "net.ipv4.tcp_tw_reuse": 2,
+    "user.max_user_namespaces": 11255,
+    "vm.dirty_background_ratio": 5,
+    "vm.dirty_expire_centisecs": 0,
+    "vm.dirty_ratio": 10,
+    "vm.dirty_writeback_centisecs": 7,
+    "vm.max_map_count": 65531,
+    "vm.swappiness": 1,
+    "vm.watermark_scale_factor": 11,
+}
+EVICTION = {
+    "hard": {"memory.available": "200Mi", "pid.available": "5%"},
+    "soft": {"memory.available": "300Mi"},
+    "softGracePeriod": {"memory.available": "90s"},
+    "maxPodGracePeriod": 60,
+}
+HUGEPAGES = {
+    "advancedCompute": {
+        "hugepages": {
+            "pages": [{"size": "2Mi", "count": 512}, {"size": "1Gi", "count": 4}],
+            "transparent": {"enabled": "always", "defrag": "defer+madvise"},
+        }
+    }
+}
+
+SETTINGS: list[tuple[str, dict[str, Any], str, Any]] = [
+    (
+        "advancedNetworking.httpsProxy",
+        {"advancedNetworking": {"httpsProxy": "http://192.0.2.4:3128"}},
+        "network/https-proxy",
+        "http://192.0.2.4:3128",
+    ),
+    (
+        "advancedNetworking.noProxy",
+        {"advancedNetworking": {"httpsProxy": "p:1", "noProxy": ["localhost", ".internal"]}},
+        "network/no-proxy",
+        ["localhost", ".internal"],
+    ),
+    (
+        "advancedSecurity.kernelLockdown",
+        {"advancedSecurity": {"kernelLockdown": "integrity"}},
+        "kernel/lockdown",
+        "integrity",
+    ),
+    (
+        "advancedCompute.hugepages.pages[].size",
+        HUGEPAGES,
+        "kernel/hugepages/static",
+        {"essential": True, "1Gi": {"count": "4"}, "2Mi": {"count": "512"}},
+    ),
+    (
+        "advancedCompute.hugepages.pages[].count",
+        HUGEPAGES,
+        "kernel/hugepages/static/2Mi/count",
+        "512",
+    ),
+    (
+        "advancedCompute.hugepages.transparent.enabled",
+        HUGEPAGES,
+        "kernel/hugepages/transparent/enabled",
+        "always",
+    ),
+    (
+        "advancedCompute.hugepages.transparent.defrag",
+        HUGEPAGES,
+        "kernel/hugepages/transparent/defrag",
+        "defer+madvise",
+    ),
+    *(
+        (f"advancedCompute.kubelet.{field}", kubelet(field, value), f"{K8S}/{where}", shown)
+        for field, value, where, shown in (
+            ("podPidsLimit", 1024, "pod-pids-limit", 1024),
+            ("podPidsLimit", -1, "pod-pids-limit", -1),
+            ("idsPerPod", 131072, "ids-per-pod", 131072),
+            ("singleProcessOOMKill", False, "single-process-oom-kill", False),
+            ("logging.containerLogMaxSize", "20Mi", "container-log-max-size", "20Mi"),
+            ("logging.containerLogMaxFiles", 7, "container-log-max-files", 7),
+            ("allowedUnsafeSysctls", ["net.*"], "allowed-unsafe-sysctls", ["net.*"]),
+        )
+    ),
+    *(
+        (
+            f"advancedCompute.kubelet.eviction.{field}",
+            kubelet("eviction", EVICTION),
+            f"{K8S}/{where}",
+            EVICTION[field],
+        )
+        for field, where in (
+            ("hard", "eviction-hard"),
+            ("soft", "eviction-soft"),
+            ("softGracePeriod", "eviction-soft-grace-period"),
+            ("maxPodGracePeriod", "eviction-max-pod-grace-period"),
+        )
+    ),
+    *(
+        (
+            f"{SYSCTL}.{name}",
+            {"advancedCompute": {"kernel": {"sysctl": {name: value}}}},
+            f"kernel/sysctl/{name}",
+            str(value),
+        )
+        for name, value in NUMBERS.items()
+    ),
+    *(
+        (
+            f"certificateBundles[].{field}",
+            {"certificateBundles": [{"name": "corp", "data": "UEVN"}]},
+            "pki/corp",
+            {"data": "UEVN", "trusted": True},
+        )
+        for field in ("name", "data")
+    ),
+]
+"""Field, spec, where in the node's settings, value."""
+
+ELSEWHERE = {
+    "role": "instance profile made for it: test_builtin, test_launch",
+    "instanceProfile": "test_status_becomes_part_of_the_request",
+    "subnetSelectorTerms[].tags": "test_selectors",
+    "subnetSelectorTerms[].id": "test_selectors",
+    "securityGroupSelectorTerms[].tags": "test_selectors",
+    "securityGroupSelectorTerms[].id": "test_selectors",
+    "securityGroupSelectorTerms[].name": "test_selectors",
+    "podSubnetSelectorTerms[].tags": "test_selectors; pods' interfaces",
+    "podSubnetSelectorTerms[].id": "test_selectors; pods' interfaces",
+    "podSecurityGroupSelectorTerms[].tags": "test_selectors; pods' interfaces",
+    "podSecurityGroupSelectorTerms[].id": "test_selectors; pods' interfaces",
+    "capacityReservationSelectorTerms[].id": "test_selectors",
+    "capacityReservationSelectorTerms[].tags": "test_selectors",
+    "capacityReservationSelectorTerms[].owner": "test_selectors",
+    "placementGroupSelector.name": "test_market",
+    "placementGroupSelector.id": "test_market",
+    "advancedSecurity.fips": "test_fips_is_another_image",
+    "advancedCompute.kubelet.maxPods": "density of the catalog, then max-pods",
+    "snatPolicy": "the node's network agent",
+    "networkPolicy": "the node's network agent",
+    "networkPolicyEventLogs": "the node's network agent",
+    "advancedNetworking.ipv4PrefixSize": "the interfaces' controller",
+    "advancedNetworking.enableV4Egress": "the node's network agent",
+    "tags": "tags of every resource: test_launch",
+}
+"""Fields that become neither, with who reads them."""
+
+
+@pytest.mark.parametrize(("field", "spec", "where", "value"), REQUEST, ids=lambda v: str(v)[:60])
+def test_fields_of_the_ec2_request(
+    field: str, spec: dict[str, Any], where: str, value: Any
+) -> None:
+    data, _ = made(node_class(spec))
+    plain, _ = made(node_class({}))
+    assert at(data, where) == value, field
+    assert at(plain, where) != value, "the table's value must not be the default"
+
+
+@pytest.mark.parametrize(("field", "spec", "where", "value"), SETTINGS, ids=lambda v: str(v)[:60])
+def test_fields_of_the_user_data(field: str, spec: dict[str, Any], where: str, value: Any) -> None:
+    if where.startswith("kernel/sysctl/"):
+        _, settings = made(node_class(spec))
+        assert settings["kernel"]["sysctl"] == {where.removeprefix("kernel/sysctl/"): value}
+        return
+    _, settings = made(node_class(spec))
+    _, plain = made(node_class({}))
+    assert at(settings, where) == value, field
+    assert at(plain, where) is None, "the table's value must not be the default"
+
+
+def leaves(path: list[str], schema: Mapping[str, Any]) -> Iterator[str]:
+    """The fields of a schema without fields of their own."""
+    if schema.get("properties"):
+        for name, below in schema["properties"].items():
+            yield from leaves([*path, name], below)
+    elif schema.get("type") == "array" and schema["items"].get("properties"):
+        *before, last = path
+        for name, below in schema["items"]["properties"].items():
+            yield from leaves([*before, f"{last}[]", name], below)
+    else:
+        yield ".".join(path)
+
+
+def test_no_field_is_forgotten() -> None:
+    definition = yaml.safe_load((ROOT / "crds" / "eks.amazonaws.com_nodeclasses.yaml").read_text())
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    known = set(leaves([], schema["properties"]["spec"]))
+    tried = {field for field, *_ in (*REQUEST, *SETTINGS)}
+    assert len(known) > 70
+    assert tried | set(ELSEWHERE) == known
+    assert not tried & set(ELSEWHERE)
+
+
+def test_status_becomes_part_of_the_request() -> None:
+    data, _ = made(node_class({}, placementGroup={"id": "pg-1"}))
+    assert data["IamInstanceProfile"] == {"Name": "eks-profile"}
+    assert data["SecurityGroupIds"] == ["sg-1", "sg-2"]
+    assert data["Placement"] == {"GroupId": "pg-1"}
+    interfaces, _ = made(node_class({"advancedNetworking": {"networkInterfaces": INTERFACES}}))
+    assert "SecurityGroupIds" not in interfaces, "EC2 takes them with the interfaces then"
+    assert all(i["Groups"] == ["sg-1", "sg-2"] for i in interfaces["NetworkInterfaces"])
+
+
+def test_instances_are_locked_down_whatever_the_class_says() -> None:
+    data, settings = made(node_class({}))
+    assert data["MetadataOptions"] == {
+        "HttpEndpoint": "enabled",
+        "HttpProtocolIpv6": "disabled",
+        "HttpPutResponseHopLimit": 1,
+        "HttpTokens": "required",
+    }
+    volumes = [mapping["Ebs"] for mapping in data["BlockDeviceMappings"]]
+    assert all(v["Encrypted"] and v["DeleteOnTermination"] for v in volumes)
+    assert settings["host-containers"] == {
+        "admin": {"enabled": False},
+        "control": {"enabled": False},
+    }
+
+
+def test_an_instance_store_becomes_the_nodes_storage() -> None:
+    data, settings = made(
+        node_class({"ephemeralStorage": {"size": "100Gi"}}),
+        NodeSpecifics(NODE.labels, NODE.taints, NODE.max_pods, nvme=True),
+    )
+    assert at(data, f"{EBS}/VolumeSize") == 20
+    commands = settings["bootstrap-commands"]["ephemeral-storage"]["commands"]
+    assert commands[0] == ["apiclient", "ephemeral-storage", "init"]
+
+
+@pytest.mark.parametrize(
+    ("target", "open_matching", "expected"),
+    [
+        (None, True, {"CapacityReservationPreference": "open"}),
+        (None, False, {"CapacityReservationPreference": "none"}),
+        (
+            ReservationTarget("cr-1"),
+            True,
+            {"CapacityReservationTarget": {"CapacityReservationId": "cr-1"}},
+        ),
+    ],
+)
+def test_reservations(
+    target: ReservationTarget | None, open_matching: bool, expected: dict[str, Any]
+) -> None:
+    template = launch_template(
+        node_class({}), CLUSTER, NODE, {}, reservation=target, open_matching=open_matching
+    )
+    assert template.data["CapacityReservationSpecification"] == expected
+
+
+def test_a_capacity_block_is_a_market_of_its_own() -> None:
+    block = ReservationTarget("cr-1", capacity_block=True)
+    template = launch_template(node_class({}), CLUSTER, NODE, {}, reservation=block)
+    assert template.data["InstanceMarketOptions"] == {"MarketType": "capacity-block"}
+
+
+def test_selectors() -> None:
+    spec = node_class(
+        {
+            "subnetSelectorTerms": [{"id": "subnet-9"}, {"tags": {"a": "*", "b": "c"}}],
+            "securityGroupSelectorTerms": [{"name": "n"}, {"id": "sg-9"}],
+            "capacityReservationSelectorTerms": [
+                {"id": "cr-9"},
+                {"tags": {"a": "b"}, "owner": "111122223333"},
+            ],
+        }
+    )
+    subnets = selectors(spec.spec.subnet_selector_terms)
+    assert [(s.id, s.tags) for s in subnets] == [
+        ("subnet-9", ()),
+        (None, (("a", "*"), ("b", "c"))),
+    ]
+    groups = selectors(spec.spec.security_group_selector_terms)
+    assert [(s.id, s.name) for s in groups] == [(None, "n"), ("sg-9", None)]
+    reservations = reservation_selectors(spec)
+    assert [(r.id, r.owner, r.tags) for r in reservations] == [
+        ("cr-9", None, ()),
+        (None, "111122223333", (("a", "b"),)),
+    ]
+
+
+def test_fips_is_another_image() -> None:
+    plain = image_queries(node_class({}), "1.34")
+    fips = image_queries(node_class({"advancedSecurity": {"fips": True}}), "1.34")
+    assert all("-fips" not in q.parameter for q in plain)
+    assert all("-fips/" in q.parameter for q in fips)
+
+
+def test_equal_content_has_the_equal_name() -> None:
+    first = launch_template(node_class({}), CLUSTER, NODE, {"team": "a"})
+    again = launch_template(node_class({}), CLUSTER, NODE, {"team": "a"})
+    other = launch_template(
+        node_class({"ephemeralStorage": {"iops": 3001}}), CLUSTER, NODE, {"team": "a"}
+    )
+    assert first.name == again.name != other.name
+
+
+@pytest.mark.parametrize("name", ["plain", "everything"])
+def test_user_data_is_as_recorded(name: str) -> None:
+    """Golden files: a change of what nodes start with must be seen in a review."""
+    spec: dict[str, Any] = {}
+    if name == "everything":
+        spec = {
+            "advancedNetworking": {"httpsProxy": "http://192.0.2.4:3128", "noProxy": ["localhost"]},
+            "advancedSecurity": {"kernelLockdown": "integrity"},
+            "certificateBundles": [{"name": "corp", "data": "UEVN"}],
+            "advancedCompute": {
+                **HUGEPAGES["advancedCompute"],
+                "kubelet": {
+                    "podPidsLimit": 1024,
+                    "idsPerPod": 131072,
+                    "singleProcessOOMKill": True,
+                    "eviction": EVICTION,
+                    "logging": {"containerLogMaxSize": "20Mi", "containerLogMaxFiles": 7},
+                    "allowedUnsafeSysctls": ["net.*"],
+                },
+                "kernel": {"sysctl": NUMBERS},
+            },
+        }
+    nvme = name == "everything"
+    node = NodeSpecifics(NODE.labels, NODE.taints, NODE.max_pods, nvme=nvme)
+    document = user_data(node_class(spec), CLUSTER, node)
+    assert document == (GOLDEN / f"{name}.toml").read_text()
