@@ -180,13 +180,12 @@ class Board:
     def _count_running(self) -> None:
         gauges = self.topology.gauges
         if gauges:
-            for i, info in enumerate(self.nodes.info):
-                for labels_, number in info.counted.items():
-                    for index in self.topology.matched_set(labels_):
-                        if not gauges[index].owners:
-                            self._gauge_up(gauges[index], i, number)
-            for i, gauge in self.topology.running:
-                self._gauge_up(gauge, i, 1)
+            for labels_, tally in self.nodes.census.items():
+                for index in self.topology.matched_set(labels_):
+                    if not gauges[index].owners:
+                        self._gauge_up(gauges[index], *tally)
+            for gauge, tally in self.topology.running:
+                self._gauge_up(gauge, *tally)
         if self.ports:
             for i, info in enumerate(self.nodes.info):
                 for port in info.ports:
@@ -201,17 +200,19 @@ class Board:
     def _meeting(self, port: HostPort) -> list[int]:
         return [self._columns[p] for p in self.ports if p.meets(port)]
 
-    def _gauge_up(self, gauge: Gauge, node: int, number: int) -> None:
-        if gauge.filter is not None and not self._eligible(gauge)[0][node]:
-            return
+    def _gauge_up(self, gauge: Gauge, nodes: Ints, numbers: Ints) -> None:
+        """Count pods that run: `numbers` of them on each of the (different) `nodes`."""
+        if gauge.filter is not None:
+            eligible = self._eligible(gauge)[0][nodes]
+            nodes, numbers = nodes[eligible], numbers[eligible]
         if gauge.host:
-            self._host[node, self._columns[gauge.index]] += number
+            self._host[nodes, self._columns[gauge.index]] += numbers.astype(np.int32)
         else:
-            code = self._codes[gauge.key][node]
-            if code < 0:
-                return
-            self.counts[gauge.index][code] += number
-        self.totals[gauge.index] += number
+            codes = self._codes[gauge.key][nodes]
+            known = codes >= 0
+            numbers = numbers[known]
+            np.add.at(self.counts[gauge.index], codes[known], numbers)
+        self.totals[gauge.index] += int(numbers.sum())
 
     def _eligible(self, gauge: Gauge) -> tuple[Mask, Mask]:
         """Nodes (N,) and offers (O,) that a spread gauge counts."""

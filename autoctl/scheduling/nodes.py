@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from operator import is_
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +35,12 @@ class NodeInfo:
     """What a solve reads of one node's pods.
 
     `counted` has the pods that topology counts (not terminating, not finished) by label set;
-    `repelling` those with required anti-affinity.
+    `repelling` those with required anti-affinity, by label set and template.
     """
 
     used: Resources
     counted: Mapping[LabelSet, int]
-    repelling: tuple[tuple[core.Pod, Template], ...]
+    repelling: tuple[tuple[LabelSet, Template, int], ...]
     ports: tuple[HostPort, ...]
     daemons: frozenset[tuple[str, str]]
     with_volumes: tuple[tuple[core.Pod, Template], ...]
@@ -91,7 +93,7 @@ def counts(pod: core.Pod) -> bool:
 def _encode(pods: Sequence[core.Pod]) -> NodeInfo:
     used: list[Resources] = []
     counted: Counter[LabelSet] = Counter()
-    repelling = []
+    repelling: dict[tuple[LabelSet, int], tuple[Template, int]] = {}
     with_volumes = []
     ports: set[HostPort] = set()
     daemons = set()
@@ -109,15 +111,52 @@ def _encode(pods: Sequence[core.Pod]) -> NodeInfo:
         if counts(pod):
             counted[label_set(pod)] += 1
             if template.anti_affinity:
-                repelling.append((pod, template))
+                alike = (label_set(pod), id(template))
+                repelling[alike] = (template, repelling.get(alike, (template, 0))[1] + 1)
     return NodeInfo(
         used=total(used),
         counted=dict(counted),
-        repelling=tuple(repelling),
+        repelling=tuple((where, *what) for (where, _), what in repelling.items()),
         ports=tuple(sorted(ports)),
         daemons=frozenset(daemons),
         with_volumes=tuple(with_volumes),
     )
+
+
+Tally = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Indices of nodes, and how many pods of some kind each has."""
+
+
+class _Tallies:
+    """The pods of all nodes, counted by kind when first asked for."""
+
+    def __init__(self, info: Sequence[NodeInfo]) -> None:
+        self._info = info
+
+    @cached_property
+    def census(self) -> Mapping[LabelSet, Tally]:
+        """The pods that topology counts, by label set."""
+        found: dict[LabelSet, tuple[list[int], list[int]]] = {}
+        for i, info in enumerate(self._info):
+            for labels_, number in info.counted.items():
+                where, numbers = found.setdefault(labels_, ([], []))
+                where.append(i)
+                numbers.append(number)
+        return {key: (np.array(w), np.array(n)) for key, (w, n) in found.items()}
+
+    @cached_property
+    def repelling(self) -> Sequence[tuple[LabelSet, Template, Tally]]:
+        """The pods with required anti-affinity, by label set and template."""
+        found: dict[tuple[LabelSet, int], tuple[Template, list[int], list[int]]] = {}
+        for i, info in enumerate(self._info):
+            for labels_, template, number in info.repelling:
+                _, where, numbers = found.setdefault((labels_, id(template)), (template, [], []))
+                where.append(i)
+                numbers.append(number)
+        return [
+            (labels_, template, (np.array(w), np.array(n)))
+            for (labels_, _), (template, w, n) in found.items()
+        ]
 
 
 @dataclass(eq=False)
@@ -131,7 +170,32 @@ class Nodes:
     """(N,) index into `taint_sets`."""
     taint_sets: tuple[tuple[core.Taint, ...], ...]
     schedulable: NDArray[np.bool_]
+    _tallies: _Tallies
+    _rooms: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     _attached: dict[int, frozenset[tuple[str, str]]] = field(default_factory=dict)
+
+    @property
+    def census(self) -> Mapping[LabelSet, Tally]:
+        """The pods that topology counts, by label set."""
+        return self._tallies.census
+
+    @property
+    def repelling(self) -> Sequence[tuple[LabelSet, Template, Tally]]:
+        """The pods with required anti-affinity, by label set and template."""
+        return self._tallies.repelling
+
+    def room(self, resource: str) -> NDArray[np.int64]:
+        """(N,) allocatable less what pods request, may be negative; not to be changed."""
+        found = self._rooms.get(resource)
+        if found is None:
+            found = self._rooms[resource] = np.array(
+                [
+                    node.allocatable.get(resource, 0) - info.used.get(resource, 0)
+                    for node, info in zip(self.nodes, self.info, strict=True)
+                ],
+                np.int64,
+            )
+        return found
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -162,8 +226,24 @@ class Nodes:
         return each[self.taint_class]
 
 
+_LAST: list[tuple[Sequence[ExistingNode], Nodes]] = []
+
+
 def build_nodes(given: Sequence[ExistingNode], vocabulary: Vocabulary) -> Nodes:
-    """Encode the nodes of a problem."""
+    """Encode the nodes of a problem; the last encoding is kept for as long as no node changes."""
+    for nodes, encoded in _LAST:
+        if (
+            encoded.table.vocabulary is vocabulary
+            and len(nodes) == len(given)
+            and all(map(is_, nodes, given))
+        ):
+            return replace(encoded, _attached={})
+    encoded = _build(given, vocabulary)
+    _LAST[:] = [(tuple(given), encoded)]
+    return encoded
+
+
+def _build(given: Sequence[ExistingNode], vocabulary: Vocabulary) -> Nodes:
     nodes = tuple(sorted(given, key=lambda n: (not n.initialized, n.name)))
     forget_nodes(nodes)
     classes: dict[tuple[tuple[str, str, str], ...], int] = {}
@@ -187,13 +267,15 @@ def build_nodes(given: Sequence[ExistingNode], vocabulary: Vocabulary) -> Nodes:
             ]
         return found
 
+    info = tuple(node_info(n) for n in nodes)
     return Nodes(
         nodes=nodes,
-        info=tuple(node_info(n) for n in nodes),
+        info=info,
         table=LabelTable(vocabulary, len(nodes), column),
         taint_class=taint_class,
         taint_sets=tuple(sets),
         schedulable=np.array([n.schedulable for n in nodes], np.bool_),
+        _tallies=_Tallies(info),
     )
 
 
@@ -208,10 +290,7 @@ def free_room(
         if name.startswith(ATTACH_PREFIX):
             free[:, d] = _attachable(nodes, name.removeprefix(ATTACH_PREFIX), volumes)
         else:
-            free[:, d] = [
-                node.allocatable.get(name, 0) - info.used.get(name, 0)
-                for node, info in zip(nodes.nodes, nodes.info, strict=True)
-            ]
+            free[:, d] = nodes.room(name)
     for daemon in daemons:
         wanted = np.array([daemon.template.requests.get(r, 0) for r in resources], np.int64)
         if wanted.any():

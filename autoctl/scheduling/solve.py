@@ -275,11 +275,13 @@ class _Outcome:
         relaxed: dict[str, tuple[str, ...]] = {}
         new_nodes: list[NewNode] = []
         for b, content in enumerate(board.contents):
+            if not content:
+                continue
             pods = self._take(content, queues, relaxed)
             if b < board.existing:
                 name = world.nodes.nodes[b].name
                 placements.update(dict.fromkeys(pods, name))
-            elif pods:
+            else:
                 new_nodes.append(_new_node(launcher.launch(b), pods))
         unschedulable = self._unschedulable(queues)
         cost = float(sum(node.offer.price for node in new_nodes))

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 from autoctl.api import core, labels
 from autoctl.api.matching import matches
-from autoctl.scheduling.nodes import LabelSet, Nodes
+from autoctl.scheduling.nodes import LabelSet, Nodes, Tally
 from autoctl.scheduling.requirements import Requirements
 from autoctl.scheduling.shapes import Shape
-from autoctl.scheduling.templates import DO_NOT_SCHEDULE, Template
+from autoctl.scheduling.templates import DO_NOT_SCHEDULE
 
 Namespaces = frozenset[str] | None
 """None: every namespace."""
@@ -142,13 +142,13 @@ class Topology:
         self._by_key: dict[object, Gauge] = {}
         self._namespaces = namespaces
         self._matching: dict[tuple[str, tuple[tuple[str, str], ...]], frozenset[int]] = {}
-        self.running: list[tuple[int, Gauge]] = []
-        """(node index, owner gauge) for each running pod's anti-affinity term."""
+        self.running: list[tuple[Gauge, Tally]] = []
+        """(owner gauge, running pods it counts) for terms of running pods' anti-affinity."""
         self._watched: dict[int, list[tuple[Gauge, int, int | None]]] = {}
         for shape in shapes:
             if shape.template.topological and shape.error is None:
                 self._register(shape)
-        self._running(nodes)
+        self._running(shapes, nodes)
 
     def matched(self, namespace: str, pod_labels: Mapping[str, str]) -> frozenset[int]:
         """Indices of the gauges whose selections match a pod."""
@@ -244,36 +244,22 @@ class Topology:
             if i < len(template.anti_affinity):
                 self._gauge(key, (selection,), owners=True, only=None)
 
-    def _running(self, nodes: Nodes) -> None:
-        """Gauges for the anti-affinity of pods that run."""
-        known: dict[tuple[int, LabelSet], list[Gauge]] = {}
-        for i, info in enumerate(nodes.info):
-            for pod, template in info.repelling:
-                labels_ = pod.metadata.labels or {}
-                key = (
-                    id(template),
-                    (pod.metadata.namespace or "default", tuple(sorted(labels_.items()))),
+    def _running(self, shapes: Sequence[Shape], nodes: Nodes) -> None:
+        """Gauges for the anti-affinity of pods that run, where it is about pods to be placed."""
+        pending = {(s.namespace, tuple(sorted(s.labels.items()))): s for s in shapes}
+        for (namespace, labels_), template, tally in nodes.repelling:
+            for term in template.anti_affinity:
+                selection = self._selection(
+                    term.label_selector,
+                    self._spaces(namespace, term),
+                    dict(labels_),
+                    term.match_label_keys,
+                    term.mismatch_label_keys,
                 )
-                gauges = known.get(key)
-                if gauges is None:
-                    gauges = known[key] = [
-                        self._gauge(
-                            labels.normalize_label(term.topology_key),
-                            (
-                                self._selection(
-                                    term.label_selector,
-                                    self._spaces(key[1][0], term),
-                                    labels_,
-                                    term.match_label_keys,
-                                    term.mismatch_label_keys,
-                                ),
-                            ),
-                            owners=True,
-                            only=None,
-                        )
-                        for term in template.anti_affinity
-                    ]
-                self.running.extend((i, gauge) for gauge in gauges)
+                if any(selection.matches(s.namespace, s.labels) for s in pending.values()):
+                    key = labels.normalize_label(term.topology_key)
+                    gauge = self._gauge(key, (selection,), owners=True, only=None)
+                    self.running.append((gauge, tally))
 
     def _spread(
         self,
@@ -376,8 +362,4 @@ def _filter_key(only: NodeFilter | None) -> object:
 
 def repelling_keys(nodes: Nodes) -> frozenset[str]:
     """Pod label keys that running pods' anti-affinity reads."""
-    templates: dict[int, Template] = {}
-    for info in nodes.info:
-        for _, template in info.repelling:
-            templates[id(template)] = template
-    return frozenset(k for t in templates.values() for k in t.selector_keys)
+    return frozenset(k for _, template, _ in nodes.repelling for k in template.selector_keys)

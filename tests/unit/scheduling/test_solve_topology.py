@@ -434,3 +434,18 @@ def test_pods_follow_others_of_lower_priority() -> None:
     pods = [first, make_pod("second", **WEB), make_pod("never", cpu="100")]
     solution = answer(pods)
     assert list(solution.unschedulable) == ["default/never"]
+
+
+def test_changed_nodes_are_read_anew() -> None:
+    rule = affinity("podAffinity", ZONE)
+    pods = [make_pod("p", labels={"app": "other"}, **rule)]
+    nodes = [node(name, f"test-zone-{i}") for i, name in enumerate("abc", start=1)]
+    options = SolverOptions(allow_new_nodes=False)
+    assert answer(pods, nodes=nodes, options=options).unschedulable
+    assert answer(pods, nodes=nodes, options=options).unschedulable
+    for position, name in enumerate("abc"):
+        changed = [*nodes]
+        changed[position] = node(name, f"test-zone-{position + 1}", pods=running(1))
+        for _ in range(2):
+            solution = answer(pods, nodes=changed, options=options)
+            assert solution.placements == {"default/p": name}
