@@ -12,6 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 OWN = "autoctl_"
 """What the names of metrics begin with that no other project has."""
 
+NODE_LABELS = "node labels"
+"""An entry that is no metric, but labels that many have."""
+
 
 @dataclass(frozen=True)
 class MetricShape:
@@ -24,7 +27,13 @@ class MetricShape:
 def known_metrics() -> Mapping[str, MetricShape]:
     """Name, as it is scraped -> shape."""
     table = yaml.safe_load(Path(__file__).with_name("metrics.yaml").read_text())
-    return {name: MetricShape(kind, frozenset(labels)) for name, (kind, *labels) in table.items()}
+    shared = {NODE_LABELS: table.pop(NODE_LABELS)}
+    return {
+        name: MetricShape(
+            kind, frozenset(x for label in labels for x in shared.get(label, [label]))
+        )
+        for name, (kind, *labels) in table.items()
+    }
 
 
 def scraped_metrics(text: str) -> Mapping[str, MetricShape]:
