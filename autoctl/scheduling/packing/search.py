@@ -55,9 +55,16 @@ def search(
     `options.spread_share` of the batch is taken. `bound` holds if the plan leaves no pod.
     """
     if exact.sub_batches(wanted) <= _EXACT_STATES:
-        budget.spend(0.02 * exact.sub_batches(wanted) ** 2 + 10 * len(market.price))
-        best = exact.solve(market, wanted)
+        best = _solve_exactly(market, wanted, budget)
         if best is not None and affordable(best, stock):
+            narrow = _spread(market, wanted, options)
+            spread = None if narrow is None else _solve_exactly(narrow, wanted, budget)
+            if (
+                spread is not None
+                and spread.cost <= best.cost * (1 + options.spread_premium)
+                and affordable(spread, stock)
+            ):
+                return Found(spread, best.cost, "exact")
             return Found(best, best.cost, "exact")
     relaxed = relax(
         market, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
@@ -71,6 +78,11 @@ def search(
         )
     plan, method = _spread_or_not(market, wanted, stock, budget, options, relaxed, bound)
     return Found(plan, bound, method)
+
+
+def _solve_exactly(market: Market, wanted: IntArray, budget: Budget) -> Plan | None:
+    budget.spend(0.02 * exact.sub_batches(wanted) ** 2 + 10 * len(market.price))
+    return exact.solve(market, wanted)
 
 
 def _spread_or_not(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing_checker import violations
@@ -200,3 +202,32 @@ def test_the_same_question_has_the_same_answer(question: PackingInput) -> None:
     assert (one.existing, one.nodes, one.cost) == (two.existing, two.nodes, two.cost)
     assert one.lower_bound == two.lower_bound
     assert one.work == two.work
+
+
+@pytest.mark.parametrize(
+    ("small_price", "pods", "share", "expected"),
+    [
+        pytest.param(2.4, 90, 0.5, {0: 2}, id="nodes of equal price: two halves"),
+        pytest.param(2.6, 90, 0.5, {1: 1}, id="halves cost more"),
+        pytest.param(2.4, 90, 1.0, {1: 1}, id="switched off"),
+        pytest.param(2.4, 40, 0.5, {0: 1}, id="too few pods to care"),
+        pytest.param(2.4, 9000, 0.5, {1: 100}, id="many nodes anyway"),
+    ],
+)
+def test_a_batch_is_not_put_on_one_node_where_two_cost_the_same(
+    small_price: float, pods: int, share: float, expected: dict[int, int]
+) -> None:
+    """Whichever method answers: small batches are solved exactly, large ones are not."""
+    question = PackingInput(
+        requests=np.array([[1.0]]),
+        counts=np.array([pods]),
+        allocatable=np.array([[45.0], [90.0]]),
+        price=np.array([small_price, 4.8]),
+        feasible=np.ones((1, 2), np.bool_),
+        options=PackingOptions(spread_share=share),
+    )
+    answer = pack(question)
+    nodes: Counter[int] = Counter()
+    for pattern in answer.nodes:
+        nodes[int(pattern.offer)] += pattern.multiplicity
+    assert nodes == expected
