@@ -64,18 +64,21 @@ def capacity(requests: FloatArray, room: FloatArray) -> FloatArray:
 
 def fits(requests: FloatArray, feasible: BoolArray, room: FloatArray, cap: IntArray) -> IntArray:
     """(K, O) most pods of each class that each empty offer takes."""
-    most = np.full(feasible.shape, float(NO_CAP))
+    # one machine is offered in several zones and capacity types
+    first, place = distinct(room)
+    room = room[first]
+    most = np.repeat(np.minimum(cap, NO_CAP).astype(np.float64)[:, None], len(room), axis=1)
     for d in range(requests.shape[1]):
         need = requests[:, d]
-        asked = need > 0
-        if asked.any():
-            ratio = np.floor(room[None, :, d] / need[asked, None])
-            most[asked] = np.minimum(most[asked], ratio)
-    most = np.minimum(most, cap[:, None])
+        asked = np.flatnonzero(need > 0)
+        if len(asked) == len(need):
+            np.minimum(most, room[None, :, d] / need[:, None], out=most)
+        elif len(asked):
+            most[asked] = np.minimum(most[asked], room[None, :, d] / need[asked, None])
     most[:, (room < 0).any(axis=1)] = 0
-    most[~feasible] = 0
-    whole: IntArray = np.maximum(most, 0).astype(np.int64)
-    return whole
+    whole = np.floor(np.maximum(most, 0, out=most), out=most).astype(np.int64)
+    found: IntArray = np.where(feasible, whole[:, place], 0)
+    return found
 
 
 def shares(
@@ -117,7 +120,7 @@ def undominated(
     if usage is not None:
         columns = np.column_stack([columns, usage[order]])
     free = ~counted[order]
-    equal = _first_of_equal(columns[free])
+    equal, _ = distinct(columns[free])
     keep = np.sort(np.r_[np.flatnonzero(free)[equal], np.flatnonzero(~free)])
     order = order[keep]
     total = len(order)
@@ -144,8 +147,8 @@ def undominated(
     return kept
 
 
-def _first_of_equal(rows: FloatArray) -> IntArray:
-    """The index of the first of each set of equal rows, in no order of interest.
+def distinct(rows: FloatArray) -> tuple[IntArray, IntArray]:
+    """The index of the first of each set of equal rows, and for each row the number of its set.
 
     `np.unique(axis=0)` answers the same, ten times slower: it compares rows as raw bytes.
     """
@@ -153,8 +156,10 @@ def _first_of_equal(rows: FloatArray) -> IntArray:
     ordered = rows[order]
     begins = np.ones(len(rows), np.bool_)
     begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.cumsum(begins) - 1
     first: IntArray = order[begins]
-    return first
+    return first, place
 
 
 def build(

@@ -107,8 +107,10 @@ def _tier(
     best = attempt(wanted, stock, mind_limits=False)
     if best is None:
         return None
+    if not best.plan.left.any() or not stock.bounded(offers):
+        return best
     placeable = market.placeable(classes, question.allocatable, offers)
-    if not best.plan.left[placeable].any() or not stock.bounded(offers):
+    if not best.plan.left[placeable].any():
         return best
     if len(stock.remaining):
         again = attempt(wanted, stock, mind_limits=True)
