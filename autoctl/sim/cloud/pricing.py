@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from autoctl.catalog.embedded import api_instance_types
@@ -29,13 +30,15 @@ class Pricing(Service):
             raise AwsFailure(
                 "InvalidParameterException", f"Invalid service code: {params['ServiceCode']}"
             )
+        filters = params.get("Filters", ())
         found = [
-            self._product(name)
+            name
             for name in self.cloud.ec2.types.names
-            if all(_passes(self._attributes(name), entry) for entry in params.get("Filters", ()))
+            if _all_pass(self._attributes(name), filters)
         ]
         start, size = int(params.get("NextToken", "0")), params.get("MaxResults", PAGE)
-        answer: Answer = {"FormatVersion": "aws_v1", "PriceList": found[start : start + size]}
+        products = [self._product(name) for name in found[start : start + size]]
+        answer: Answer = {"FormatVersion": "aws_v1", "PriceList": products}
         if start + size < len(found):
             answer["NextToken"] = str(start + size)
         return answer
@@ -75,6 +78,10 @@ class Pricing(Service):
             },
         }
         return json.dumps(product)
+
+
+def _all_pass(attributes: dict[str, str], filters: Iterable[dict[str, str]]) -> bool:
+    return all(_passes(attributes, entry) for entry in filters)
 
 
 def _passes(attributes: dict[str, str], entry: dict[str, str]) -> bool:
