@@ -12,6 +12,11 @@ from scrape import check_metrics
 PODS = 100
 KILLS = 10
 RARELY_USED = {
+    # Built-in NodePools are switched off here.
+    ("create", "karpenter.sh", "nodepools"),
+    ("delete", "karpenter.sh", "nodepools"),
+    ("create", "eks.amazonaws.com", "nodeclasses"),
+    ("delete", "eks.amazonaws.com", "nodeclasses"),
     ("create", "", "pods/eviction"),  # nodes were empty when they went
     ("delete", "", "pods"),  # a grace period ran out
     ("patch", "", "events"),  # an event came again

@@ -82,6 +82,13 @@ def test_its_lease_is_the_only_one_it_may_take(release: ControlPlane) -> None:
     assert not can(release, "create", leases, "-n", "kube-system")
 
 
+def test_of_user_objects_it_may_only_delete_the_built_in_ones(release: ControlPlane) -> None:
+    for own in ("nodepools.karpenter.sh/system", "nodeclasses.eks.amazonaws.com/default"):
+        assert can(release, "delete", own, "-A")
+    assert not can(release, "delete", "nodepools.karpenter.sh/mine", "-A")
+    assert not can(release, "delete", "nodeclasses.eks.amazonaws.com/mine", "-A")
+
+
 def test_people_with_the_role_view_see_node_claims(release: ControlPlane) -> None:
     release.kubectl("create", "clusterrolebinding", "viewer", "--clusterrole=view", "--user=viewer")
     try:
