@@ -17,6 +17,8 @@ UNUSED_FOR = timedelta(minutes=10)
 _GRACE = timedelta(seconds=30)
 """A launch may be under way with a template although no NodeClaim is left to be seen."""
 _RELIST = timedelta(minutes=10)
+_BUSY_SECONDS = 10.0
+_IDLE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -49,6 +51,11 @@ class TemplateStore:
             making.add_done_callback(lambda _: self._making.pop(template.name, None))
         await asyncio.shield(making)
         return template.name
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether there is a template that may have to go."""
+        return bool(self._known)
 
     def lost(self, name: str) -> None:
         """EC2 says that there is no such template: make it anew next time."""
@@ -98,4 +105,4 @@ class TemplateCollector:
 
     async def run_once(self) -> float:
         await self._store.collect(self._classes_in_use())
-        return 10.0
+        return _BUSY_SECONDS if self._store.holds_any else _IDLE_SECONDS

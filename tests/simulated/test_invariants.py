@@ -1,0 +1,129 @@
+"""The checks of random worlds notice what they are there for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from harness import Play, budget, deployment, node_class, node_pool, playing
+
+from autoctl.controllers.disruption.marks import COMMAND, Mark
+from autoctl.controllers.disruption.model import Reason
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS
+from autoctl.simulate.invariants import Invariants
+
+
+@asynccontextmanager
+async def watched(*objects: Any) -> AsyncIterator[tuple[Play, Invariants]]:
+    """A world with six pods on nodes, and nobody leading any more."""
+    async with playing(node_class(), node_pool(), *objects) as play:
+        invariants = Invariants()
+        invariants.attach(play.world)
+        await play.until(lambda: play.running() == 6, 400)
+        assert play.world.operator is not None
+        await play.world.operator.kill()
+        play.world.operator = None
+        yield play, invariants
+
+
+def rules(play: Play, invariants: Invariants) -> set[str]:
+    invariants.finish(play.world)
+    return {v.rule for v in invariants.violations}
+
+
+async def test_a_leaked_instance_is_found() -> None:
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        claim = play.claims()[0]["metadata"]["name"]
+        await play.world.cluster.users.patch(NODE_CLAIMS, claim, {"metadata": {"finalizers": None}})
+        await play.world.cluster.users.delete(NODE_CLAIMS, claim)
+        assert "leak" in rules(play, invariants)
+
+
+async def test_a_lost_pod_is_found() -> None:
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        await play.world.cluster.users.delete(PODS, play.pods()[0]["metadata"]["name"], "default")
+        assert "pod lost" in rules(play, invariants)
+
+
+async def test_a_taint_that_nobody_takes_off_is_found() -> None:
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        taint = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
+        name = play.nodes()[0]["metadata"]["name"]
+        await play.api.patch(NODES, name, {"spec": {"taints": [taint]}})
+        assert "left tainted" in rules(play, invariants)
+
+
+async def test_more_marks_than_the_budget_allows_are_found() -> None:
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        pool = play.pool()
+        pool_budget = {"spec": {"disruption": {"budgets": [{"nodes": "0"}]}}}
+        from autoctl.ports.kubernetes import NODE_POOLS
+
+        await play.api.patch(NODE_POOLS, pool["metadata"]["name"], pool_budget)
+        await asyncio.sleep(60)
+        claim = play.claims()[0]["metadata"]["name"]
+        mark = Mark("x", Reason.UNDERUTILIZED, 0, play.world.clock.now()).encode()
+        await play.api.patch(NODE_CLAIMS, claim, {"metadata": {"annotations": {COMMAND: mark}}})
+        found = rules(play, invariants)
+        assert {"budget", "left marked"} <= found
+
+
+async def test_an_instance_with_two_owners_is_found() -> None:
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        claim = play.claims()[0]
+        twin = {
+            "apiVersion": claim["apiVersion"],
+            "kind": "NodeClaim",
+            "metadata": {"name": "twin", "labels": claim["metadata"]["labels"]},
+            "spec": claim["spec"],
+        }
+        await play.api.create(NODE_CLAIMS, twin)
+        await play.api.patch(
+            NODE_CLAIMS,
+            "twin",
+            {"status": {"providerID": claim["status"]["providerID"]}},
+            subresource="status",
+        )
+        assert "two owners" in rules(play, invariants)
+
+
+@pytest.mark.parametrize("annotations", [{}, {"karpenter.sh/do-not-disrupt": "true"}])
+async def test_a_pod_that_is_forced_or_evicted_against_its_will_is_found(
+    annotations: dict[str, str],
+) -> None:
+    web = deployment(replicas=6)
+    web["spec"]["template"]["metadata"]["annotations"] = annotations
+    async with watched(web) as (play, invariants):
+        name = play.pods()[0]["metadata"]["name"]
+        ask: Callable[..., Any] = play.api.evict if annotations else play.api.delete
+        if annotations:
+            await ask(name, "default")
+        else:
+            await ask(PODS, name, "default")
+        expected = "do-not-disrupt" if annotations else "pod forced"
+        assert expected in rules(play, invariants)
+
+
+async def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=6), budget("web")) as play:
+        invariants = Invariants()
+        invariants.attach(play.world)
+        await play.until(lambda: play.running() == 6, 400)
+        await asyncio.sleep(3000)
+        # Launched within the hour that the world lasts: not at rest for long enough yet.
+        assert rules(play, invariants) <= {"no rest"}
+
+
+async def test_a_defect_of_a_controller_is_found() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=6)) as play:
+        invariants = Invariants()
+        invariants.attach(play.world)
+        assert play.world.operator is not None
+        await play.world.lose_leader()
+        assert play.world.operator is not None
+        play.world.operator.assembly.state.snapshot = lambda: 1 / 0  # type: ignore[assignment, method-assign]
+        await asyncio.sleep(30)
+        assert "defect" in rules(play, invariants)
