@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy.ma  # noqa: F401  # np.unique loads it, which should not fall into the first solve
+
 from autoctl.api import labels
 from autoctl.scheduling.daemons import daemons_of
 from autoctl.scheduling.defaults import with_default_spread

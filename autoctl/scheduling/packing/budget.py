@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_GRACE = 1_000_000
+
 
 class Budget:
     """Work units: one is about a microsecond of one core."""
@@ -14,6 +16,11 @@ class Budget:
     def left(self) -> int:
         """Units that may still be spent, never negative."""
         return max(0, self._units - self.spent)
+
+    @property
+    def overrun(self) -> bool:
+        """Whether far more is spent than was given: what must still be done has to be done fast."""
+        return self.spent > 2 * self._units + _GRACE
 
     def spend(self, units: float) -> None:
         """Book work that is about to be done."""

@@ -16,6 +16,9 @@ _NEAR_BEST_WIDE = 0.97
 _AT_ONCE = 12
 _AT_ONCE_WIDE = 60
 
+_NEAR_BEST_LATE = 0.5
+"""When the budget is overrun every offer half as good as the best is bought in the same round."""
+
 _WIDE = 8000
 """Classes x offers above which only a shortlist of offers is filled."""
 
@@ -63,7 +66,8 @@ def greedy(
 ) -> Plan:
     """Pack `left` (K,) until nothing more fits; `stock` is drawn down.
 
-    One round of fills buys every node about as good as its best; of many classes, more at once.
+    One round of fills buys every node about as good as its best; of many classes, more at once, and
+    most of all when the budget is overrun: all pods must be placed, but in few rounds.
 
     Args:
         value: (K,) what one pod is worth, USD/hour; by default its cheapest fraction of a node.
@@ -80,8 +84,11 @@ def greedy(
         rooms = stock.rooms(market.offers)
         columns = np.flatnonzero((rooms > 0) & market.fit[active].any(axis=0))
         if len(columns) * int(active.sum()) > _WIDE:
+            budget.spend(0.004 * len(columns) * int(active.sum()))
             columns = shortlist(market, plan.left, columns)
             near, batch = _NEAR_BEST_WIDE, _AT_ONCE_WIDE
+        if budget.overrun:
+            near, batch, rounds = _NEAR_BEST_LATE, len(columns), 1
         if not len(columns):
             return plan
         budget.spend_fill(len(columns), int(active.sum()), rounds)

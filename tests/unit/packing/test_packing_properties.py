@@ -11,9 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing_checker import violations
+from packing_mixes import ec2_catalog, sample
 
+from autoctl.scheduling.packing import classes as demand_classes
+from autoctl.scheduling.packing import market
+from autoctl.scheduling.packing.budget import Budget
+from autoctl.scheduling.packing.greedy import greedy
 from autoctl.scheduling.packing.model import UNLIMITED, PackingInput, PackingOptions
 from autoctl.scheduling.packing.solve import pack
+from autoctl.scheduling.packing.stock import Stock
 
 
 @st.composite
@@ -231,3 +237,28 @@ def test_a_batch_is_not_put_on_one_node_where_two_cost_the_same(
     for pattern in answer.nodes:
         nodes[int(pattern.offer)] += pattern.multiplicity
     assert nodes == expected
+
+
+def test_greedy_hurries_when_the_budget_is_overrun() -> None:
+    """All pods are placed all the same, for a small part of the work."""
+    asked = sample("wild", 3000, ec2_catalog(), 1)
+    classes = demand_classes.build(asked)
+    stock = Stock.of(asked)
+    task = market.build(
+        classes,
+        classes.counts,
+        asked.allocatable,
+        asked.price,
+        np.arange(len(asked.price)),
+        stock,
+        mind_limits=False,
+    )
+    work = []
+    for spent in (0, 10_000_000):
+        budget = Budget(0)
+        budget.spend(spent)
+        assert budget.overrun == bool(spent)
+        plan = greedy(task, classes.counts, stock.copy(), budget)
+        assert not plan.left.any()
+        work.append(budget.spent - spent)
+    assert work[1] < work[0] / 2, work
