@@ -31,7 +31,7 @@ from autoctl.controllers.lifecycle.launch import Launcher, LauncherDependencies
 from autoctl.controllers.lifecycle.liveness import Timeouts
 from autoctl.controllers.lifecycle.pod_events import PASS_SECONDS, PodEventsController
 from autoctl.controllers.lifecycle.tagging import TaggingController
-from autoctl.controllers.metrics.controller import StateMetrics
+from autoctl.controllers.metrics.controller import Detail, StateMetrics
 from autoctl.controllers.nodeclass.controller import (
     REFRESH_SECONDS,
     NodeClassController,
@@ -86,6 +86,9 @@ _ROUTINE = frozenset(
         "nodeclaim.garbagecollection",
         "capacityreservation",
         "metrics.state",
+        "providers.instancetype",
+        "providers.pricing",
+        "providers.pricing.spot",
     }
 )
 """Controllers that look at everything again and again, mostly to find nothing new."""
@@ -198,7 +201,7 @@ def build_controllers(d: Dependencies) -> list[Registration]:
         *_disruption(d, creator),
         *_health(d),
         *_catalog(d),
-        Registration(StateMetrics(d.state, d.clock, d.metrics, detail=d.settings.metrics_detail)),
+        *_metrics(d),
     ]
 
 
@@ -478,3 +481,10 @@ def _catalog(d: Dependencies) -> list[Registration]:
             memory, (Watch(NODES), Watch(NODE_CLAIMS, Keys(d.state).nodes_of_claim)), concurrency=1
         ),
     ]
+
+
+def _metrics(d: Dependencies) -> list[Registration]:
+    detail = d.settings.metrics_detail
+    if detail is Detail.NONE:
+        return []
+    return [Registration(StateMetrics(d.state, d.clock, d.metrics, detail=detail))]

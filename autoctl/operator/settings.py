@@ -146,7 +146,7 @@ class Settings(BaseModel):
     )
     metrics_detail: Annotated[
         Detail,
-        Field(description="Series about NodePools alone, about each node too, or each pod too."),
+        Field(description="What has metrics of its own: NodePools, each node too, each pod too."),
     ] = Detail.NODE
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")

@@ -132,7 +132,7 @@ class World:
                 "cluster_name": CLUSTER,
                 "interruption_queue": CLUSTER,
                 "leader_elect": False,
-                "metrics_detail": "pool",
+                "metrics_detail": "none",
                 **self.scenario.settings.operator,
             }
         )

@@ -104,6 +104,15 @@ async def test_pods_times_and_states() -> None:
         assert shown["owner"].startswith("/apis/apps/v1/namespaces/default/replicasets/web-")
 
 
+async def test_without_detail_nothing_is_measured() -> None:
+    objects = (node_class(), node_pool(), deployment(replicas=2))
+    async with playing(*objects, **detailed("none")) as play:
+        await play.until(lambda: play.running() == 2)
+        await asyncio.sleep(31)
+        assert not samples(play, "karpenter_nodepools_usage")
+        assert not samples(play, "operator_nodeclaim_status_condition_transitions_total")
+
+
 @pytest.mark.parametrize("level", ["pool", "node"])
 async def test_less_detail_has_no_series_of_objects(level: str) -> None:
     objects = (node_class(), node_pool(), deployment(replicas=2))

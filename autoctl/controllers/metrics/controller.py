@@ -17,8 +17,9 @@ PERIOD_SECONDS = 30.0
 
 
 class Detail(StrEnum):
-    """How many series there are: a few for each NodePool, dozens for each node, some a pod too."""
+    """What has series of its own: nothing, each NodePool, each node too, each pod too."""
 
+    NONE = "none"
     POOL = "pool"
     NODE = "node"
     POD = "pod"
@@ -51,9 +52,7 @@ class StateMetrics:
             return PERIOD_SECONDS
         self._revision = revision
         snapshot = self._state.snapshot()
-        self._nodes.update(snapshot, each_node=each_node)
-        # Other tasks come first: nothing waits for metrics.
-        await asyncio.sleep(0)
+        await self._nodes.update(snapshot, each_node=each_node)
         self._pods.update(snapshot, each_pod=self._detail is Detail.POD)
         self._pools.update(snapshot)
         await asyncio.sleep(0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import is_
 
 from autoctl.api import core
 from autoctl.catalog.units import amounts
@@ -15,6 +16,9 @@ from autoctl.scheduling.resources import ResourceError, pod_requests
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import is_daemon, is_terminal
 from autoctl.state.snapshot import Snapshot
+
+_NODES_PER_TURN = 250
+"""Other tasks come in between: nothing waits for metrics."""
 
 
 def resource_type(resource: str) -> str:
@@ -62,11 +66,11 @@ class PodUses:
 
 
 def _limits(spec: core.PodSpec) -> dict[str, int]:
-    total: Counter[str] = Counter()
+    total: dict[str, int] = {}
     for container in spec.containers or ():
         if container.resources is not None:
-            total.update(amounts(container.resources.limits))
-    return dict(total)
+            _add(total, amounts(container.resources.limits))
+    return total
 
 
 def node_labels(node: StateNode) -> tuple[str, ...]:
@@ -76,73 +80,122 @@ def node_labels(node: StateNode) -> tuple[str, ...]:
     return (node.name, "", managed, *(known.get(key, "") for key in NODE_LABEL_KEYS))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A node's figures, with the objects that they were computed from."""
+
+    state: StateNode
+    labels: tuple[str, ...]
+    allocatable: Mapping[str, int]
+    requested: Mapping[str, int]
+    samples: Mapping[str, Mapping[tuple[str, ...], float]]
+
+    def still_of(self, state: StateNode) -> bool:
+        """Whether nothing about the node has changed since."""
+        mine = self.state
+        return (
+            mine.node is state.node
+            and mine.claim is state.claim
+            and len(mine.pods) == len(state.pods)
+            and all(map(is_, mine.pods, state.pods))
+        )
+
+
 class NodeMetrics:
-    """The gauges of nodes; one set of series a Node that is there."""
+    """The gauges of nodes; one set of series a Node that is there.
+
+    A pass costs little for nodes that have not changed since the last.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._uses = PodUses()
+        self._measured: dict[str, Measured] = {}
         self._lifetime = Series(metrics.nodes_current_lifetime)
         self._cap = Series(metrics.lifetime_cap_remaining)
         self._utilization = Series(metrics.cluster_utilization)
         self._gauges = {name: Series(gauge) for name, gauge in metrics.nodes_resources.items()}
 
-    def update(self, snapshot: Snapshot, *, each_node: bool) -> None:
+    async def update(self, snapshot: Snapshot, *, each_node: bool) -> None:
         """Measure all nodes; their own series only with `each_node`."""
-        samples: dict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
+        await self._measure(snapshot)
+        allocatable: dict[str, int] = {}
+        requested: dict[str, int] = {}
+        samples: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in self._gauges}
         lifetimes: dict[tuple[str, ...], float] = {}
-        allocatable: Counter[str] = Counter()
-        requested: Counter[str] = Counter()
-        for node in snapshot.state_nodes.values():
-            if node.node is None:
-                continue
-            measured = self._measure(node)
-            allocatable.update(measured["allocatable"])
-            requested.update(measured["total_pod_requests"])
-            requested.update(measured["total_daemon_requests"])
-            if not each_node:
-                continue
-            labels = node_labels(node)
-            for name, resources in measured.items():
-                for resource, amount in resources.items():
-                    key = (resource_type(resource), *labels)
-                    samples[name][key] = in_units(resource, amount)
-            if node.created is not None:
-                lifetimes[labels] = (snapshot.now - node.created).total_seconds()
+        for measured in self._measured.values():
+            _add(allocatable, measured.allocatable)
+            _add(requested, measured.requested)
+            if each_node:
+                for name, found in measured.samples.items():
+                    samples[name].update(found)
+                created = measured.state.created
+                if created is not None:
+                    lifetimes[measured.labels] = (snapshot.now - created).total_seconds()
         for name, series in self._gauges.items():
             series.replace(samples[name])
+            await asyncio.sleep(0)
         self._lifetime.replace(lifetimes)
         self._cap.replace(_left_to_live(snapshot) if each_node else {})
         self._utilization.replace(
             {
-                (resource_type(resource),): 100 * requested[resource] / amount
+                (resource_type(resource),): 100 * requested.get(resource, 0) / amount
                 for resource, amount in allocatable.items()
                 if amount > 0
             }
         )
-        self._uses.keep(snapshot.pods.values())
 
-    def _measure(self, node: StateNode) -> dict[str, Mapping[str, int]]:
-        assert node.node is not None, "only nodes that are there are measured"
-        capacity = amounts(node.node.status.capacity)
-        free = amounts(node.node.status.allocatable)
-        totals: dict[str, Counter[str]] = {
-            name: Counter()
-            for name in (
-                "total_pod_requests",
-                "total_pod_limits",
-                "total_daemon_requests",
-                "total_daemon_limits",
-            )
+    async def _measure(self, snapshot: Snapshot) -> None:
+        """Bring the figures of changed nodes up to date, and forget nodes that are gone."""
+        before, self._measured = self._measured, {}
+        changed = 0
+        for name, state in snapshot.state_nodes.items():
+            if state.node is None:
+                continue
+            known = before.get(name)
+            if known is None or not known.still_of(state):
+                known = self._measure_one(state, state.node)
+                changed += 1
+                if changed % _NODES_PER_TURN == 0:
+                    await asyncio.sleep(0)
+            self._measured[name] = known
+        if changed:
+            self._uses.keep(snapshot.pods.values())
+
+    def _measure_one(self, state: StateNode, node: core.Node) -> Measured:
+        capacity = amounts(node.status.capacity)
+        free = amounts(node.status.allocatable)
+        totals: dict[str, dict[str, int]] = {
+            "allocatable": free,
+            "system_overhead": {k: v - free.get(k, 0) for k, v in capacity.items()},
+            "total_pod_requests": {},
+            "total_pod_limits": {},
+            "total_daemon_requests": {},
+            "total_daemon_limits": {},
         }
-        for pod in node.pods:
+        for pod in state.pods:
             if is_terminal(pod):
                 continue
             use = self._uses.of(pod)
             kind = "daemon" if use.daemon else "pod"
-            totals[f"total_{kind}_requests"].update(use.requests)
-            totals[f"total_{kind}_limits"].update(use.limits)
-        overhead = {k: v - free.get(k, 0) for k, v in capacity.items()}
-        return {"allocatable": free, "system_overhead": overhead, **totals}
+            _add(totals[f"total_{kind}_requests"], use.requests)
+            _add(totals[f"total_{kind}_limits"], use.limits)
+        labels = node_labels(state)
+        requested: dict[str, int] = {}
+        _add(requested, totals["total_pod_requests"])
+        _add(requested, totals["total_daemon_requests"])
+        samples = {
+            name: {
+                (resource_type(resource), *labels): in_units(resource, amount)
+                for resource, amount in resources.items()
+            }
+            for name, resources in totals.items()
+        }
+        return Measured(state, labels, free, requested, samples)
+
+
+def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
+    for resource, amount in more.items():
+        total[resource] = total.get(resource, 0) + amount
 
 
 def _left_to_live(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
