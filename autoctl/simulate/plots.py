@@ -67,9 +67,8 @@ def _grid(top: float, last: float) -> str:
         seconds = last * i / 6
         x = _x(seconds, last)
         anchor = "start" if i == 0 else "end" if i == 6 else "middle"
-        parts.append(
-            f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{_duration(seconds)}</text>'
-        )
+        label = _duration(seconds, last)
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{label}</text>')
     return "".join(parts)
 
 
@@ -120,11 +119,9 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _duration(seconds: float) -> str:
-    if seconds >= 3 * 86400:
-        return f"{seconds / 86400:.4g} d"
-    if seconds >= 3 * 3600:
-        return f"{seconds / 3600:.4g} h"
-    if seconds >= 180:
-        return f"{seconds / 60:.4g} min"
-    return f"{seconds:.4g} s"
+def _duration(seconds: float, last: float) -> str:
+    """In the unit that suits the whole axis, so that its labels compare."""
+    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if last >= 3 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

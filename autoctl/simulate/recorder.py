@@ -7,7 +7,7 @@ not from what the operator says it did.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -78,6 +78,8 @@ class Recorder:
     _pods: dict[str, _PodTimes] = field(default_factory=dict)
     _asked: dict[tuple[str, str], str] = field(default_factory=dict)
     _evicted: set[str] = field(default_factory=set)
+    _launches: dict[str, int] = field(default_factory=dict)
+    """NodeClaim's uid -> index of the decision to launch it."""
 
     def attach(self) -> None:
         """Begin to watch."""
@@ -129,7 +131,24 @@ class Recorder:
             self._pods.pop(uid, None)
             self._evicted.discard(uid)
 
+    def _launched(self, claim: Object) -> None:
+        """The NodeClaim got its instance: now is known what the decision costs."""
+        index = self._launches.get(claim["metadata"]["uid"])
+        instance = self.cloud.ec2.instances.records.get(
+            claim["status"]["providerID"].rpartition("/")[2]
+        )
+        if index is not None and instance is not None:
+            self.decisions[index] = replace(
+                self.decisions[index],
+                detail=instance.instance_type,
+                usd_per_hour=self.price(instance),
+            )
+
     def _claim_changed(self, before: Object | None, after: Object | None) -> None:
+        if after is not None and before is not None:
+            had = (before.get("status") or {}).get("providerID")
+            if not had and (after.get("status") or {}).get("providerID"):
+                self._launched(after)
         if before is None and after is not None:
             requirements = after.get("spec", {}).get("requirements", ())
             types: list[str] = next(
@@ -140,6 +159,7 @@ class Recorder:
                 ),
                 [],
             )
+            self._launches[after["metadata"]["uid"]] = len(self.decisions)
             self.decide(
                 DecisionRecord(
                     at=self.elapsed(),

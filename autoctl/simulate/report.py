@@ -29,7 +29,7 @@ th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #e4e8ec;vertic
 td.n,th.n{text-align:right}.bad{color:#d1242f}.good{color:#1a7f37}
 @media (prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}
 .card,th,td{border-color:#30363d}.sub,.unit,.card span,svg text{color:#9198a1;fill:#9198a1}
-svg .grid{stroke:#21262d}}
+svg .grid{stroke:#21262d}.bad{color:#ff7b72}.good{color:#3fb950}}
 """
 
 

@@ -56,3 +56,9 @@ def test_nothing_stays_and_nobody_waits_longer_than_a_launch(answer: bytes) -> N
     assert totals["launched"] == totals["terminated"] > 0
     assert 0 < totals["pendingSeconds"]["max"] <= 70
     assert 0 < totals["usdLowerBound"] <= totals["usd"]
+
+
+def test_launches_tell_what_they_cost(answer: bytes) -> None:
+    launches = [d for d in json.loads(answer)["decisions"] if d["kind"] == "launch"]
+    assert launches
+    assert all(d["usdPerHour"] > 0 and "." in d["detail"] for d in launches)
