@@ -18,6 +18,8 @@ from autoctl.simulate.scenario import CLUSTER_FAULTS
 SEEDS = int(os.environ.get("AUTOCTL_RANDOM_SEEDS", "300"))
 FIRST = int(os.environ.get("AUTOCTL_RANDOM_FIRST", "0"))
 CHUNK = 5
+OPEN = {115: "a deletion that just fits is answered with a launch, again and again"}
+"""Seeds whose finding is not repaired yet (docs/testing.md)."""
 
 
 @pytest.fixture
@@ -31,8 +33,17 @@ def _silence() -> None:
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))
 def test_every_rule_holds_in_random_worlds(first: int) -> None:
     last = min(first + CHUNK, FIRST + SEEDS)
-    broken = [v for v in map(play_random, range(first, last)) if not v.ok]
+    seeds = (seed for seed in range(first, last) if seed not in OPEN)
+    broken = [v for v in map(play_random, seeds) if not v.ok]
     assert not broken, "\n".join(v.describe() for v in broken)
+
+
+@pytest.mark.slow
+@pytest.mark.looptime(False)
+@pytest.mark.parametrize("seed", OPEN)
+@pytest.mark.xfail(reason="open, see docs/testing.md", strict=True)
+def test_open_findings_are_still_open(seed: int) -> None:
+    assert play_random(seed).ok
 
 
 def test_the_same_seed_is_the_same_world() -> None:
