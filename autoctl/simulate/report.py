@@ -26,7 +26,7 @@ svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#59636e}
 svg .grid{stroke:#e4e8ec;stroke-width:1}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #e4e8ec;vertical-align:top}
-td.n,th.n{text-align:right}.bad{color:#d1242f}.good{color:#1a7f37}
+td:first-child,td.n{white-space:nowrap}td.n,th.n{text-align:right}.bad{color:#d1242f}.good{color:#1a7f37}
 @media (prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}
 .card,th,td{border-color:#30363d}.sub,.unit,.card span,svg text{color:#9198a1;fill:#9198a1}
 svg .grid{stroke:#21262d}.bad{color:#ff7b72}.good{color:#3fb950}}
