@@ -97,10 +97,14 @@ def template_of(pod: core.Pod) -> Template:
 
 
 def parse(spec: core.PodSpec, statuses: list[core.ContainerStatus] | None = None) -> Template:
-    """Parse a spec; an unreadable field becomes the template's `error`."""
+    """Parse a spec; an unreadable field becomes the template's `error`.
+
+    Where it is no resource, the rest is read all the same: a pod that nobody could place may run
+    already (the DaemonSet controller pins its pods with `matchFields`), and then it takes room.
+    """
     try:
         return _parse(spec, statuses)
-    except (ResourceError, RequirementError) as error:
+    except ResourceError as error:
         return Template(requests={}, error=str(error), priority=spec.priority or 0)
 
 
@@ -118,12 +122,22 @@ def _parse(spec: core.PodSpec, statuses: list[core.ContainerStatus] | None) -> T
     forbidden = tuple(apart.required_during_scheduling_ignored_during_execution or ())
     liked = tuple(together.preferred_during_scheduling_ignored_during_execution or ())
     disliked = tuple(apart.preferred_during_scheduling_ignored_during_execution or ())
-    terms = _terms(spec, node)
-    preferred = _preferred(node)
-    _check_topology(spread, (*required, *forbidden), (*liked, *disliked))
-    pod_terms = (*required, *forbidden, *(w.pod_affinity_term for w in (*liked, *disliked)))
+    terms: tuple[Requirements, ...] = (Requirements(),)
+    preferred: tuple[tuple[int, Requirements], ...] = ()
     error = None
-    if spec.resource_claims:
+    try:
+        terms = _terms(spec, node)
+        preferred = _preferred(node)
+    except RequirementError as unreadable:
+        error = str(unreadable)
+    try:
+        _check_topology(spread, (*required, *forbidden), (*liked, *disliked))
+    except RequirementError as unreadable:
+        error = error or str(unreadable)
+        spread = required = forbidden = ()
+        liked = disliked = ()
+    pod_terms = (*required, *forbidden, *(w.pod_affinity_term for w in (*liked, *disliked)))
+    if error is None and spec.resource_claims:
         error = (
             f"spec.resourceClaims[{spec.resource_claims[0].name}]: "
             "dynamic resource allocation is not supported"

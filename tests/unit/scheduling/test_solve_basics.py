@@ -21,6 +21,7 @@ from scheduling_worlds import (
     node,
     pool,
     shapes_of,
+    spread,
 )
 
 from autoctl.api import core
@@ -316,6 +317,39 @@ def families(*names: str) -> tuple[Any, ...]:
         for n in names
         for size in (1, 2, 4)
     )
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    # The DaemonSet controller pins its pods so.
+    "pinned by field": {
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {
+                            "matchFields": [
+                                {"key": "metadata.name", "operator": "In", "values": ["n"]}
+                            ]
+                        }
+                    ]
+                }
+            }
+        }
+    },
+    "restricted label": {"nodeSelector": {"karpenter.sh/no-such-label": "x"}},
+    "topology without a key": spread(""),
+    "claims of devices": {"resourceClaims": [{"name": "gpu"}]},
+}
+
+
+@pytest.mark.parametrize("fields", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_running_pod_takes_room_though_nobody_could_place_it(fields: dict[str, Any]) -> None:
+    running = make_pod("running", cpu="3", **fields)
+    assert answer([running]).unschedulable.keys() == {"default/running"}
+    solution = answer([make_pod("p", cpu="1")], nodes=[node("n", pods=(running,))])
+    assert solution.placements == {}
+    solution = answer([make_pod("p", cpu="900m")], nodes=[node("n", pods=(running,))])
+    assert solution.placements == {"default/p": "n"}
 
 
 def test_min_values_keep_enough_choice() -> None:
