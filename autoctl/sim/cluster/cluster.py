@@ -36,8 +36,8 @@ _BY_KIND = {(r.api_version, r.kind): r for r in RESOURCES}
 class SimCluster:
     """A Kubernetes cluster in memory. Make it inside a running event loop, then `start` it.
 
-    `api` is what the operator uses and `faults` makes it misbehave; `users` is the API for everybody
-    else, which neither fails nor is observed. `nodes` registers Nodes; `lifecycle`
+    `api` is what the operator uses and `faults` makes it misbehave; `users` is the API for
+    everybody else, which neither fails nor is observed. `nodes` registers Nodes; `lifecycle`
     and `kubelets` lose and recover them; `stats` counts what happens to pods; `server` and `store`
     are for the simulator itself. Custom resources are accepted as they come unless `admission` and
     `defaulting` are given (`crd_errors` and `crd_defaults` follow our CRDs).
