@@ -15,6 +15,12 @@ from autoctl.scheduling.packing.stock import Stock
 _GOLDEN = 0.6180339887498949
 _FILL = (0.96, 0.9, 0.8)
 """What a node must be worth of its price to be bought, round after round."""
+_SAMPLE = 0.6
+_CHOSEN = 16
+"""Of its fair share of pods a node gets at least this part unseen, and all but so many pods; the
+rest is chosen to fit. A few good choices even out any node, and keep the mixture of the rest."""
+_ONE_BY_ONE = 64
+_SCARCE = 4
 
 
 def guided(
@@ -90,7 +96,7 @@ def _nodes_of(
     while mine.any():
         nodes = max(1, int(np.ceil((mine @ part).max() - 1e-9)))
         nodes = max(nodes, int(np.ceil((together @ mine).max(initial=0.0) - 1e-9)))
-        pods = _balanced(market, room, order, mine, fit, nodes)
+        pods = _balanced(market, room, order, mine, fit, nodes, budget)
         budget.spend(120 + 0.3 * len(order))
         worth = float(pods @ relaxed.value)
         if not pods.any() or worth < threshold * relaxed.price[column]:
@@ -111,20 +117,58 @@ def _balanced(
     mine: IntArray,
     fit: IntArray,
     nodes: int,
+    budget: Budget,
 ) -> IntArray:
-    """One of `nodes` nodes that share `mine` evenly: a fair sample first, then what still fits.
+    """One of `nodes` nodes that share `mine` evenly: a fair sample first, then what fits best.
 
     Whole shares are given out as they are; of the fractions, systematic sampling along the classes
-    takes as many as they add up to, so that the node has the mixture of the whole.
+    takes as many as they add up to, so that the node has the mixture of the whole. The sample is
+    only a part of the node: what the rest is filled with decides how even its resources run out.
     """
     pods = np.zeros(len(mine), np.int64)
     free = room.copy()
     sample = np.zeros(len(mine), np.int64)
-    part = mine[order] / nodes
+    seen = 1.0 if market.conflict is not None else max(_SAMPLE, 1 - _CHOSEN * nodes / mine.sum())
+    part = seen * mine[order] / nodes
     drawn = np.floor(np.cumsum(part - np.floor(part)) + 0.5).astype(np.int64)
     sample[order] = np.floor(part).astype(np.int64) + np.diff(drawn, prepend=0)
-    for limit in (sample, -(-mine // nodes), mine):
+    most = np.minimum(mine, fit)
+    fill_node(market.requests, free, order, np.minimum(sample, most), pods, market.conflict)
+    if market.conflict is None:
+        _even_out(market, room, free, order, mine / nodes, most, pods, budget)
+    for limit in (-(-mine // nodes), mine):
         fill_node(
             market.requests, free, order, np.minimum(limit, fit) - pods, pods, market.conflict
         )
     return pods
+
+
+def _even_out(
+    market: Market,
+    room: FloatArray,
+    free: FloatArray,
+    order: IntArray,
+    share: FloatArray,
+    most: IntArray,
+    pods: IntArray,
+    budget: Budget,
+) -> None:
+    """Add pods one by one, each time the one after which the least of any resource is left over.
+
+    Resources of which the node's `share` (K,) of the pods asks little hardly count. `free` and
+    `pods` are changed in place.
+    """
+    scale = 1.0 / np.maximum(room, 1e-9)
+    part = market.requests * scale
+    asked = share @ part
+    weight = (asked / max(float(asked.max()), 1e-9)) ** _SCARCE
+    for _ in range(_ONE_BY_ONE):
+        able = order[pods[order] < most[order]]
+        able = able[(market.requests[able] <= free).all(axis=1)]
+        budget.spend(10 + 0.03 * len(able))
+        if not len(able):
+            return
+        rest = ((free * scale - part[able]) * weight).max(axis=1)
+        pick = able[int(rest.argmin())]
+        pods[pick] += 1
+        free -= market.requests[pick]
