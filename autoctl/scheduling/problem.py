@@ -108,8 +108,8 @@ class SolverOptions:
 
     `budget` counts work units of the packer (array elements and simplex iterations; about a
     microsecond each), not time, so that a solve is a function of its input; the default is about
-    5 s of one core on a hard instance. Zero means greedy only. `max_pod_share` bounds the share of
-    one workload's pods that may sit on one new node when nodes of equal price offer a choice (a
+    5 s of one core on a hard instance. Zero means greedy only. `max_pod_share` bounds the share
+    of a batch's pods that may sit on one new node when nodes of equal price offer a choice (a
     cluster should keep serving if a node dies).
     `allow_new_nodes=False` places on existing nodes alone. `reserved_fallback` lets pods fall back
     to other capacity where reservations they could use are promised already (disruption does;
