@@ -9,12 +9,18 @@ from metrics_table import disagreements, scraped_metrics
 from controlplane import build
 
 _ADVICE_EXIT_CODE = 3
-_ADVICE = 'non-histogram and non-summary metrics should not have "_count" suffix'
-_KARPENTERS_COUNTS = (
-    "karpenter_cluster_state_node_count",
-    "karpenter_scheduler_ignored_pods_count",
-    "karpenter_scheduler_unschedulable_pods_count",
-)
+_COUNT = 'non-histogram and non-summary metrics should not have "_count" suffix'
+_TOTAL = 'non-counter metrics should not have "_total" suffix'
+_KARPENTERS_NAMES = {
+    "karpenter_cluster_state_node_count": _COUNT,
+    "karpenter_nodepools_cost_total": _TOTAL,
+    "karpenter_scheduler_ignored_pods_count": _COUNT,
+    "karpenter_scheduler_unschedulable_pods_count": _COUNT,
+    "operator_node_status_condition_count": _COUNT,
+    "operator_nodeclaim_status_condition_count": _COUNT,
+    "operator_nodeclass_status_condition_count": _COUNT,
+    "operator_nodepool_status_condition_count": _COUNT,
+}
 """Prometheus would name these otherwise, but dashboards ask for them by these names."""
 
 
@@ -30,12 +36,16 @@ def check_metrics(text: str) -> None:
         check=False,
     )
     assert done.returncode in (0, _ADVICE_EXIT_CODE), done.stderr
-    accepted = {f"{name} {_ADVICE}" for name in _KARPENTERS_COUNTS}
-    assert [line for line in done.stderr.splitlines() if line not in accepted] == []
-    scraped = scraped_metrics(text)
-    assert disagreements(scraped.items()) == []
-    # It is the operator's own account of what happened.
-    assert {
+    accepted = {f"{name} {advice}" for name, advice in _KARPENTERS_NAMES.items()}
+    dislikes = [line for line in done.stderr.splitlines() if line not in accepted]
+    assert not dislikes, dislikes
+    different = disagreements(scraped_metrics(text).items())
+    assert not different, different
+
+
+def missing_metrics(text: str) -> set[str]:
+    """What the operator has yet to tell of what it did; some is only counted now and then."""
+    return {
         "karpenter_nodeclaims_created_total",
         "karpenter_nodes_created_total",
         "karpenter_nodepools_usage",
@@ -44,4 +54,4 @@ def check_metrics(text: str) -> None:
         "karpenter_cloudprovider_duration_seconds",
         "workqueue_work_duration_seconds",
         "client_go_request_total",
-    } <= scraped.keys()
+    } - scraped_metrics(text).keys()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from e2e import World
-from scrape import check_metrics
+from scrape import check_metrics, missing_metrics
 
 PODS = 100
 KILLS = 10
@@ -19,6 +19,7 @@ RARELY_USED = {
     ("delete", "eks.amazonaws.com", "nodeclasses"),
     ("create", "", "pods/eviction"),  # nodes were empty when they went
     ("delete", "", "pods"),  # a grace period ran out
+    ("patch", "", "pods/status"),  # pods that consolidation moved are nominated
     ("patch", "", "events"),  # an event came again
 }
 """Rights that the path of these tests may not need."""
@@ -41,6 +42,7 @@ def test_pending_pods_become_nodes_and_idle_nodes_go(world: World, namespace: st
     assert {pod["spec"]["nodeName"] for pod in world.pods(namespace)} <= own
     world.check_consistent()
     world.check_launched_once()
+    world.wait("metrics", lambda: not missing_metrics(operator.metrics()), timeout=60)
     check_metrics(operator.metrics())
 
     world.scale(namespace, 0)
