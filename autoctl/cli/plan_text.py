@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sized
+
 from rich.console import Console
 from rich.table import Table
 
@@ -11,12 +14,13 @@ from autoctl.operator.planning import Plan, resources_json
 from autoctl.scheduling.problem import NewNode
 
 _PODS_SHOWN = 4
+_PIPE_WIDTH = 200
 
 
 def render_plan(plan: Plan, read: ReadSnapshot, console: Console | None = None) -> None:
     """Print the plan on standard output."""
-    out = console or Console(highlight=False)
-    out.print(_headline(plan, read))
+    out = console or _console()
+    out.print(_headline(plan, read), soft_wrap=True)
     if plan.solution.new_nodes:
         out.print(_launches(plan.solution.new_nodes))
     if plan.solution.placements:
@@ -42,20 +46,32 @@ def render_plan(plan: Plan, read: ReadSnapshot, console: Console | None = None) 
         out.print(f"Not read for planning: {kinds}.", style="dim")
 
 
+def _console() -> Console:
+    """Standard output; names are not cut short in a pipe or a file, where nobody set a width."""
+    out = Console(highlight=False)
+    if out.is_terminal or "COLUMNS" in os.environ:
+        return out
+    return Console(highlight=False, width=_PIPE_WIDTH)
+
+
 def _headline(plan: Plan, read: ReadSnapshot) -> str:
     snapshot = read.snapshot
     parts = [
-        f"{len(snapshot.nodes)} nodes",
-        f"{len(snapshot.pods)} pods",
-        f"{len(snapshot.node_pools)} NodePools",
+        _count(snapshot.nodes, "node"),
+        _count(snapshot.pods, "pod"),
+        _count(snapshot.node_pools, "NodePool"),
     ]
     todo = [
-        f"{len(plan.solution.new_nodes)} nodes to launch",
-        f"{len(plan.decision.commands)} disruptions",
+        f"{_count(plan.solution.new_nodes, 'node')} to launch",
+        _count(plan.decision.commands, "disruption"),
     ]
     if plan.solution.unschedulable:
-        todo.append(f"{len(plan.solution.unschedulable)} pods that cannot be placed")
+        todo.append(f"{_count(plan.solution.unschedulable, 'pod')} that cannot be placed")
     return f"{read.source}: {', '.join(parts)}. Plan: {', '.join(todo)}."
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _launches(nodes: tuple[NewNode, ...]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -114,6 +115,8 @@ def simulate(
         return
     if runs != 1:
         raise click.UsageError("--runs belongs to --random")
+    if report is not None:
+        _check_report(report)
     if trace is None:
         if columns or nodepools:
             raise click.UsageError("--columns and --nodepool belong to --trace")
@@ -148,6 +151,7 @@ def simulate(
 def _scenario(path: str | None, duration: str | None) -> Scenario:
     from importlib.resources import files
 
+    from autoctl.catalog.embedded import regions
     from autoctl.simulate.scenario import ScenarioError, load_scenario, with_duration
 
     try:
@@ -156,9 +160,12 @@ def _scenario(path: str | None, duration: str | None) -> Scenario:
             scenario = load_scenario(str(tour))
         else:
             scenario = load_scenario(path)
-        return scenario if duration is None else with_duration(scenario, duration)
+        chosen = scenario if duration is None else with_duration(scenario, duration)
     except ScenarioError as error:
         fail(str(error))
+    if chosen.region not in regions():
+        fail(f"region: {chosen.region!r} is not simulated; expected one of {', '.join(regions())}")
+    return chosen
 
 
 def _trace(
@@ -202,6 +209,15 @@ def _play(player: Any) -> SimulationResult:
 
 def _refused(error: Exception) -> NoReturn:
     fail(f"the scenario cannot be played: {error}")
+
+
+def _check_report(path: str) -> None:
+    """Say now, not after the simulation, that the report has no place."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        fail(f"--report {path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK) and not os.access(path, os.W_OK):
+        fail(f"--report {path}: cannot be written")
 
 
 def _write_report(path: str, result: SimulationResult) -> None:

@@ -15,6 +15,7 @@ expect:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -254,8 +255,10 @@ def load_scenario(path: str) -> Scenario:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: expected YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: expected UTF-8 text: {error.reason}") from error
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path}: {_unreadable(error)}") from error
     if not isinstance(value, dict):
         raise ScenarioError(f"{path}: expected a Scenario object, got {type(value).__name__}")
     for field, expected in (("apiVersion", API_VERSION), ("kind", "Scenario")):
@@ -272,10 +275,22 @@ def parse_scenario(value: dict[str, Any], source: str) -> Scenario:
         return Scenario.model_validate(value)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc']) or 'scenario'}: {e['msg']}"
+            (f"{_field(e['loc'])}: " if e["loc"] else "") + e["msg"].removeprefix("Value error, ")
             for e in error.errors()[:5]
         )
         raise ScenarioError(f"{source}: {problems}") from error
+
+
+def _field(location: Sequence[int | str]) -> str:
+    """`steps[0].scale.replicas`, as Kubernetes writes paths."""
+    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
+    return path.removeprefix(".")
+
+
+def _unreadable(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = f"line {mark.line + 1}: " if mark is not None else ""
+    return f"{line}expected YAML: {getattr(error, 'problem', None) or error}"
 
 
 def with_duration(scenario: Scenario, text: str) -> Scenario:

@@ -110,12 +110,23 @@ def _replicas(workload: Object) -> int:
     if workload["kind"] == "Job":
         if spec.get("suspend"):
             return 0
-        parallelism = spec.get("parallelism")
-        parallel = 1 if parallelism is None else int(parallelism)
-        completions = spec.get("completions")
-        return parallel if completions is None else min(parallel, int(completions))
-    replicas = spec.get("replicas")
-    return 1 if replicas is None else int(replicas)
+        parallel = _count(spec, "parallelism")
+        return (
+            parallel
+            if spec.get("completions") is None
+            else min(parallel, _count(spec, "completions"))
+        )
+    return _count(spec, "replicas")
+
+
+def _count(spec: Object, field: str) -> int:
+    """A number of pods; 1 when absent. Raises `ValueError` for what the API server refuses."""
+    value = spec.get(field)
+    if value is None:
+        return 1
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{field}: expected a whole number of at least 0, got {value!r}")
+    return value
 
 
 def _pods_of(workload: Object, namespace: str) -> Iterator[Object]:
