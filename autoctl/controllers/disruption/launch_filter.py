@@ -57,6 +57,9 @@ def restrict(
         )
         if pinned.offer.instance_type not in kept:
             kept = (pinned.offer.instance_type, *kept)
+        short = _short_of_min_values(pinned, kept, types.get(node.pool, {}))
+        if short is not None:
+            return Rejected(f"Can't replace with a cheaper node: {short}")
         if all_spot and not shrinks and pinned.offer.capacity_type == SPOT:
             if len(kept) < spot_alternatives:
                 return Rejected(
@@ -104,6 +107,32 @@ def _worst_price(node: NewNode, instance_type: InstanceType | None) -> float:
 def _allowed(requirements: Requirements, offering: Offering) -> bool:
     wanted = ((CAPACITY_TYPE, offering.capacity_type), (ZONE, offering.zone))
     return all(key not in requirements or requirements[key].has(value) for key, value in wanted)
+
+
+def _short_of_min_values(
+    node: NewNode, names: Sequence[str], types: Mapping[str, InstanceType]
+) -> str | None:
+    """Which `minValues` the types no longer satisfy, in words; as Karpenter, a ban on the move."""
+    for requirement in node.requirements:
+        least, key = requirement.min_values, requirement.key
+        if least is None:
+            continue
+        values: set[str] = set()
+        for name in names:
+            found = types.get(name)
+            if key == INSTANCE_TYPE:
+                values.add(name)
+            elif found is not None and key in (ZONE, CAPACITY_TYPE):
+                values.update(
+                    o.zone if key == ZONE else o.capacity_type
+                    for o in found.offerings
+                    if o.available and _allowed(Requirements.of_specs(node.requirements), o)
+                )
+            elif found is not None and key in found.labels:
+                values.add(found.labels[key])
+        if len(values) < least:
+            return f"minValues {least} of {key} leaves {len(values)} among the cheaper types"
+    return None
 
 
 def _most_min_values(node: NewNode) -> int:
