@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,23 @@ class StepError(Exception):
     """A step of the scenario that the simulated API server refused."""
 
 
+_LEVELS: Final = 16
+"""Tasks that wait for tasks that wait ...: more than there are."""
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """End what Ctrl-C, or output that nobody reads any more, left in the middle of things."""
+    for _ in range(_LEVELS):
+        left = asyncio.all_tasks(loop)
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        # A task that was interrupted passes that on to those that wait for it.
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            loop.run_until_complete(asyncio.wait(left))
+
+
 @dataclass
 class Player:
     """Plays one scenario once."""
@@ -89,6 +107,7 @@ class Player:
         try:
             return loop.run_until_complete(self._run())
         finally:
+            _end_tasks(loop)
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 

@@ -107,3 +107,13 @@ def test_a_report_beside_a_random_world_is_refused() -> None:
     result = CliRunner().invoke(cli, ["simulate", "--random", "1", "--report", "x.html"])
     assert result.exit_code == 2
     assert "--random makes up the whole world" in result.stderr
+
+
+def test_a_reader_that_goes_away_ends_a_simulation_quietly(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    steps = "steps: [{at: 10s, fault: {type: ami-release}}, {at: 20s, fault: {type: ami-release}}]"
+    file.write_text(HEAD + steps + "\n")
+    code = "from autoctl.cli.main import main; main()"
+    command = f'"{sys.executable}" -c "{code}" simulate "{file}" | true'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert done.stderr == b""
