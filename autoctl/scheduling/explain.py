@@ -78,7 +78,7 @@ class Explainer:
         number = int(mine.sum())
         if not number:
             return "no instance type meets the NodePool's own requirements"
-        terms = feasibility.terms(shape, demand.kept)
+        terms = feasibility.terms(shape, demand.kept) or shape.terms
         parts, left = self._by_labels(terms, mine)
         if left.any():
             gone = left & ~offers.available

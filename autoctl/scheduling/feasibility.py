@@ -121,12 +121,15 @@ class Feasibility:
 
     @staticmethod
     def terms(shape: Shape, kept: Kept) -> tuple[Requirements, ...]:
-        """The alternatives of which a node must satisfy one, preferences included."""
+        """The alternatives of which a node must satisfy one, preferences included.
+
+        None at all where a preference contradicts what is required: nothing satisfies both, not
+        even a node without the label.
+        """
         terms = shape.terms
         for i in kept.node:
             wanted = shape.template.preferred[i][1]
-            both = tuple(t.add(*wanted.values()) for t in terms if t.intersects(wanted) is None)
-            terms = both or tuple(t.add(*wanted.values()) for t in terms)
+            terms = tuple(t.add(*wanted.values()) for t in terms if t.intersects(wanted) is None)
         return terms
 
     def static_rows(

@@ -97,9 +97,9 @@ class LabelTable:
 
     def any_mask(self, alternatives: Sequence[Requirements]) -> Mask:
         """(size,) which things satisfy one of the alternatives."""
-        found = self.mask(alternatives[0])
-        for other in alternatives[1:]:
-            found = found | self.mask(other)
+        found = np.zeros(self.size, np.bool_)
+        for alternative in alternatives:
+            found = found | self.mask(alternative)
         return found
 
 

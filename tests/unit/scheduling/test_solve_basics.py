@@ -519,3 +519,21 @@ def test_zone_of_a_claim_is_free_unless_something_asks() -> None:
     assert ZONE not in {r.key for r in free.requirements}
     (held,) = answer([make_pod("p", nodeSelector={ZONE: "test-zone-2"})]).new_nodes
     assert next(r.values for r in held.requirements if r.key == ZONE) == ("test-zone-2",)
+
+
+def test_a_preference_that_contradicts_the_selector_opens_no_unlabelled_node() -> None:
+    """On-demand and spot together are nothing, not "without the label"."""
+    term = {"matchExpressions": [{"key": CAPACITY_TYPE, "operator": "In", "values": ["spot"]}]}
+    liked = [{"weight": 50, "preference": term}]
+    pod = make_pod(
+        "p",
+        nodeSelector={CAPACITY_TYPE: "on-demand"},
+        affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": liked}},
+    )
+    theirs = node("theirs")
+    bare = replace(theirs, labels={k: v for k, v in theirs.labels.items() if k != CAPACITY_TYPE})
+    solution = answer([pod], nodes=[bare])
+    assert not solution.placements
+    assert solution.new_nodes[0].offer.capacity_type == "on-demand"
+    assert answer([pod], nodes=[theirs]).placements == {"default/p": "theirs"}
+    assert answer([pod], nodes=[bare], options=SolverOptions(allow_new_nodes=False)).unschedulable
