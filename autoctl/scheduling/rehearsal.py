@@ -2,9 +2,10 @@
 
 A solution says where pods could go; kube-scheduler does not know it and spreads pods over what has
 room. A tight packing that it does not find leaves pods pending, and nodes bought for them. Here the
-pods for nodes that are there are placed as it would place them, the largest first: once each on the
-node with the most room left, and once away from its own kind, as its default spreading prefers.
-Only worlds that come true either way are chosen. Pods for new nodes are sent there, and those that
+pods for nodes that are there are placed as it would place them, the largest first (as they are
+evicted) and the largest last (as a PodDisruptionBudget may have it): once each on the node with the
+most room left, and once away from its own kind, as its default spreading prefers. Only worlds that
+come true in all these ways are chosen. Pods for new nodes are sent there, and those that
 other pods have a say about stay where the solution put them.
 """
 
@@ -35,7 +36,7 @@ def size(requests: Mapping[str, int]) -> float:
 
 
 def comes_true(problem: SchedulingProblem, solution: Solution) -> bool:
-    """Whether all pods of `problem` find room when kube-scheduler places them, largest first.
+    """Whether all pods of `problem` find room when kube-scheduler places them, in either order.
 
     `solution` is the problem's; its new nodes are there by then.
     """
@@ -47,7 +48,11 @@ def comes_true(problem: SchedulingProblem, solution: Solution) -> bool:
         ((s, d) for s, d in demands if d is not None),
         key=lambda e: (-size(e[0].requests), e[0].index),
     )
-    return all(_rehearse(_Stage(world, solution), ordered, apart=apart) for apart in (False, True))
+    return all(
+        _rehearse(_Stage(world, solution), order, apart=apart)
+        for order in (ordered, ordered[::-1])
+        for apart in (False, True)
+    )
 
 
 def _rehearse(stage: _Stage, ordered: Sequence[tuple[Shape, Demand]], *, apart: bool) -> bool:
