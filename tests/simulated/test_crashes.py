@@ -15,7 +15,7 @@ from autoctl.ports.kubernetes import DEPLOYMENTS, EVENTS
 from autoctl.sim.cluster.faults import Point, Request
 
 RESTART_SECONDS = 3.0
-WRITES = 60
+WRITES = 70
 
 
 class Crash:

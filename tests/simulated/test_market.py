@@ -63,6 +63,8 @@ async def test_a_node_whose_reservation_ended_is_on_demand_from_then_on() -> Non
         await play.api.create(DEPLOYMENTS, deployment(replicas=1, cpu="3"), "default")
         await play.until(lambda: _capacity_types(play) == {"reserved": 1}, 120)
         await play.until(lambda: _capacity_types(play) == {"on-demand": 1}, 1300)
+        # The Node is written first, then the NodeClaim.
+        await asyncio.sleep(1)
         assert play.launched == 1
         labels = play.claims()[0]["metadata"]["labels"]
         assert labels["karpenter.sh/capacity-type"] == "on-demand"
