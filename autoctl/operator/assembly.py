@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from autoctl.aws.clients import Clients
@@ -391,7 +391,7 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         evictor=Evictor(d.api, d.events, d.metrics),
     )
     options = DisruptionOptions(
-        solver=replace(_solver_options(d.settings), reserved_fallback=True),
+        solver=_solver_options(d.settings),
         savings_threshold=d.settings.savings_threshold,
     )
 

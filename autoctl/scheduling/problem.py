@@ -111,9 +111,7 @@ class SolverOptions:
     5 s of one core on a hard instance. Zero means greedy only. `max_pod_share` bounds the share
     of a batch's pods that may sit on one new node when nodes of equal price offer a choice (a
     cluster should keep serving if a node dies).
-    `allow_new_nodes=False` places on existing nodes alone. `reserved_fallback` lets pods fall back
-    to other capacity where reservations they could use are promised already (disruption does;
-    provisioning waits).
+    `allow_new_nodes=False` places on existing nodes alone.
     """
 
     budget: int = 5_000_000
@@ -122,7 +120,6 @@ class SolverOptions:
     max_instance_types: int = 60
     max_pod_share: float = 0.5
     allow_new_nodes: bool = True
-    reserved_fallback: bool = False
     default_spread: tuple[core.TopologySpreadConstraint, ...] = ()
 
 

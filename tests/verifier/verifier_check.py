@@ -544,15 +544,13 @@ def fresh(
         for t in pool.instance_types
         if all({**t.capacity, "nodes": 1}.get(k, 0) <= room[k] for k in pool.limits)
     ]
-    fitting: list[Launch] = []
-    for launch in launches(pool, with_wishes(pool, pods), types, "fresh"):
-        if all(node_labels_match(r, launch.labels) for r in pool.requirements) and not any(
-            lone_obstacle(problem, pool, launch, pods)
-        ):
-            if exhausted(launch, taken) and not problem.options.reserved_fallback:
-                return None
-            fitting.append(launch)
-    fitting = [launch for launch in fitting if not exhausted(launch, taken)]
+    fitting = [
+        launch
+        for launch in launches(pool, with_wishes(pool, pods), types, "fresh")
+        if all(node_labels_match(r, launch.labels) for r in pool.requirements)
+        and not any(lone_obstacle(problem, pool, launch, pods))
+        and not exhausted(launch, taken)
+    ]
     keys = topology_keys(problem)
     for where in {domains(keys, launch): None for launch in fitting}:
         there = [launch for launch in fitting if domains(keys, launch) == where]

@@ -178,7 +178,6 @@ WORLD_KINDS: dict[str, WorldTest] = {
     "volumes of running pods": resident_of(lambda p: p.spec.volumes),
     "preferences ignored": lambda w: w.options.preference_policy == "Ignore",
     "existing nodes only": lambda w: not w.options.allow_new_nodes,
-    "reserved fallback": lambda w: w.options.reserved_fallback,
     "greedy only": lambda w: w.options.budget == 0,
 }
 

@@ -937,7 +937,6 @@ def options(draw: Draw) -> SolverOptions:
             MinValuesPolicy.BEST_EFFORT if chance(draw, 30) else MinValuesPolicy.STRICT
         ),
         allow_new_nodes=not chance(draw, 25),
-        reserved_fallback=chance(draw, 35),
     )
 
 

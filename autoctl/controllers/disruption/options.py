@@ -24,7 +24,7 @@ class DisruptionOptions:
     that a cluster does not chase its own last move.
     """
 
-    solver: SolverOptions = field(default_factory=lambda: SolverOptions(reserved_fallback=True))
+    solver: SolverOptions = field(default_factory=SolverOptions)
     savings_threshold: float = 0.05
     eviction_price: float = 1e-5
     spot_alternatives: int = 15
