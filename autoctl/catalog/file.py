@@ -81,6 +81,7 @@ def _instance_type(value: Any, path: str) -> InstanceType:
     )
     if not systems:
         raise CatalogError(f"{path}.operatingSystems: expected at least one, got none")
+    system = {OS: systems[0]} if len(systems) == 1 else {}
     capacity = _resources(entry["capacity"], f"{path}.capacity")
     given = _mapping(entry.get("labels", {}), f"{path}.labels")
     labels = {key: _text(label, f"{path}.labels.{key}", empty=True) for key, label in given.items()}
@@ -94,7 +95,7 @@ def _instance_type(value: Any, path: str) -> InstanceType:
         capacity=capacity,
         overhead=_resources(entry.get("overhead", {}), f"{path}.overhead"),
         operating_systems=systems,
-        labels={OS: systems[0], **labels, ARCH: architecture, INSTANCE_TYPE: name},
+        labels={**system, **labels, ARCH: architecture, INSTANCE_TYPE: name},
         offerings=offerings,
         exotic=any(capacity.get(resource) for resource in ACCELERATORS),
     )

@@ -143,7 +143,10 @@ class Asked:
         self._values: dict[str, set[str]] = {}
         for each in set(requirements):
             for key, requirement in each.items():
-                self._values.setdefault(key, set()).update(requirement.values)
+                values = self._values.setdefault(key, set())
+                values.update(requirement.values)
+                bounds = (requirement.gte, requirement.lte)
+                values.update(str(bound) for bound in bounds if bound is not None)
 
     def values(self, key: str) -> tuple[str, ...]:
         """Named values, sorted."""
@@ -176,7 +179,7 @@ def _pool_parts(
 ) -> tuple[list[_Part], int]:
     block = _block(pool.instance_types)
     constant = {**pool.labels, labels.NODEPOOL: pool.name, **_ALWAYS}
-    open_keys: list[tuple[str, tuple[str, ...]]] = []
+    open_keys: list[tuple[str, tuple[str | None, ...]]] = []
     typed = _type_label_keys(block)
     for key, demand in demands.items():
         if key in constant or key in typed or key in labels.WELL_KNOWN_LABELS:
@@ -186,14 +189,16 @@ def _pool_parts(
                 constant[key] = next(iter(demand.values))
             elif demand.values and key in node_keys:
                 open_keys.append((key, tuple(sorted(demand.values))))
-        elif key in node_keys and not (demand.operator == "NotIn" and demand.gte is None):
+        elif key in node_keys:
             named = tuple(v for v in asked.values(key) if demand.has(v))
-            open_keys.append((key, (*named, _fresh(demand, named))))
+            other = None if demand.allows_absence else _fresh(demand, named)
+            open_keys.append((key, (*named, other)))
     systems = _systems(block, demands, node_keys)
     rows_of: list[_Part] = []
     kept = np.zeros(len(block.type_index), np.bool_)
     for values in list(product(*(v for _, v in open_keys)))[:_MOST_VARIANTS]:
-        variant = dict(zip((k for k, _ in open_keys), values, strict=True))
+        named_keys = zip((k for k, _ in open_keys), values, strict=True)
+        variant = {key: value for key, value in named_keys if value is not None}
         for system, runs in systems:
             extra = {**variant, labels.OS: system}
             table = _table(
@@ -201,9 +206,8 @@ def _pool_parts(
             )
             usable = runs[block.type_index]
             for key, demand in demands.items():
-                if key in constant or key in variant:
-                    usable = usable & demand.has({**constant, **variant}[key])
-                elif key in typed or key in labels.WELL_KNOWN_LABELS:
+                given = key in constant or key in variant or key in typed
+                if given or key in labels.WELL_KNOWN_LABELS:
                     usable = usable & table.mask_of(demand)
             kept |= usable
             rows = np.flatnonzero(usable)

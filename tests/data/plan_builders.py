@@ -172,7 +172,7 @@ def pod(
     owner: str | None = "ReplicaSet",
     namespace: str = "default",
     phase: str | None = None,
-    requests: Mapping[str, str] | None = None,
+    requests: Mapping[str, str | int] | None = None,
     container: Object | None = None,
     metadata: Object | None = None,
     **spec: Any,
