@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final, get_args
 
 from autoctl.api import labels
-from autoctl.api.cron import CronError, parse_schedule
 from autoctl.api.nodeclaim import Operator, Requirement, Taint, TaintEffect
 from autoctl.api.nodepool import NodePool
 from autoctl.api.quantity import QuantityError, parse_quantity
@@ -28,7 +27,6 @@ def runtime_validate(pool: NodePool) -> list[str]:
         *_taint_errors(template.spec.taints, template.spec.startup_taints),
         *requirement_errors(template.spec.requirements),
         *_limit_errors(pool),
-        *_budget_errors(pool),
     ]
 
 
@@ -119,17 +117,6 @@ def _limit_errors(pool: NodePool) -> Iterator[str]:
             parse_quantity(limit)
         except QuantityError as error:
             yield f"limits.{resource}: {error}"
-
-
-def _budget_errors(pool: NodePool) -> Iterator[str]:
-    """Schedules that pass the CRD's pattern and still can't be read."""
-    for index, budget in enumerate(pool.spec.disruption.budgets):
-        if budget.schedule is None:
-            continue
-        try:
-            parse_schedule(budget.schedule, budget.time_zone)
-        except CronError as error:
-            yield f"disruption.budgets[{index}]: {error}"
 
 
 def _restriction(key: str) -> str:

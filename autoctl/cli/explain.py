@@ -22,7 +22,7 @@ from autoctl.cli.inputs import (
     region_option,
     wall_clock,
 )
-from autoctl.cli.rendering import write_structured
+from autoctl.cli.rendering import reason_lines, write_structured
 
 if TYPE_CHECKING:
     from autoctl.operator.explain_node import NodeExplanation
@@ -113,9 +113,8 @@ def _tell_pod(found: PodExplanation) -> None:
         if types:
             click.echo(f"  or, if there is no capacity: {types}{rest}")
     if found.reason is not None:
-        click.echo(f"  {found.reason}")
-    for pool, why in sorted(found.detail.items()):
-        click.echo(f"  NodePool {pool}: {why}")
+        for line in reason_lines(found.reason, found.detail):
+            click.echo(f"  {line}")
     for preference in found.relaxed:
         click.echo(f"  given up: {preference}")
 

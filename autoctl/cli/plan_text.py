@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autoctl.cli.inputs import ReadSnapshot
+from autoctl.cli.rendering import reason_lines
 from autoctl.controllers.disruption.model import Command
 from autoctl.operator.planning import Plan, resources_json
 from autoctl.scheduling.problem import NewNode
@@ -109,8 +110,7 @@ def _placements(plan: Plan) -> Table:
 def _unschedulable(plan: Plan) -> Table:
     table = Table("Pod", "Why", title="Cannot be placed", title_justify="left")
     for pod, why in sorted(plan.solution.unschedulable.items()):
-        lines = [why.reason, *(f"{pool}: {text}" for pool, text in sorted(why.detail.items()))]
-        table.add_row(pod, "\n".join(lines))
+        table.add_row(pod, "\n".join(reason_lines(why.reason, why.detail)))
     return table
 
 

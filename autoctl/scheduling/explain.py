@@ -20,9 +20,15 @@ from autoctl.scheduling.taints import PREFER_NO_SCHEDULE, describe, first_untole
 class Explainer:
     """Says why demands were left over, from the state in which they were."""
 
-    def __init__(self, board: Board, minimums: Mapping[int, Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        minimums: Mapping[int, Mapping[str, int]],
+        closed_pools: Mapping[str, str],
+    ) -> None:
         self._board = board
         self._minimums = minimums
+        self._closed = closed_pools
         self._known: dict[int, Unschedulable] = {}
 
     def unschedulable(self, demand: Demand) -> Unschedulable:
@@ -35,10 +41,11 @@ class Explainer:
     def _explain(self, demand: Demand) -> Unschedulable:
         offers = self._board.offers
         detail = {pool.name: self._pool(demand, i) for i, pool in enumerate(offers.pools)}
+        detail |= self._closed
         unknown = self._unknown_topology(demand)
         if unknown:
             reason = unknown
-        elif not offers.pools:
+        elif not detail:
             reason = "no NodePool can launch nodes, and no existing node has room"
         else:
             texts = list(dict.fromkeys(detail.values()))

@@ -130,6 +130,8 @@ class SchedulingProblem:
     `pods` are those to place now (pending, or moved by a disruption), gated and foreign-scheduler
     pods already left out. `daemons` has one representative pod for each DaemonSet, with its
     namespace, labels and owner. `namespaces` maps a namespace to its labels (for selectors).
+    `closed_pools` are NodePools that launch nothing now, with the reason; a pod that stays pending
+    is told so.
     """
 
     pods: tuple[core.Pod, ...]
@@ -138,6 +140,7 @@ class SchedulingProblem:
     daemons: tuple[core.Pod, ...] = ()
     volumes: Volumes = field(default_factory=Volumes)
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    closed_pools: Mapping[str, str] = field(default_factory=dict)
     options: SolverOptions = field(default_factory=SolverOptions)
 
 

@@ -329,7 +329,7 @@ class _Outcome:
         return tuple(pods)
 
     def _unschedulable(self, queues: list[Iterator[str]]) -> dict[str, Unschedulable]:
-        explainer = Explainer(self._board, self._world.minimums)
+        explainer = Explainer(self._board, self._world.minimums, self._world.problem.closed_pools)
         last = {d.shape.index: d for d in self._demands}
         found: dict[str, Unschedulable] = {}
         for shape, queue in zip(self._world.shapes, queues, strict=True):

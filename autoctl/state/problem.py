@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from autoctl.api import core, labels
 from autoctl.api.labels import AWAITING_PODS_TAINT, UNREGISTERED_TAINT
 from autoctl.api.matching import matches
-from autoctl.api.meta import find_condition
 from autoctl.api.nodeclaim import NodeClaim, Requirement, Taint
-from autoctl.api.nodepool import READY, NodePool
+from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType, Resources
 from autoctl.catalog.units import amounts
 from autoctl.scheduling.problem import (
@@ -36,6 +35,7 @@ from autoctl.state.pods import (
     is_terminating,
     unbound,
 )
+from autoctl.state.pool_readiness import why_closed
 from autoctl.state.pricing import node_prices
 from autoctl.state.snapshot import Snapshot
 
@@ -83,6 +83,7 @@ def scheduling_problem(
     return SchedulingProblem(
         pods=tuple(pods),
         pools=pools(snapshot, excluded),
+        closed_pools=closed_pools(snapshot),
         nodes=tuple(nodes),
         daemons=daemons(snapshot.daemon_sets.values()),
         volumes=Volumes(snapshot.volume_claims, snapshot.volumes, snapshot.storage_classes),
@@ -125,13 +126,16 @@ def pools(snapshot: Snapshot, exclude_nodes: Collection[str] = ()) -> tuple[Pool
     usage = pool_usage(snapshot, exclude_nodes)
     found = []
     for pool in snapshot.node_pools.values():
-        if pool.is_static or pool.deleting or not _may_launch(pool):
-            continue
-        reference = pool.spec.template.spec.node_class_ref
-        types = snapshot.instance_types.get(reference.name, ())
-        if types:
+        if why_closed(snapshot, pool) is None:
+            types = snapshot.instance_types[pool.spec.template.spec.node_class_ref.name]
             found.append(resolve_pool(pool, types, usage.get(pool.name, {})))
     return tuple(found)
+
+
+def closed_pools(snapshot: Snapshot) -> dict[str, str]:
+    """The NodePools that launch nothing for pods now, and why."""
+    judged = ((pool.name, why_closed(snapshot, pool)) for pool in snapshot.node_pools.values())
+    return {name: why for name, why in judged if why is not None}
 
 
 def resolve_pool(pool: NodePool, types: tuple[InstanceType, ...], usage: Resources) -> Pool:
@@ -232,12 +236,6 @@ def daemons(sets: Iterable[core.DaemonSet]) -> tuple[core.Pod, ...]:
         for s in sets
         if s.metadata.deletion_timestamp is None
     )
-
-
-def _may_launch(pool: NodePool) -> bool:
-    """A pool nobody has judged yet counts: its class's readiness shows in its instance types."""
-    condition = find_condition(pool.status.conditions, READY)
-    return condition is None or condition.status == "True"
 
 
 def _unpromised(snapshot: Snapshot, pods: Iterable[core.Pod]) -> tuple[core.Pod, ...]:

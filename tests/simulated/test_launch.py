@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from harness import deployment, node_class, node_pool, playing
+from harness import Object, deployment, node_class, node_pool, playing
 
-from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODES
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODE_POOLS, NODES
 from autoctl.sim.cloud.faults import Fault, FaultType
+
+FAILED = "FailedScheduling"
 
 
 async def test_scale_from_zero_and_to_zero_leaves_nothing() -> None:
@@ -58,7 +60,7 @@ async def test_node_is_registered_with_what_its_claim_says() -> None:
 
 async def test_instances_are_tagged_and_locked_down() -> None:
     async with playing(node_class(tags={"cost": "42"}), node_pool(), deployment()) as play:
-        await play.until(lambda: play.running() == 3)
+        await play.until(lambda: play.running() == 1)
         await asyncio.sleep(5)
         (instance,) = play.instances()
         claim = play.claims()[0]["metadata"]["name"]
@@ -93,7 +95,7 @@ async def test_an_offering_without_capacity_is_left_for_another() -> None:
             instance_types=("c*",),
         )
         play.world.cloud.inject(fault)
-        await play.until(lambda: play.running() == 3)
+        await play.until(lambda: play.running() == 1)
         (instance,) = play.instances()
         assert not (
             instance.instance_type.startswith("c") and instance.zone in ("us-west-2a", "us-west-2b")
@@ -179,12 +181,12 @@ async def test_nothing_is_launched_while_the_class_is_not_ready() -> None:
         assert play.condition(found, "SubnetsReady")["reason"] == "SubnetsNotFound"
         assert play.condition(play.pool(), "Ready")["status"] == "False"
         play.world.cloud.ec2.network.subnets.update(subnets)
-        await play.until(lambda: play.running() == 3)
+        await play.until(lambda: play.running() == 1)
 
 
 async def test_a_class_waits_for_its_nodes() -> None:
     async with playing(node_class(), node_pool(), deployment()) as play:
-        await play.until(lambda: play.running() == 3)
+        await play.until(lambda: play.running() == 1)
         await play.api.delete(NODE_CLASSES, "default")
         await asyncio.sleep(30)
         assert play.events("WaitingOnNodeClaimTermination")
@@ -192,3 +194,27 @@ async def test_a_class_waits_for_its_nodes() -> None:
         await play.until(lambda: not list(play.world.cluster.objects(NODE_CLASSES)), 400)
         assert play.nothing_left()
         assert not play.world.cloud.iam.profiles
+
+
+def _told(event: Object) -> str:
+    return str(event.get("note") or event.get("message"))
+
+
+async def test_a_pool_no_node_can_come_from_is_not_ready_and_says_why() -> None:
+    """The schema lets one taint through twice; a node cannot have it twice."""
+    twice = [{"key": "team", "effect": "NoSchedule", "value": v} for v in ("a", "b")]
+    toleration = [{"key": "team", "operator": "Exists"}]
+    pool = node_pool(template={"taints": twice})
+    async with playing(node_class(), pool, deployment(tolerations=toleration)) as play:
+        await play.until(lambda: any("duplicate taint" in _told(e) for e in play.events(FAILED)))
+        assert not play.claims()
+        found = await play.api.get(NODE_POOLS, "general-purpose")
+        told = {c["type"]: (c["status"], c["message"]) for c in found["status"]["conditions"]}
+        assert told["ValidationSucceeded"] == (
+            "False",
+            "duplicate taint Key/Effect pair team=NoSchedule",
+        )
+        assert told["Ready"][0] == "False"
+        right = {"spec": {"template": {"spec": {"taints": twice[:1]}}}}
+        await play.world.cluster.users.patch(NODE_POOLS, "general-purpose", right)
+        await play.until(lambda: play.running() == 3)

@@ -25,10 +25,9 @@ from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_POOLS, KubernetesApi
-from autoctl.scheduling.requirements import RequirementError, Requirements
 from autoctl.state.cluster import ClusterState
 from autoctl.state.nodes import StateNode
-from autoctl.state.problem import requirement_specs
+from autoctl.state.pool_readiness import spec_fault
 
 _NODE_CLASS_KIND = "NodeClass"
 
@@ -59,15 +58,8 @@ def judge_class(pool: NodePool, node_class: NodeClass | None) -> Verdict:
 
 def judge_spec(pool: NodePool) -> Verdict:
     """`ValidationSucceeded`: what admission cannot tell."""
-    try:
-        together = Requirements.of_specs(requirement_specs(pool.spec.template.spec.requirements))
-    except RequirementError as error:
-        return Verdict("False", "NodePoolValidationFailed", str(error))
-    asked = {r.key for r in pool.spec.template.spec.requirements if r.operator != "DoesNotExist"}
-    for key, requirement in together.items():
-        if key in asked and requirement.operator == "DoesNotExist":
-            message = f"requirements on {key} contradict each other"
-            return Verdict("False", "NodePoolValidationFailed", message)
+    if fault := spec_fault(pool):
+        return Verdict("False", "NodePoolValidationFailed", fault)
     return Verdict("True", VALIDATION_SUCCEEDED)
 
 

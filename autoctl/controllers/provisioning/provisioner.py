@@ -236,7 +236,8 @@ class Provisioner:
         self._d.events.publish(*(Event(_about(pod), "Nominated", message) for pod in pods))
 
     def _tell_failed(self, pod: core.Pod, why: Unschedulable) -> None:
-        detail = "; ".join(f"{pool}: {text}" for pool, text in sorted(why.detail.items()))
+        unsaid = {pool: text for pool, text in why.detail.items() if text not in why.reason}
+        detail = "; ".join(f"{pool}: {text}" for pool, text in sorted(unsaid.items()))
         message = f"Failed to schedule pod, {why.reason}" + (f" ({detail})" if detail else "")
         self._d.events.publish(
             Event(

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
-from plan_builders import FAKE6, NOW, budget, condition, node, node_pool, pod
+from plan_builders import ARCH, FAKE6, NOW, budget, condition, is_in, node, node_pool, pod
 
 from autoctl.cli.main import cli
 
@@ -103,3 +104,50 @@ def test_a_node_of_nobody(tmp_path: Path) -> None:
     assert explain(tmp_path, "node", "x", node_pool(), foreign)["verdict"] == (
         "no NodeClaim: somebody else's node, never touched"
     )
+
+
+NOT_READY = {**condition("Ready", status="False"), "message": "no subnet found"}
+TWICE = [{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule", "value": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("pool", "why"),
+    [
+        (node_pool("p", taints=TWICE), "duplicate taint Key/Effect pair a=NoSchedule"),
+        (
+            node_pool("p", requirements=[is_in(ARCH, "amd64"), is_in(ARCH, "arm64")]),
+            "requirements on kubernetes.io/arch contradict each other",
+        ),
+        (node_pool("p", replicas=2), "it is static: its nodes follow spec.replicas, not pods"),
+        (
+            {**node_pool("p"), "status": {"conditions": [NOT_READY]}},
+            "it is not ready: no subnet found",
+        ),
+    ],
+)
+def test_a_pool_that_launches_nothing_says_why(
+    tmp_path: Path, pool: dict[str, Any], why: str
+) -> None:
+    tolerant = pod("x", tolerations=[{"operator": "Exists"}])
+    found = explain(tmp_path, "pod", "x", pool, tolerant)
+    assert found["verdict"] == "cannot be placed"
+    assert found["reason"] == why
+    assert found["detail"] == {"p": why}
+
+
+def test_people_read_each_reason_once(tmp_path: Path) -> None:
+    manifests = tmp_path / "objects.json"
+    wanted = {"kubernetes.io/arch": "arm64"}
+    items = [
+        node_pool("shut", taints=TWICE),
+        node_pool("open", requirements=[is_in(ARCH, "amd64")]),
+        pod("x", nodeSelector=wanted),
+    ]
+    manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps({"instanceTypes": FAKE6}))
+    given = ["-f", str(manifests), "--catalog", str(catalog), "--now", NOW]
+    for command in (["explain", "pod", "x"], ["plan"]):
+        outcome = CliRunner().invoke(cli, [*command, *given], catch_exceptions=False)
+        assert outcome.stdout.count("duplicate taint") == 1, outcome.stdout
+        assert outcome.stdout.count("lack arm64") == 1, outcome.stdout

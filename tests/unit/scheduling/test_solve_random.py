@@ -24,7 +24,7 @@ from scheduling_worlds import (
 )
 
 from autoctl.api import core
-from autoctl.api.selectors import matches
+from autoctl.api.matching import matches
 from autoctl.catalog.model import Resources
 from autoctl.scheduling.problem import SchedulingProblem, Solution
 from autoctl.scheduling.resources import pod_requests, total
