@@ -323,20 +323,37 @@ class _Domains:
         self.levels = level is not None
         self.at_once = False
         held = not alone or bool((most[candidates] < count).any()) or bool(constraints.together)
-        plan = self._plan(demand, level, own, candidates, count, held=held)
         late = np.zeros(size, np.bool_)
         for spread in mind:
             late |= self._quota(spread) <= 0
+        base = board.counts[level.gauge.index] if level else np.zeros(size, np.int64)
+        room = self._room(demand, candidates, count)
         values = board.offers.table.vocabulary.values(key)
+        ranked = sorted(
+            ((int(late[c]), int(base[c]), -int(room[c]), float(prices[c]), values[c]), c)
+            for c in candidates.tolist()
+        )
+        candidates = np.array([code for _, code in ranked], np.int64)
+        plan = self._plan(demand, level, own, candidates, count, held=held)
         self.options: list[tuple[int, tuple[float | int | str, ...], int]] = []
-        for position, code in enumerate(candidates.tolist()):
-            base = int(board.counts[level.gauge.index][code]) if level else 0
-            rank = (int(late[code]), base, float(prices[code]), values[code])
+        for position, (rank, code) in enumerate(ranked):
             number = plan[position] if self.at_once else max(1, plan[position])
             self.options.append((code, rank, min(int(most[code]), number)))
         attracted = any(g.key == key for g in constraints.together)
         if not own and not attracted:
-            self.options.append((UNDEFINED, (0, 0, 0.0, ""), count))
+            self.options.append((UNDEFINED, (0, 0, 0, 0.0, ""), count))
+
+    def _room(self, demand: Demand, candidates: Ints, count: int) -> Ints:
+        """How many of the pods the nodes of each domain can take: such a domain comes first."""
+        board = self.board
+        room = np.zeros(len(board.offers.table.vocabulary.values(self.key)), np.int64)
+        if len(candidates) > 1:
+            bins, counts = board.candidates(demand, demand.pinned, mind=True)
+            codes = board.codes(self.key)[bins]
+            known = codes >= 0
+            np.add.at(room, codes[known], np.minimum(counts[known], count))
+        found: Ints = np.minimum(room, count)
+        return found
 
     def _attracted(self, demand: Demand, key: str, allowed: Mask) -> Mask:
         board = self.board
