@@ -117,10 +117,6 @@ class KubeClient:
         body = await self._request("GET", resource, _path(resource, namespace, name))
         return codec.decode_object(body)
 
-    async def server_version(self) -> str:
-        """The API server's version, such as `v1.34.4`."""
-        return str((await self.get_raw("/version")).get("gitVersion", ""))
-
     async def get_raw(self, path: str) -> Object:
         """GET any path: `/version`, discovery documents."""
         resource = Resource("", "", path, "", namespaced=False)

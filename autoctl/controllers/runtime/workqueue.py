@@ -63,15 +63,6 @@ class WorkQueue:
         """Keys that workers hold now."""
         return frozenset(self._working)
 
-    @property
-    def delayed(self) -> frozenset[str]:
-        """Keys that come due later."""
-        return frozenset(self._delayed)
-
-    def oldest_work_started(self) -> float | None:
-        """Loop time at which the longest-running work began, or None."""
-        return min(self._working.values(), default=None)
-
     def work_started(self) -> list[float]:
         """Loop times at which the work under way began."""
         return list(self._working.values())

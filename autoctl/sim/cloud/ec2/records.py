@@ -75,10 +75,6 @@ class Interface:
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def address_count(self) -> int:
-        return len(self.addresses) + 16 * len(self.prefixes)
-
 
 @dataclass
 class LaunchTemplate:
