@@ -17,7 +17,10 @@ _REWRITE_SECONDS: Final = 10.0
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A pending pod; `message` is what its PodScheduled condition says, since `written`."""
+    """A pending pod; `message` is what its PodScheduled condition says, since `written`.
+
+    `nominated` is the name of its nominated node ("" without one).
+    """
 
     uid: str
     key: Key
@@ -25,6 +28,7 @@ class Waiting:
     shape: Shape
     constraints: Constraints
     label_class: LabelClass
+    nominated: str = ""
     group: GroupKey = ()
     message: str = ""
     written: float = 0.0
@@ -93,6 +97,10 @@ class Queue:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._pods.values())
 
+    def get(self, uid: str) -> Waiting:
+        """A pod that waits. Raises `KeyError` for another."""
+        return self._pods[uid]
+
     def number(self) -> int:
         """The next place in the order of arrival."""
         self._next += 1
@@ -107,6 +115,16 @@ class Queue:
             group = self.groups[key] = Group(key)
         group.pods[waiting.uid] = waiting
         return group
+
+    def move(self, waiting: Waiting, key: GroupKey) -> None:
+        """Put a pod into another group, which begins with what its old one has found out."""
+        old = self.groups[waiting.group]
+        self.remove(waiting.uid)
+        is_new = key not in self.groups
+        group = self.add(waiting, key)
+        if is_new:
+            group.failures, group.retry_at = old.failures, old.retry_at
+            group.failed, group.woken, group.message = old.failed, old.woken, old.message
 
     def remove(self, uid: str) -> Waiting | None:
         """Take a pod out; its group goes with its last pod."""

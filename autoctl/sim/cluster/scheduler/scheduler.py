@@ -1,8 +1,12 @@
 """The scheduler: pending pods to nodes, as kube-scheduler with its default plugins would.
 
 It is written from the Kubernetes documentation ("Scheduling, Preemption and Eviction") and shares
-no code with `autoctl.scheduling`, so that it can contradict it. Left out: preemption, nominated
-nodes, extenders, dynamic resources, image locality, sampling of nodes.
+no code with `autoctl.scheduling`, so that it can contradict it. Left out: preemption, extenders,
+dynamic resources, image locality, sampling of nodes.
+
+A pod's nominated node is tried first, and its room there is kept from pods of the same or lower
+priority. A failed attempt clears the nomination, as kube-scheduler does up to 1.34 (and later with
+the gate `NominatedNodeNameForExpectation` off).
 
 Pods that no filter can tell apart form a group. One failed attempt speaks for the whole group, and
 it is tried again only when something changed that could help; kube-scheduler reaches the same with
@@ -12,7 +16,7 @@ its queueing hints.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -26,6 +30,7 @@ from autoctl.sim.cluster.scheduler import filters, scoring
 from autoctl.sim.cluster.scheduler.books import NO_VOLUMES, Books
 from autoctl.sim.cluster.scheduler.filters import Attempt
 from autoctl.sim.cluster.scheduler.nodetable import Ints
+from autoctl.sim.cluster.scheduler.nominees import Nominees
 from autoctl.sim.cluster.scheduler.podinfo import (
     Shape,
 )
@@ -37,7 +42,11 @@ from autoctl.sim.cluster.store import Key, key_of
 from autoctl.sim.cluster.timings import Timings
 
 NAME: Final = "default-scheduler"
+REFUSED_REASON: Final = "node(s) were refused by another plugin"
 _BIND_TIMEOUT: Final = 600.0
+
+Refusal = Callable[[Object, Object], bool]
+"""Whether a pod may not go to a node, for reasons that only this scheduler knows."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +71,8 @@ class Scheduler:
         self._static = self._books.static
         self._volumes = self._books.volumes
         self._queue = Queue()
+        self._nominees = Nominees()
+        self._refusals: list[Refusal] = []
         self._reserved: dict[str, Reserved] = {}
         self._keys_version = 0
         self._planned: float | None = None
@@ -87,6 +98,25 @@ class Scheduler:
     def pending(self) -> int:
         """How many pods wait for a node."""
         return len(self._queue)
+
+    def refuse(self, refusal: Refusal) -> Callable[[], None]:
+        """Refuse pods (first argument) certain nodes (second); call the result to lift it.
+
+        As a scheduler with plugins of its own does, of whose rules nobody else knows.
+        """
+        self._refusals.append(refusal)
+        for waiting in list(self._queue):
+            # Pods alike in everything else may be told apart now.
+            self._queue.move(waiting, self._group_key(waiting))
+
+        def lift() -> None:
+            self._refusals.remove(refusal)
+            self._books.changed = True
+            for row in self._table.active().tolist():
+                self._books.dirty[row] = None
+            self._kick(self._timings.scheduler_delay)
+
+        return lift
 
     def _node_changed(self, before: Object | None, after: Object | None) -> None:
         if after is None:
@@ -133,9 +163,26 @@ class Scheduler:
         elif spec.get("schedulerName", NAME) == NAME:
             if uid in self._queue:
                 if before is not None and _matters_to_pod(before) == _matters_to_pod(after):
+                    self._nominate(uid, _nominated(after))
                     return
                 self._drop_waiting(uid)
             self._enqueue(after)
+
+    def _nominate(self, uid: str, node: str) -> None:
+        """Note a pending pod's nominated node. That alone is no reason to try it again."""
+        waiting = self._queue.get(uid)
+        if waiting.nominated == node:
+            return
+        row = self._table.rows.get(waiting.nominated)
+        if row is not None:
+            # Others may have the room that was kept.
+            self._books.dirty[row] = None
+            self._books.changed = True
+            self._kick(self._timings.scheduler_delay)
+        self._nominees.remove(waiting)
+        waiting.nominated = node
+        self._nominees.add(waiting)
+        self._queue.move(waiting, self._group_key(waiting))
 
     def _account(self, before: Object | None, after: Object) -> None:
         """Keep the books of a bound pod."""
@@ -178,6 +225,7 @@ class Scheduler:
         """Count everything anew, because namespaces are selected by labels that changed."""
         waiting = [entry.uid for entry in self._queue]
         for uid in waiting:
+            self._nominees.remove(self._queue.get(uid))
             self._queue.remove(uid)
         self._books.recount()
         for uid in waiting:
@@ -198,7 +246,9 @@ class Scheduler:
             shape=shape,
             constraints=self._books.constraints(pod),
             label_class=self._books.counting.enter(metadata["namespace"], labels),
+            nominated=_nominated(pod),
         )
+        self._nominees.add(waiting)
         if self._keys_version != self._books.counting.keys_version:
             # A selector asks for a label that no selector asked for before: groups may part.
             self._keys_version = self._books.counting.keys_version
@@ -214,9 +264,9 @@ class Scheduler:
 
     def _group_key(self, waiting: Waiting) -> GroupKey:
         label_class = waiting.label_class
-        owner = waiting.uid if waiting.shape.has_claims else ""
+        owner = waiting.uid if waiting.shape.has_claims or self._refusals else ""
         relevant = self._books.counting.relevant(label_class.labels)
-        return (waiting.shape.number, label_class.namespace, relevant, owner)
+        return (waiting.shape.number, label_class.namespace, relevant, owner, waiting.nominated)
 
     def _take_off(self, uid: str) -> None:
         self._books.take_off(uid)
@@ -226,6 +276,7 @@ class Scheduler:
     def _drop_waiting(self, uid: str) -> None:
         waiting = self._queue.remove(uid)
         if waiting is not None:
+            self._nominees.remove(waiting)
             self._books.counting.leave(waiting.label_class)
 
     def _kick(self, seconds: float) -> None:
@@ -264,6 +315,7 @@ class Scheduler:
             else:
                 group.fail(message, now, self._timings)
                 self._report_all(group)
+                self._clear_nominations(group)
         if heap or self._books.changed or self._books.dirty:
             self._kick(delay)
         later = [g.retry_at for g in self._queue.groups.values() if g.failed and g.woken]
@@ -315,7 +367,14 @@ class Scheduler:
             return "no nodes available to schedule pods"
         if volumes.problem:
             return f"0/{total} nodes are available: {volumes.problem}."
-        attempt = self._filter(waiting, volumes)
+        nominated = self._table.rows.get(waiting.nominated)
+        if nominated is not None and waiting.shape.pin in (None, waiting.nominated):
+            # kube-scheduler looks at the nominated node first, and at no other if it will do.
+            only = np.array([nominated], dtype=np.int64)
+            if self._filter(waiting, volumes, only).left.any():
+                self._place(pod, nominated, volumes)
+                return None
+        attempt = self._filter(waiting, volumes, self._candidates(waiting.shape))
         if not attempt.left.any():
             elsewhere = total - len(attempt.rows)
             if elsewhere:
@@ -325,11 +384,7 @@ class Scheduler:
             return f"0/{total} nodes are available: {', '.join(listed)}."
         rows = attempt.rows[attempt.left]
         best = int(rows[0])
-        nominated = self._table.rows.get((pod.get("status") or {}).get("nominatedNodeName") or "")
-        if nominated is not None and nominated in rows:
-            # kube-scheduler looks at the nominated node first, and at no other if it will do.
-            best = nominated
-        elif len(rows) > 1:
+        if len(rows) > 1:
             scores = scoring.score(
                 rows,
                 self._static.of(waiting.shape, rows),
@@ -343,12 +398,51 @@ class Scheduler:
         self._place(pod, best, volumes)
         return None
 
-    def _filter(self, waiting: Waiting, volumes: PodVolumes) -> Attempt:
+    def _filter(self, waiting: Waiting, volumes: PodVolumes, rows: Ints) -> Attempt:
+        """Which of the rows take the pod, with the pods nominated there and without them."""
+        attempt = self._filter_as_is(waiting, volumes, rows)
+        if self._nominees and attempt.left.any():
+            crowded = {self._table.rows.get(name) for name in self._nominees.nodes()}
+            for index in np.flatnonzero(attempt.left).tolist():
+                row = int(attempt.rows[index])
+                if row in crowded:
+                    self._leave_room(attempt, index, waiting, volumes)
+        return attempt
+
+    def _leave_room(
+        self, attempt: Attempt, index: int, waiting: Waiting, volumes: PodVolumes
+    ) -> None:
+        """Refuse a row where the pod does not fit beside those that are nominated to it."""
+        row = int(attempt.rows[index])
+        node = self._table.nodes[row]
+        assert node is not None
+        ahead = self._nominees.ahead_of(waiting, node["metadata"]["name"])
+        if not ahead:
+            return
+        dirty, changed = dict(self._books.dirty), self._books.changed
+        present = []
+        for other in ahead:
+            found = self._store.by_uid(other.uid)
+            if found is not None and not found[1]["spec"].get("nodeName"):
+                self._books.put_on(found[1], row)
+                present.append(other.uid)
+        beside = self._filter_as_is(waiting, volumes, np.array([row], dtype=np.int64))
+        for uid in present:
+            self._books.take_off(uid)
+        self._books.dirty, self._books.changed = dirty, changed
+        if not beside.left.any():
+            attempt.left[index] = False
+            for reason, count in beside.reasons.items():
+                attempt.reasons[reason] = attempt.reasons.get(reason, 0) + count
+
+    def _filter_as_is(self, waiting: Waiting, volumes: PodVolumes, rows: Ints) -> Attempt:
         shape, table = waiting.shape, self._table
-        rows, all_rows = self._candidates(shape), table.active()
+        all_rows = table.active()
         attempt = Attempt(rows, np.ones(len(rows), dtype=np.bool_))
         columns = self._static.of(shape, rows)
         filters.filter_static(attempt, self._static, columns)
+        if self._refusals:
+            self._filter_refused(attempt, waiting)
         filters.filter_ports(attempt, self._books.ports, shape)
         filters.filter_resources(attempt, table, shape)
         if shape.has_claims:
@@ -374,6 +468,16 @@ class Scheduler:
                 all_rows,
             )
         return attempt
+
+    def _filter_refused(self, attempt: Attempt, waiting: Waiting) -> None:
+        found = self._store.by_uid(waiting.uid)
+        if found is None:
+            return
+        refused = [
+            node is not None and any(rule(found[1], node) for rule in self._refusals)
+            for node in (self._table.nodes[row] for row in attempt.rows.tolist())
+        ]
+        attempt.refuse(np.array(refused, dtype=np.bool_), REFUSED_REASON)
 
     def _place(self, pod: Object, row: int, volumes: PodVolumes) -> None:
         """Assume the pod on the row; bind it now, or when its claims are bound."""
@@ -441,6 +545,12 @@ class Scheduler:
             elif group.report_at is None or when < group.report_at:
                 group.report_at = when
 
+    def _clear_nominations(self, group: Group) -> None:
+        for waiting in list(group.pods.values()):
+            found = self._store.by_uid(waiting.uid) if waiting.nominated else None
+            if found is not None and not found[1]["spec"].get("nodeName"):
+                self._server.mutate(k8s.PODS, found[1], status={"nominatedNodeName": None})
+
     def _write(self, waiting: Waiting, message: str) -> None:
         found = self._store.by_uid(waiting.uid)
         if found is None or found[1]["spec"].get("nodeName"):
@@ -456,6 +566,10 @@ class Scheduler:
             message=message,
         )
         self._server.mutate(k8s.PODS, pod, status={"conditions": conditions})
+
+
+def _nominated(pod: Object) -> str:
+    return (pod.get("status") or {}).get("nominatedNodeName") or ""
 
 
 def _matters(node: Object) -> tuple[object, ...]:
