@@ -64,6 +64,8 @@ class _Pending:
 
 
 _FEW = 64
+_NO_CHOICE = 1 << 30
+"""Rank of pods that no anti-affinity over domains is about."""
 _MOST_DEFERRED = 500
 """Shapes whose nodes the kernel chooses once their domains are decided: always a few, more where
 most shapes are of that kind; beyond, it would take longer than it saves."""
@@ -163,6 +165,7 @@ class _Run:
                 -p.shape.template.priority,
                 _follows(p.demand),
                 -forced[id(p)],
+                self._choice(p.demand),
                 _size(p.demand),
             )
         )
@@ -175,6 +178,15 @@ class _Run:
             self.bound_complete = False
             self.methods.add("greedy")
             self._in_turn(Placer(self._board, outlook), bound_by_others)
+
+    def _choice(self, demand: Demand) -> int:
+        """Of pods that keep each other out of domains, those with the fewest to choose from first.
+
+        How many domains the demand's anti-affinity, or that of others against it, is decided among.
+        """
+        keys = {g.key for g in demand.constraints.apart if not g.host}
+        counts = [int(self._board.reachable(demand, key)[0].sum()) for key in keys]
+        return min(counts, default=_NO_CHOICE)
 
     def _in_turn(self, placer: Placer, waiting: Sequence[_Pending]) -> None:
         """Place demands one by one, again while that helps those that wait for others."""

@@ -16,6 +16,7 @@ import msgspec
 import pydantic
 
 from autoctl.api import core
+from autoctl.api.labels import NAMESPACE_NAME
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import NodePool
@@ -116,6 +117,7 @@ def snapshot_of(
         else:
             claim = _decode(document, core.PersistentVolumeClaim)
             fields["volume_claims"].setdefault(_key(claim.metadata, True), claim)
+    fields["namespaces"] = _with_names(fields["namespaces"], fields["pods"].values())
     fields["disruption_budgets"] = with_status(
         fields["disruption_budgets"], fields["pods"].values()
     )
@@ -218,6 +220,18 @@ def _decode(document: Document, struct: type[T]) -> T:
 
 def _key(metadata: core.ObjectMeta, namespaced: bool) -> str:
     return f"{metadata.namespace or 'default'}/{metadata.name}" if namespaced else metadata.name
+
+
+def _with_names(
+    given: Mapping[str, core.Namespace], pods: Iterable[core.Pod]
+) -> dict[str, core.Namespace]:
+    """The namespaces, those of pods included, with the label that the API server puts on them."""
+    found: dict[str, core.Namespace] = {}
+    for name in sorted({*given, *(p.metadata.namespace or "default" for p in pods)}):
+        metadata = given[name].metadata if name in given else core.ObjectMeta(name=name)
+        labels = {**(metadata.labels or {}), NAMESPACE_NAME: name}
+        found[name] = core.Namespace(metadata=msgspec.structs.replace(metadata, labels=labels))
+    return found
 
 
 def _expanded(workloads: Sequence[Document], pods: Sequence[Document]) -> list[Document]:
