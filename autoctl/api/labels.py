@@ -95,6 +95,8 @@ CAPACITY_BUFFER_NAME: Final = "karpenter.sh/capacity-buffer-name"
 CAPACITY_BUFFER_NAMESPACE: Final = "karpenter.sh/capacity-buffer-namespace"
 INSTANCE_TAGGED: Final = "eks.amazonaws.com/tagged"
 INSTANCE_PROFILE_NAME: Final = "eks.amazonaws.com/instance-profile-name"
+STEERED: Final = "autoctl.io/steered"
+"""On a new Node while pods are being sent to it; who finds it and knows of none, ends it."""
 
 # Taints (all without a value)
 DISRUPTED_TAINT: Final = "karpenter.sh/disrupted"
@@ -102,7 +104,7 @@ DISRUPTED_TAINT: Final = "karpenter.sh/disrupted"
 UNREGISTERED_TAINT: Final = "karpenter.sh/unregistered"
 """Effect NoExecute: the kubelet registers with it; the operator removes it."""
 AWAITING_PODS_TAINT: Final = "autoctl.io/awaiting-pods"
-"""Effect NoSchedule: on a replacement until the pods it was bought for have been sent to it."""
+"""Effect NoSchedule: on a new node until the pods it was bought for have been sent to it."""
 
 # Finalizers
 TERMINATION_FINALIZER: Final = "karpenter.sh/termination"

@@ -43,6 +43,7 @@ from autoctl.controllers.nodepool.registration_health import RegistrationHealth
 from autoctl.controllers.provisioning.claims import ClaimCreator
 from autoctl.controllers.provisioning.provisioner import Provisioner, ProvisionerDependencies
 from autoctl.controllers.provisioning.static import StaticProvisioner
+from autoctl.controllers.provisioning.steering import ProvisionSteering
 from autoctl.controllers.runtime.controller import Registration, Watch
 from autoctl.controllers.runtime.events import EventRecorder
 from autoctl.controllers.runtime.manager import Manager
@@ -76,6 +77,8 @@ T = TypeVar("T")
 
 DISRUPTION_REST_SECONDS = 10.0
 """Between two looks for nodes to take away, however much changes (Karpenter's polling period)."""
+STEERING_REST_SECONDS = 0.1
+"""Between two looks at nodes that wait for their pods, however much changes."""
 _DISRUPTION_READS = (PODS, NODES, NODE_CLAIMS, NODE_POOLS, NODE_CLASSES, POD_DISRUPTION_BUDGETS)
 
 
@@ -193,11 +196,15 @@ def build_controllers(d: Dependencies) -> list[Registration]:
     templates = TemplateStore(d.aws.templates, d.clock)
     creator = ClaimCreator(d.api, d.state, d.metrics)
     health = RegistrationHealth(d.api, d.state, d.clock)
+    steering = ProvisionSteering(d.api, d.state)
     return [
         *_node_classes(d, templates),
         _node_pool(d, health),
         *_provisioning(d, creator),
-        *_node_lives(d, templates, health),
+        Registration(
+            steering, (Watch(PODS), Watch(NODES), Watch(NODE_CLAIMS)), rest=STEERING_REST_SECONDS
+        ),
+        *_node_lives(d, templates, health, steering),
         *_disruption(d, creator),
         *_health(d),
         *_catalog(d),
@@ -287,7 +294,10 @@ def _provisioning(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
 
 
 def _node_lives(
-    d: Dependencies, templates: TemplateStore, health: RegistrationHealth
+    d: Dependencies,
+    templates: TemplateStore,
+    health: RegistrationHealth,
+    steering: ProvisionSteering,
 ) -> list[Registration]:
     """From NodeClaim to instance to Node, and the way back."""
     keys = Keys(d.state)
@@ -328,6 +338,7 @@ def _node_lives(
             health=health,
             finalizer=finalizer,
             timeouts=Timeouts(),
+            steers=steering.steers,
         )
     )
     termination = NodeTerminationController(

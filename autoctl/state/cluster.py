@@ -175,6 +175,7 @@ class ClusterState:
         self.namespaces = table(NAMESPACES, core.Namespace)
 
         self.pods_by_node = Index(self.pods.reflector, lambda p: p.spec.node_name or None)
+        self._unbound = Index(self.pods.reflector, lambda p: None if p.spec.node_name else "")
         self.nodes_by_provider = Index(self.nodes.reflector, lambda n: n.spec.provider_id or None)
         self.claims_by_provider = Index(
             self.node_claims.reflector, lambda c: c.status.provider_id or None
@@ -246,6 +247,10 @@ class ClusterState:
 
     def node_class(self, name: str) -> NodeClass | None:
         return self.node_classes.reflector.get(name)
+
+    def unbound_pods(self) -> Iterable[core.Pod]:
+        """The pods that are on no node."""
+        return self._unbound[""].values()
 
     def claim_of_node(self, node: core.Node) -> NodeClaim | None:
         """The NodeClaim of the node's instance."""

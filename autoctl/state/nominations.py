@@ -49,6 +49,10 @@ class Nominations:
         """The target will not come: its pods wait for another."""
         self._promises = {k: p for k, p in self._promises.items() if p.target != target}
 
+    def promises(self) -> Mapping[str, str]:
+        """Pod key -> target of all promises, those included that may be over."""
+        return {key: promise.target for key, promise in self._promises.items()}
+
     def targets(self, now: datetime) -> frozenset[str]:
         """The names that pods were promised and have not reached."""
         return frozenset(

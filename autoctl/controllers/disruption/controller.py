@@ -263,6 +263,7 @@ def _forgotten(snapshot: Snapshot, execution: Execution) -> list[str]:
         if node.claim is not None
         and node.node is not None
         and any(t.key == AWAITING_PODS_TAINT for t in node.node.spec.taints or ())
+        and REPLACES in node.claim.metadata.annotations
         and node.claim.name not in steered
         and (node.claim.name not in waiting or _all_leaving(snapshot, node.claim))
     ]

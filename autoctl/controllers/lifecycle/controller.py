@@ -6,6 +6,7 @@ where the last one stopped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,7 +53,11 @@ _MESSAGE_LIMIT = 300
 
 @dataclass(frozen=True)
 class LifecycleDependencies:
-    """What the controller talks to; `finalizer` takes over NodeClaims that are deleted."""
+    """What the controller talks to.
+
+    `finalizer` takes over NodeClaims that are deleted; `steers` tells whether pods will be sent to
+    the NodeClaim's node, which takes no others until then.
+    """
 
     api: KubernetesApi
     state: ClusterState
@@ -63,6 +68,7 @@ class LifecycleDependencies:
     health: RegistrationHealth
     finalizer: Controller
     timeouts: Timeouts
+    steers: Callable[[NodeClaim], bool]
 
 
 class LifecycleController:
@@ -177,7 +183,9 @@ class LifecycleController:
                     "Warning",
                 )
             )
-        await self._d.api.patch(NODES, node.metadata.name, registration_patch(node, claim))
+        steered = not is_registered(node) and self._d.steers(claim)
+        patch = registration_patch(node, claim, steered=steered)
+        await self._d.api.patch(NODES, node.metadata.name, patch)
         status = claim.status.model_copy(update={"node_name": node.metadata.name})
         status = with_condition(status, REGISTERED, "True", REGISTERED, "", *self._stamp(claim))
         claim = await self._write(claim, status)

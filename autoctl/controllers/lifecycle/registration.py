@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from autoctl.api import core, labels
-from autoctl.api.labels import TERMINATION_FINALIZER, UNREGISTERED_TAINT
+from autoctl.api.labels import STEERED, TERMINATION_FINALIZER, UNREGISTERED_TAINT
 from autoctl.api.nodeclaim import NodeClaim
+from autoctl.controllers.steering import HOLD
 from autoctl.ports.kubernetes import Object
 from autoctl.scheduling.problem import RequirementSpec
 from autoctl.state.problem import core_taints
@@ -36,8 +37,13 @@ def single_values(requirements: Iterable[RequirementSpec]) -> dict[str, str]:
     }
 
 
-def registration_patch(node: core.Node, claim: NodeClaim) -> Object:
-    """The merge patch that registers the Node; optimistic, as it replaces lists."""
+def registration_patch(node: core.Node, claim: NodeClaim, *, steered: bool = False) -> Object:
+    """The merge patch that registers the Node; optimistic, as it replaces lists.
+
+    A node to which pods are `steered` is marked, and takes no pods yet. Where a startup taint keeps
+    them away already there is no other taint: who removes it may not tolerate one. Nor is there one
+    where somebody else looks after the taints.
+    """
     metadata: dict[str, Any] = {
         "resourceVersion": node.metadata.resource_version,
         "labels": {**claim.metadata.labels, labels.REGISTERED: "true"},
@@ -49,17 +55,26 @@ def registration_patch(node: core.Node, claim: NodeClaim) -> Object:
     owners = [_owner(o) for o in node.metadata.owner_references or ()]
     if all(o["uid"] != claim.metadata.uid for o in owners):
         metadata["ownerReferences"] = [*owners, _claim_owner(claim)]
-    taints = [_taint(t) for t in _registered_taints(node, claim)]
+    wanted = _registered_taints(node, claim)
+    if steered:
+        metadata["annotations"] = {**metadata["annotations"], STEERED: "true"}
+        if not claim.spec.startup_taints and not _minds_its_taints(node):
+            wanted += core_taints((HOLD,))
+    taints = [_taint(t) for t in wanted]
     return {"metadata": metadata, "spec": {"taints": taints or None}}
 
 
 def _registered_taints(node: core.Node, claim: NodeClaim) -> list[core.Taint]:
     kept = [t for t in node.spec.taints or () if t.key != UNREGISTERED_TAINT]
-    if (node.metadata.labels or {}).get(labels.DO_NOT_SYNC_TAINTS) == "true":
+    if _minds_its_taints(node):
         return kept
     present = {(t.key, t.effect) for t in kept}
     wanted = (*core_taints(claim.spec.taints), *core_taints(claim.spec.startup_taints))
     return kept + [t for t in wanted if (t.key, t.effect) not in present]
+
+
+def _minds_its_taints(node: core.Node) -> bool:
+    return (node.metadata.labels or {}).get(labels.DO_NOT_SYNC_TAINTS) == "true"
 
 
 _NOT_COPIED = frozenset(

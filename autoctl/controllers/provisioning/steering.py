@@ -1,0 +1,235 @@
+"""`provisioner.steering`: new nodes take the pods they were bought for before any others.
+
+A node that others want too is registered with the taint `autoctl.io/awaiting-pods`. As soon as its
+kubelet is ready, its pods get it as their nominated node, and the taint goes: kube-scheduler then
+keeps their room from pods of the same or lower priority. Nobody is bound past kube-scheduler; a pod
+that does not land in time has its nomination taken back.
+
+What was begun stands on the Node (taint and annotation), so that a process that takes over ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from autoctl.api import core
+from autoctl.api.labels import AWAITING_PODS_TAINT, STEERED
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.controllers.disruption.marks import REPLACES
+from autoctl.controllers.lifecycle.initialization import waits_for
+from autoctl.controllers.provisioning.rivalry import is_contested, is_outranked
+from autoctl.controllers.steering import nominate, set_taint
+from autoctl.ports.kubernetes import NODES, EventType, KubernetesApi, NotFound
+from autoctl.state.cluster import ClusterState
+from autoctl.state.pods import is_pending
+from autoctl.state.reflector import Change
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+OPEN_SECONDS: Final = 3.0
+"""A ready node takes pods after this time at the latest, nominated or not."""
+OUTRANKED_SECONDS: Final = 10.0
+"""How long a ready node waits while more important pods wait for nodes of their own."""
+LANDING_SECONDS: Final = 20.0
+"""How long a pod may take to be bound once it could be; then its nomination is taken back."""
+RENEW_SECONDS: Final = 1.0
+"""kube-scheduler may clear a nomination that it cannot use yet; it is made again after this."""
+_UNSYNCED_SECONDS: Final = 1.0
+_BUSY_SECONDS: Final = 0.2
+_REST_SECONDS: Final = 600.0
+_WRITES_AT_ONCE: Final = 20
+
+
+@dataclass(eq=False)
+class _Arrival:
+    """One new node and the pods sent to it. Times are the loop's."""
+
+    claim: str
+    node: str = ""
+    inherited: bool = False
+    """Begun by another process: which pods it sent is not known."""
+    sent: dict[str, float] = field(default_factory=dict)
+    """UID -> when the pod was nominated last."""
+    ready: float | None = None
+    usable: float | None = None
+    """Since when nothing but the taint keeps pods away."""
+    opened: float | None = None
+
+
+class ProvisionSteering:
+    """Periodic, woken by changes; asleep while no new node is contested."""
+
+    name = "provisioner.steering"
+
+    def __init__(self, api: KubernetesApi, state: ClusterState) -> None:
+        self._api = api
+        self._state = state
+        self._arrivals: dict[str, _Arrival] = {}
+        self._marked: set[str] = set()
+        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
+        state.nodes.reflector.subscribe(self._nodes_changed)
+
+    def steers(self, claim: NodeClaim) -> bool:
+        """Whether pods are to be sent to the claim's node, which is about to be registered."""
+        if REPLACES in claim.metadata.annotations:
+            return False
+        if claim.name not in self._arrivals:
+            promised = self._state.nominations.promises()
+            if not is_contested(claim.name, promised, self._waiting()):
+                return False
+            self._arrivals[claim.name] = _Arrival(claim.name)
+        return True
+
+    async def run_once(self) -> float:
+        if not self._state.synced:
+            return _UNSYNCED_SECONDS
+        self._inherit()
+        if not self._arrivals:
+            return _REST_SECONDS
+        arrivals = list(self._arrivals.values())
+        waiting = self._waiting()
+        outcomes = await asyncio.gather(
+            *(self._step(arrival, waiting) for arrival in arrivals), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        busy = any(a.ready is not None for a in self._arrivals.values())
+        return _BUSY_SECONDS if busy else _REST_SECONDS
+
+    def _waiting(self) -> list[core.Pod]:
+        """Pods that kube-scheduler may bind."""
+        return [pod for pod in self._state.unbound_pods() if is_pending(pod)]
+
+    def _nodes_changed(self, changes: Sequence[Change[core.Node]]) -> None:
+        for change in changes:
+            name = change.object.metadata.name
+            marked = STEERED in (change.object.metadata.annotations or {})
+            if marked and change.type is not EventType.DELETED:
+                self._marked.add(name)
+            else:
+                self._marked.discard(name)
+
+    def _inherit(self) -> None:
+        """Take over the nodes that another process has not done with."""
+        known = {arrival.node for arrival in self._arrivals.values()}
+        for name in sorted(self._marked - known):
+            node = self._state.node(name)
+            claim = None if node is None else self._state.claim_of_node(node)
+            if claim is not None and claim.name not in self._arrivals:
+                self._arrivals[claim.name] = _Arrival(claim.name, name, inherited=True)
+
+    async def _step(self, arrival: _Arrival, waiting: Sequence[core.Pod]) -> None:
+        """Bring one node further: nominate, open, end."""
+        now = asyncio.get_running_loop().time()
+        claim = self._state.claim(arrival.claim)
+        node = self._node_of(claim)
+        if claim is None or claim.deleting or (node is None and arrival.node):
+            await self._end(arrival, waiting)
+            return
+        if node is None or (not arrival.inherited and not _is_ready(node)):
+            return
+        arrival.node = node.metadata.name
+        arrival.ready = now if arrival.ready is None else arrival.ready
+        if arrival.usable is None and waits_for(claim, node) is None:
+            arrival.usable = now
+        own = self._own(arrival, waiting)
+        await self._send(arrival, own, now)
+        if arrival.opened is None and self._may_open(arrival, own, waiting, now):
+            await set_taint(self._api, arrival.node, AWAITING_PODS_TAINT, present=False)
+            arrival.opened = now
+        if self._is_over(arrival, own, now):
+            await self._end(arrival, waiting)
+
+    def _node_of(self, claim: NodeClaim | None) -> core.Node | None:
+        return self._state.node(claim.status.node_name or "") if claim is not None else None
+
+    def _own(self, arrival: _Arrival, waiting: Sequence[core.Pod]) -> list[core.Pod]:
+        """The waiting pods that the node is meant for."""
+        promised = self._state.nominations.promises()
+        names = (arrival.claim, arrival.node)
+        return [
+            pod
+            for pod in waiting
+            if pod.metadata.uid in arrival.sent or promised.get(pod.key) in names
+        ]
+
+    async def _send(self, arrival: _Arrival, own: Sequence[core.Pod], now: float) -> None:
+        """Nominate those that are not yet, and again those that lost it before they could land."""
+        if arrival.inherited or (arrival.usable is not None and arrival.opened is not None):
+            return
+        again = now - RENEW_SECONDS
+        unsent = [
+            pod
+            for pod in own
+            if not pod.status.nominated_node_name
+            and arrival.sent.get(pod.metadata.uid, again) <= again
+        ]
+        arrival.sent.update((pod.metadata.uid, now) for pod in unsent)
+        await asyncio.gather(*(self._write(nominate(self._api, p, arrival.node)) for p in unsent))
+
+    def _may_open(
+        self,
+        arrival: _Arrival,
+        own: Sequence[core.Pod],
+        waiting: Sequence[core.Pod],
+        now: float,
+    ) -> bool:
+        """Whether all nominations have come out again on the watch, or it has been long enough."""
+        if arrival.inherited:
+            return True
+        assert arrival.ready is not None, "a node opens when it is ready"
+        mine = {pod.metadata.uid for pod in own}
+        others = [p for p in waiting if p.metadata.uid not in mine and not self._has_home(p)]
+        if is_outranked(own, others):
+            return now >= arrival.ready + OUTRANKED_SECONDS
+        shown = all(pod.status.nominated_node_name for pod in own)
+        return shown or now >= arrival.ready + OPEN_SECONDS
+
+    def _has_home(self, pod: core.Pod) -> bool:
+        """Whether the pod's own node is open to it, or there will be none."""
+        target = self._state.nominations.promises().get(pod.key)
+        if target is None:
+            return True
+        claim = self._state.claim(target)
+        return claim is None or claim.initialized
+
+    def _is_over(self, arrival: _Arrival, own: Sequence[core.Pod], now: float) -> bool:
+        if arrival.opened is None:
+            return False
+        if not own and not arrival.inherited:
+            return True
+        since = arrival.opened if arrival.inherited else arrival.usable
+        return since is not None and now >= max(since, arrival.opened) + LANDING_SECONDS
+
+    async def _end(self, arrival: _Arrival, waiting: Iterable[core.Pod]) -> None:
+        """Take nominations back that came to nothing, and the mark off the node."""
+        lost = [
+            pod
+            for pod in waiting
+            if arrival.node
+            and pod.status.nominated_node_name == arrival.node
+            and (arrival.inherited or pod.metadata.uid in arrival.sent)
+        ]
+        await asyncio.gather(*(self._write(nominate(self._api, pod, None)) for pod in lost))
+        if arrival.node and self._state.node(arrival.node) is not None:
+            body = {"metadata": {"annotations": {STEERED: None}}}
+            try:
+                await self._api.patch(NODES, arrival.node, body)
+            except NotFound:
+                _log.debug("steered node is gone", node=arrival.node)
+        self._marked.discard(arrival.node)
+        self._arrivals.pop(arrival.claim, None)
+
+    async def _write(self, request: Coroutine[Any, Any, None]) -> None:
+        async with self._writes:
+            await request
+
+
+def _is_ready(node: core.Node) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions or ())
