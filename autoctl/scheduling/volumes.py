@@ -21,6 +21,7 @@ ATTACH_PREFIX = "attachable-volumes-csi-"
 UNLIMITED_ATTACHMENTS = 1 << 30
 
 _BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
 _IN_TREE = {"kubernetes.io/aws-ebs": "ebs.csi.aws.com"}
 _MOST_ALTERNATIVES = 64
@@ -142,20 +143,21 @@ def _bound(
 def _unbound(
     spec: core.PersistentVolumeClaimSpec, handle: str, claim: str, volumes: Volumes
 ) -> tuple[list[Requirements], tuple[str, str]]:
-    if not spec.storage_class_name:
+    name = spec.storage_class_name
+    if name is None:
+        name = _default_class(volumes)
+    if not name:
         raise VolumeError(f'persistentvolumeclaim "{claim}" is unbound and has no storage class')
-    storage = volumes.classes.get(spec.storage_class_name)
+    storage = volumes.classes.get(name)
     if storage is None:
-        raise VolumeError(f'storageclass "{spec.storage_class_name}" of claim "{claim}" not found')
+        raise VolumeError(f'storageclass "{name}" of claim "{claim}" not found')
     if storage.volume_binding_mode != "WaitForFirstConsumer":
         raise VolumeError(
             f'persistentvolumeclaim "{claim}" is unbound and its storage class '
-            f'"{spec.storage_class_name}" binds immediately: it waits for its volume'
+            f'"{name}" binds immediately: it waits for its volume'
         )
     if storage.provisioner in ("", _NO_PROVISIONER):
-        raise VolumeError(
-            f'storageclass "{spec.storage_class_name}" of claim "{claim}" provisions no volumes'
-        )
+        raise VolumeError(f'storageclass "{name}" of claim "{claim}" provisions no volumes')
     options = [
         Requirements(
             Requirement.of(e.key, "In", e.values) for e in term.match_label_expressions or ()
@@ -164,6 +166,21 @@ def _unbound(
     ] or [Requirements()]
     driver = _IN_TREE.get(storage.provisioner, storage.provisioner)
     return options, (driver, handle)
+
+
+def _default_class(volumes: Volumes) -> str | None:
+    """The class of claims that name none: the newest of those marked as default, then by name."""
+    marked = [
+        c
+        for c in volumes.classes.values()
+        if (c.metadata.annotations or {}).get(_DEFAULT_CLASS) == "true"
+    ]
+
+    def rank(storage: core.StorageClass) -> tuple[float, str]:
+        created = storage.metadata.creation_timestamp
+        return (-created.timestamp() if created else 0.0, storage.metadata.name)
+
+    return min(marked, key=rank).metadata.name if marked else None
 
 
 def _cross(left: list[Requirements], right: list[Requirements], claim: str) -> list[Requirements]:
