@@ -131,7 +131,9 @@ def _parse(spec: core.PodSpec, statuses: list[core.ContainerStatus] | None) -> T
     except RequirementError as unreadable:
         error = str(unreadable)
     try:
-        _check_topology(spread, (*required, *forbidden), (*liked, *disliked))
+        _check_spread(spread)
+        _check_pod_terms("podAffinity", required, liked)
+        _check_pod_terms("podAntiAffinity", forbidden, disliked)
     except RequirementError as unreadable:
         error = error or str(unreadable)
         spread = required = forbidden = ()
@@ -220,11 +222,7 @@ def _preferred(node: core.NodeAffinity) -> tuple[tuple[int, Requirements], ...]:
     return tuple(found)
 
 
-def _check_topology(
-    spread: Iterable[core.TopologySpreadConstraint],
-    required: Iterable[core.PodAffinityTerm],
-    preferred: Iterable[core.WeightedPodAffinityTerm],
-) -> None:
+def _check_spread(spread: Iterable[core.TopologySpreadConstraint]) -> None:
     for index, constraint in enumerate(spread):
         path = f"spec.topologySpreadConstraints[{index}]"
         if constraint.max_skew <= 0:
@@ -238,15 +236,34 @@ def _check_topology(
                 f"{path}.whenUnsatisfiable: {constraint.when_unsatisfiable!r}: "
                 f"expected {DO_NOT_SCHEDULE} or {SCHEDULE_ANYWAY}"
             )
+        for field_name, policy in (
+            ("nodeAffinityPolicy", constraint.node_affinity_policy),
+            ("nodeTaintsPolicy", constraint.node_taints_policy),
+        ):
+            if policy not in (None, "Honor", "Ignore"):
+                raise RequirementError(f"{path}.{field_name}: {policy!r}: expected Honor or Ignore")
         _check_topology_key(constraint.topology_key, path)
-        _check_selector(constraint.label_selector, path)
-    terms = [("required", t) for t in required]
-    terms += [("preferred", w.pod_affinity_term) for w in preferred]
-    for kind, term in terms:
-        path = f"spec.affinity ({kind} pod affinity term)"
-        _check_topology_key(term.topology_key, path)
-        _check_selector(term.label_selector, path)
-        _check_selector(term.namespace_selector, path)
+        _check_selector(constraint.label_selector, f"{path}.labelSelector")
+
+
+def _check_pod_terms(
+    kind: str,
+    required: Iterable[core.PodAffinityTerm],
+    preferred: Iterable[core.WeightedPodAffinityTerm],
+) -> None:
+    path = f"spec.affinity.{kind}"
+    terms = [
+        (f"{path}.requiredDuringSchedulingIgnoredDuringExecution[{i}]", t)
+        for i, t in enumerate(required)
+    ]
+    terms += [
+        (f"{path}.preferredDuringSchedulingIgnoredDuringExecution[{i}].podAffinityTerm", w)
+        for i, w in enumerate(w.pod_affinity_term for w in preferred)
+    ]
+    for where, term in terms:
+        _check_topology_key(term.topology_key, where)
+        _check_selector(term.label_selector, f"{where}.labelSelector")
+        _check_selector(term.namespace_selector, f"{where}.namespaceSelector")
 
 
 def _check_topology_key(key: str, path: str) -> None:
@@ -255,11 +272,16 @@ def _check_topology_key(key: str, path: str) -> None:
 
 
 def _check_selector(selector: core.LabelSelector | None, path: str) -> None:
-    for expression in (selector.match_expressions if selector else None) or ():
+    for index, expression in enumerate((selector.match_expressions if selector else None) or ()):
+        where = f"{path}.matchExpressions[{index}]"
         if expression.operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
             raise RequirementError(
-                f"{path}.labelSelector.matchExpressions: operator {expression.operator!r}: "
+                f"{where}.operator: {expression.operator!r}: "
                 "expected In, NotIn, Exists or DoesNotExist"
+            )
+        if expression.operator in ("In", "NotIn") and not expression.values:
+            raise RequirementError(
+                f"{where}.values: {expression.operator} needs at least one value"
             )
 
 
