@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from autoctl.aws.errors import CloudError, Kind
+from autoctl.aws.errors import DRY_RUN, CloudError, Kind
 from autoctl.aws.executor import Executor
 from autoctl.aws.ratelimit import RateLimits
 
@@ -89,7 +89,7 @@ class Caller:
             )
         except (ClientError, BotoCoreError) as error:
             failure = CloudError.of(operation, error)
-            code = failure.code
+            code = None if failure.code == DRY_RUN else failure.code
             raise failure from error
         finally:
             if self._observer is not None:

@@ -6,6 +6,7 @@ other services used. Everything that a gateway raises is a `CloudError`.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -137,6 +138,9 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(_UNAVAILABLE, Kind.UNAVAILABLE),
 }
 
+DRY_RUN = "DryRunOperation"
+"""EC2's answer to a dry run of what it would have carried out."""
+
 SERVICE_LINKED_ROLE = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
 """No spot instance can be had until somebody creates EC2 Spot's service-linked role."""
 
@@ -179,6 +183,21 @@ def launch_reason(code: str) -> str:
     return _LAUNCH_REASONS.get(code, "LaunchFailed")
 
 
+_REFUSED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
+_ENCODED = re.compile(r"\s*Encoded authorization failure message:.*", re.DOTALL)
+
+
+def plain_message(message: str) -> str:
+    """AWS's message without the encoded part, which differs each time: conditions must not."""
+    return _ENCODED.sub("", message)
+
+
+def refused_action(message: str) -> str | None:
+    """The IAM action that a refusal names, such as `iam:PassRole`: often not the one called."""
+    found = _REFUSED_ACTION.search(message)
+    return found[1] if found else None
+
+
 class CloudError(Exception):
     """A call to AWS that failed: `operation` (snake case), AWS's `code` and `message`."""
 
@@ -204,7 +223,7 @@ class CloudError(Exception):
             kind = classify(code)
             if kind is Kind.INVALID and status >= 500:
                 kind = Kind.UNAVAILABLE
-            return cls(operation, code, str(details.get("Message", "")), kind)
+            return cls(operation, code, plain_message(str(details.get("Message", ""))), kind)
         name = type(error).__name__
         connection = any(word in name for word in ("Connect", "Timeout", "HTTPClient", "Endpoint"))
         credentials = "Credential" in name or "Token" in name

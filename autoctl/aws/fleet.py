@@ -14,7 +14,7 @@ from typing import Any
 
 from autoctl.aws.batcher import Batcher
 from autoctl.aws.call import Caller
-from autoctl.aws.errors import Kind, classify
+from autoctl.aws.errors import Kind, classify, plain_message
 from autoctl.aws.tags import KARPENTER_CLAIM, NAME, to_api
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT
 
@@ -24,12 +24,16 @@ MOST_OVERRIDES = 300
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One type in one zone."""
+    """One type in one zone. `priority` counts from 0, the first; None leaves the choice to EC2.
+
+    Either all overrides of a request have a priority, or none has.
+    """
 
     instance_type: str
     zone: str
     subnet_id: str
     image_id: str
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +164,7 @@ def fleet_arguments(orders: Sequence[LaunchOrder]) -> dict[str, Any]:
                     "LaunchTemplateName": config.template,
                     "Version": "$Latest",
                 },
-                "Overrides": [
-                    {
-                        "InstanceType": override.instance_type,
-                        "AvailabilityZone": override.zone,
-                        "SubnetId": override.subnet_id,
-                        "ImageId": override.image_id,
-                    }
-                    for override in config.overrides
-                ],
+                "Overrides": [_override(override) for override in config.overrides],
             }
             for config in request.configs
         ],
@@ -182,12 +178,27 @@ def fleet_arguments(orders: Sequence[LaunchOrder]) -> dict[str, Any]:
             {"ResourceType": "fleet", "Tags": to_api(tags)},
         ],
     }
+    prioritized = any(o.priority is not None for c in request.configs for o in c.overrides)
     if request.capacity_type == SPOT:
-        arguments["SpotOptions"] = {"AllocationStrategy": "price-capacity-optimized"}
+        strategy = "capacity-optimized-prioritized" if prioritized else "price-capacity-optimized"
+        arguments["SpotOptions"] = {"AllocationStrategy": strategy}
     elif not request.capacity_block:
-        arguments["OnDemandOptions"] = {"AllocationStrategy": "lowest-price"}
+        strategy = "prioritized" if prioritized else "lowest-price"
+        arguments["OnDemandOptions"] = {"AllocationStrategy": strategy}
     arguments["ClientToken"] = _client_token(orders, arguments)
     return arguments
+
+
+def _override(override: Override) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "InstanceType": override.instance_type,
+        "AvailabilityZone": override.zone,
+        "SubnetId": override.subnet_id,
+        "ImageId": override.image_id,
+    }
+    if override.priority is not None:
+        found["Priority"] = override.priority
+    return found
 
 
 def _target_type(request: FleetRequest) -> str:
@@ -209,7 +220,7 @@ def _error(entry: dict[str, Any], request: FleetRequest) -> FleetError:
     overrides = entry.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
     return FleetError(
         code=entry.get("ErrorCode", ""),
-        message=entry.get("ErrorMessage", ""),
+        message=plain_message(entry.get("ErrorMessage", "")),
         instance_type=overrides.get("InstanceType", ""),
         zone=overrides.get("AvailabilityZone", ""),
         subnet_id=overrides.get("SubnetId", ""),

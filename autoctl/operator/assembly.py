@@ -20,6 +20,7 @@ from autoctl.controllers.disruption.expiry_controller import ExpirationControlle
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.disruption.static_controller import StaticDeprovisioner
+from autoctl.controllers.health.clock import ClockController
 from autoctl.controllers.health.interruption import InterruptionController
 from autoctl.controllers.health.repair import RepairController
 from autoctl.controllers.health.reservations import ReservationController
@@ -38,6 +39,8 @@ from autoctl.controllers.nodeclass.controller import (
     NodeClassDependencies,
 )
 from autoctl.controllers.nodeclass.templates import TemplateCollector, TemplateStore
+from autoctl.controllers.nodeclass.validation import Validation
+from autoctl.controllers.nodeoverlay.controller import NodeOverlayController
 from autoctl.controllers.nodepool.controller import NodePoolController
 from autoctl.controllers.nodepool.registration_health import RegistrationHealth
 from autoctl.controllers.provisioning.claims import ClaimCreator
@@ -59,16 +62,17 @@ from autoctl.controllers.termination.node import (
 from autoctl.operator.gateways import Gateways, make_gateways
 from autoctl.operator.settings import Settings
 from autoctl.operator.wiring import InstanceDescriber, Keys, LaunchFailures
-from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import (
     NODE_CLAIMS,
     NODE_CLASSES,
+    NODE_OVERLAYS,
     NODE_POOLS,
     NODES,
     POD_DISRUPTION_BUDGETS,
     PODS,
     KubernetesApi,
 )
+from autoctl.ports.steady import SteadyClock
 from autoctl.scheduling.problem import SchedulingProblem, Solution, SolverOptions
 from autoctl.scheduling.solve import solve
 from autoctl.state.cluster import ClusterState
@@ -79,15 +83,25 @@ DISRUPTION_REST_SECONDS = 10.0
 """Between two looks for nodes to take away, however much changes (Karpenter's polling period)."""
 STEERING_REST_SECONDS = 0.1
 """Between two looks at nodes that wait for their pods, however much changes."""
-_DISRUPTION_READS = (PODS, NODES, NODE_CLAIMS, NODE_POOLS, NODE_CLASSES, POD_DISRUPTION_BUDGETS)
+_DISRUPTION_READS = (
+    PODS,
+    NODES,
+    NODE_CLAIMS,
+    NODE_POOLS,
+    NODE_CLASSES,
+    NODE_OVERLAYS,
+    POD_DISRUPTION_BUDGETS,
+)
 
 
 _ROUTINE = frozenset(
     {
         "interruption.instancestatus",
         "static.provisioning",
+        "nodeoverlay",
         "nodeclaim.garbagecollection",
         "capacityreservation",
+        "clock",
         "metrics.state",
         "providers.instancetype",
         "providers.pricing",
@@ -110,7 +124,7 @@ class Seams:
     api: KubernetesApi
     clients: Clients
     executor: Executor
-    clock: Clock
+    clock: SteadyClock
     rng: random.Random
     offload: Offload
     region: str
@@ -141,7 +155,7 @@ class Dependencies:
     settings: Settings
     region: str
     api: KubernetesApi
-    clock: Clock
+    clock: SteadyClock
     offload: Offload
     state: ClusterState
     events: EventRecorder
@@ -200,6 +214,7 @@ def build_controllers(d: Dependencies) -> list[Registration]:
     return [
         *_node_classes(d, templates),
         _node_pool(d, health),
+        _node_overlays(d),
         *_provisioning(d, creator),
         Registration(
             steering, (Watch(PODS), Watch(NODES), Watch(NODE_CLAIMS)), rest=STEERING_REST_SECONDS
@@ -234,6 +249,16 @@ def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registratio
             cluster=d.aws.cluster,
             access=d.aws.access,
             templates=templates,
+            validation=Validation(
+                d.aws.dry_runs,
+                templates,
+                d.clock,
+                types=d.aws.types.known,
+                pools=lambda: d.state.node_pools.reflector,
+                region=d.region,
+                disabled=d.settings.disable_dry_run,
+                patience=d.patience,
+            ),
             region=d.region,
             cluster_name=d.settings.cluster_name,
             refresh_seconds=REFRESH_SECONDS * d.patience,
@@ -267,6 +292,13 @@ def _node_pool(d: Dependencies, health: RegistrationHealth) -> Registration:
             Watch(NODE_CLASSES, keys.pools_of_class),
             Watch(NODE_CLAIMS, keys.pool_of_claim),
         ),
+    )
+
+
+def _node_overlays(d: Dependencies) -> Registration:
+    controller = NodeOverlayController(d.api, d.state, d.clock)
+    return Registration(
+        controller, (Watch(NODE_OVERLAYS), Watch(NODE_POOLS), Watch(NODE_CLASSES)), rest=1.0
     )
 
 
@@ -423,6 +455,7 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         events=d.events,
         metrics=d.metrics,
         terminate=end_instance,
+        skipped=d.clock.skipped,
     )
     return [
         Registration(
@@ -463,7 +496,8 @@ def _health(d: Dependencies) -> list[Registration]:
         instances=d.aws.instances,
     )
     reservations = ReservationController(d.api, d.state, d.metrics, d.aws.instances)
-    found = [Registration(status), Registration(reservations)]
+    clock = ClockController(d.clock, d.state, d.events, d.metrics)
+    found = [Registration(status), Registration(reservations), Registration(clock)]
     if d.settings.node_repair:
         repair = RepairController(
             api=d.api, state=d.state, clock=d.clock, events=d.events, metrics=d.metrics

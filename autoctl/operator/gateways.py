@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autoctl.aws.call import Caller
 from autoctl.aws.clients import Clients
+from autoctl.aws.dry_runs import DryRuns
 from autoctl.aws.eks import ClusterFacts, EksCluster
 from autoctl.aws.executor import Executor
 from autoctl.aws.fleet import Fleets
@@ -31,6 +32,7 @@ class Gateways:
     """All that the controllers ask of AWS. `queue` is None without an interruption queue."""
 
     fleets: Fleets
+    dry_runs: DryRuns
     instances: Instances
     templates: LaunchTemplates
     network: Network
@@ -70,6 +72,7 @@ def make_gateways(
     eks = EksCluster(caller("eks"), cluster=cluster, endpoint=endpoint)
     return Gateways(
         fleets=Fleets(ec2, observe=batches),
+        dry_runs=DryRuns(ec2),
         instances=Instances(ec2, cluster=cluster, observe=batches),
         templates=LaunchTemplates(ec2, cluster=cluster),
         network=Network(ec2),

@@ -90,6 +90,10 @@ class Settings(BaseModel):
         str,
         Field(description="SQS queue with EC2 interruption events (name or URL); none when empty."),
     ] = ""
+    disable_dry_run: Annotated[
+        bool,
+        Field(description="Take NodeClasses as launchable without asking EC2 by dry runs."),
+    ] = False
     batch_idle_duration: Annotated[
         Seconds,
         Field(description="Pending pods are decided on when no new one came for this long."),

@@ -60,7 +60,7 @@ async def test_node_is_registered_with_what_its_claim_says() -> None:
 
 async def test_instances_are_tagged_and_locked_down() -> None:
     async with playing(node_class(tags={"cost": "42"}), node_pool(), deployment()) as play:
-        await play.until(lambda: play.running() == 1)
+        await play.until(lambda: play.running() == 3)
         await asyncio.sleep(5)
         (instance,) = play.instances()
         claim = play.claims()[0]["metadata"]["name"]
@@ -95,7 +95,7 @@ async def test_an_offering_without_capacity_is_left_for_another() -> None:
             instance_types=("c*",),
         )
         play.world.cloud.inject(fault)
-        await play.until(lambda: play.running() == 1)
+        await play.until(lambda: play.running() == 3)
         (instance,) = play.instances()
         assert not (
             instance.instance_type.startswith("c") and instance.zone in ("us-west-2a", "us-west-2b")
@@ -124,8 +124,11 @@ async def test_throttling_delays_and_loses_nothing() -> None:
 
 
 async def test_missing_rights_are_named_and_healed() -> None:
-    async with playing(node_class(), node_pool(), deployment(replicas=1)) as play:
+    """Rights that go after the dry runs went well; `test_validation` has the others."""
+    async with playing(node_class(), node_pool(), deployment(replicas=0)) as play:
+        await play.until(lambda: play.condition(play.pool(), "Ready")["status"] == "True")
         play.world.cloud.denied.add("ec2:CreateFleet")
+        await play.scale(1)
         await play.until(
             lambda: (
                 bool(play.claims())
@@ -181,12 +184,12 @@ async def test_nothing_is_launched_while_the_class_is_not_ready() -> None:
         assert play.condition(found, "SubnetsReady")["reason"] == "SubnetsNotFound"
         assert play.condition(play.pool(), "Ready")["status"] == "False"
         play.world.cloud.ec2.network.subnets.update(subnets)
-        await play.until(lambda: play.running() == 1)
+        await play.until(lambda: play.running() == 3)
 
 
 async def test_a_class_waits_for_its_nodes() -> None:
     async with playing(node_class(), node_pool(), deployment()) as play:
-        await play.until(lambda: play.running() == 1)
+        await play.until(lambda: play.running() == 3)
         await play.api.delete(NODE_CLASSES, "default")
         await asyncio.sleep(30)
         assert play.events("WaitingOnNodeClaimTermination")

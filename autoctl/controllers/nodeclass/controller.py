@@ -44,6 +44,7 @@ from autoctl.controllers.nodeclass.resolve import (
     subnets_part,
 )
 from autoctl.controllers.nodeclass.templates import TemplateStore
+from autoctl.controllers.nodeclass.validation import Validation
 from autoctl.controllers.objects import (
     add_finalizer,
     reference,
@@ -82,6 +83,7 @@ class NodeClassDependencies:
     cluster: ClusterFacts
     access: EksCluster
     templates: TemplateStore
+    validation: Validation
     region: str
     cluster_name: str
     refresh_seconds: float = REFRESH_SECONDS
@@ -155,8 +157,29 @@ class NodeClassController:
             else:
                 old = find_condition(node_class.status.conditions, condition)
                 verdicts[condition] = old is not None and old.status == "True"
-        parts.append(_validation(verdicts))
-        return parts, errors
+        validation = await self._validation(node_class, parts, verdicts, errors)
+        return parts if validation is None else [*parts, validation], errors
+
+    async def _validation(
+        self,
+        node_class: NodeClass,
+        parts: list[Part],
+        verdicts: dict[str, bool],
+        errors: list[CloudError],
+    ) -> Part | None:
+        """Whether nodes could be launched, once all that they need is there."""
+        broken = sorted(kind for kind, ok in verdicts.items() if not ok)
+        if broken:
+            waiting = Verdict(None, "DependenciesNotReady", f"waits for {', '.join(broken)}")
+            return Part(VALIDATION_SUCCEEDED, waiting)
+        status = next_status(node_class, parts, self._d.clock.now())
+        resolved = node_class.model_copy(update={"status": status})
+        try:
+            verdict = await self._d.validation.check(resolved, await self._d.cluster.get())
+        except CloudError as error:
+            errors.append(error)
+            return None
+        return Part(VALIDATION_SUCCEEDED, verdict)
 
     async def _subnets(self, node_class: NodeClass) -> Part:
         spec = node_class.spec
@@ -258,21 +281,14 @@ class NodeClassController:
             profile = self._profile_name(node_class)
             await self._dismiss(node_class, profile)
             await self._d.profiles.delete(profile)
+        self._d.validation.forget(node_class.metadata.uid)
+        self._resolved.pop(node_class.metadata.uid, None)
         await self._d.templates.delete_all(node_class.name)
         try:
             await remove_finalizer(self._d.api, NODE_CLASSES, node_class, NODECLASS_FINALIZER)
         except NotFound:
             _log.debug("NodeClass is gone already", node_class=node_class.name)
         return DONE
-
-
-def _validation(verdicts: dict[str, bool]) -> Part:
-    broken = sorted(kind for kind, ok in verdicts.items() if not ok)
-    if broken:
-        verdict = Verdict(None, "DependenciesNotReady", f"waits for {', '.join(broken)}")
-    else:
-        verdict = Verdict(True)
-    return Part(VALIDATION_SUCCEEDED, verdict)
 
 
 def _waiting(node_class: NodeClass, users: list[str]) -> Event:

@@ -38,6 +38,11 @@ class LaunchTemplate:
     data: Mapping[str, Any] = field(compare=False)
     tags: Mapping[str, str] = field(compare=False)
 
+    @property
+    def user_data_bytes(self) -> int:
+        """How long the user data are before they are encoded, which is what EC2 limits."""
+        return len(base64.b64decode(self.data["UserData"]))
+
 
 def launch_template(
     node_class: NodeClass,

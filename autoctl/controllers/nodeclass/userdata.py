@@ -16,6 +16,9 @@ from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodeclass_compute import AdvancedCompute, HugePageSettings, Kubelet
 from autoctl.aws.eks import ClusterInfo
 
+USER_DATA_LIMIT = 16384
+"""Bytes that EC2 takes, before base64."""
+
 _EPHEMERAL_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/log/pods")
 
 

@@ -187,10 +187,9 @@ class SimulatedCloud:
         self._check_faults(service, name)
         if not self.limits.allows(service, name, self.now()):
             raise throttled(service)
-        action = f"{service}:{name}"
-        if action in self.denied:
-            raise unauthorized(service, action)
         backend = self.services[service]
+        for action in (f"{service}:{name}", *backend.further_actions(name, params)):
+            self.authorize(service, action)
         handler = backend.handler(method)
         if handler is None:
             raise AwsFailure("InvalidAction", f"The action {name} is not simulated for {service}")
@@ -207,6 +206,11 @@ class SimulatedCloud:
                 if kind is FaultType.API_THROTTLE:
                     raise throttled(service)
                 raise AwsFailure(fault.error or "InternalError", fault.message, fault.status)
+
+    def authorize(self, service: str, action: str) -> None:
+        """Raise what `service` answers a caller who may not use the IAM action."""
+        if action in self.denied:
+            raise unauthorized(service, action)
 
     def hit(self, fault: Fault) -> bool:
         """Whether a fault strikes this time, by its share."""

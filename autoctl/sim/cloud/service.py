@@ -31,6 +31,10 @@ class Service:
     def __init__(self, cloud: SimulatedCloud) -> None:
         self.cloud = cloud
 
+    def further_actions(self, operation: str, params: Params) -> tuple[str, ...]:
+        """The IAM actions that a request needs beside the one of its operation."""
+        return ()
+
     def handler(self, method: str) -> Handler | None:
         """The implementation of a client method, None for one that is not simulated."""
         if method not in wire.operations(self.name):

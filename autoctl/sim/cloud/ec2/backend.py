@@ -104,6 +104,11 @@ class Ec2(Service):
                 return found
         return None
 
+    def further_actions(self, operation: str, params: Params) -> tuple[str, ...]:
+        """Tags that come with a creation are a permission of their own."""
+        tagged = operation.startswith(("Create", "Run")) and params.get("TagSpecifications")
+        return ("ec2:CreateTags",) if tagged else ()
+
     def now(self) -> datetime:
         return self.cloud.now()
 

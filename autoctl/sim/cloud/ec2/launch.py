@@ -67,6 +67,9 @@ class Launcher:
     def check(self, request: LaunchRequest) -> None:
         """Raise whatever EC2 refuses about the request itself, whatever capacity there is."""
         ec2, data = self._ec2, request.data
+        ec2.cloud.authorize("ec2", "ec2:RunInstances")
+        if data.get("IamInstanceProfile"):
+            ec2.cloud.authorize("ec2", "iam:PassRole")
         ec2.types.check_offered(request.instance_type, request.subnet.zone)
         api = ec2.types.get(request.instance_type)
         image = ec2.images.get(data.get("ImageId"))
