@@ -410,6 +410,13 @@ class Board:
         self.limits.take(row, number)
         return np.arange(first, self.size)
 
+    def close(self, b: int) -> None:
+        """Give up a new node on which there is nothing."""
+        assert b >= self.existing, "a node that is there is given up"
+        assert not self.contents[b], "a node in use is given up"
+        self._free[b] = -1
+        self.limits.take(int(self._row[b]), -1)
+
     def move(self, b: int, row: int) -> None:
         """Make a new bin one of another offer of the same domains."""
         self._free[b] += self.feasibility.net[row] - self.feasibility.net[self._row[b]]

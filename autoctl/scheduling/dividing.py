@@ -6,48 +6,59 @@ other b and c), and limits spent since may have taken choice away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.feasibility import Demand
+from autoctl.scheduling.launch import Launcher
 
 
-def divide(board: Board, demands: Sequence[Demand], short: Callable[[int], bool]) -> None:
-    """Spread the pods of every new bin that is `short` over bins of its offer that are not.
+def divide(board: Board, demands: Sequence[Demand], launcher: Launcher) -> dict[int, int]:
+    """Spread the pods of every new bin that is short of types over bins of its offer that are not.
 
-    Pods for which there is no such bin, and pods that must share one node, are taken off the board.
+    Each bin that stays holds what its least choice of types may take of the limits.
+
+    Pods for which there is no such bin, and pods that must share one node, are taken off the board:
+    how many, by demand index.
     """
+    off: Counter[int] = Counter()
     for b in range(board.existing, board.size):
-        if board.contents[b] and short(b):
-            _Division(board, demands, short, b).run()
+        if board.contents[b] and not launcher.hold(b):
+            off.update(_Division(board, demands, launcher, b).run())
+    return dict(off)
 
 
 class _Division:
-    def __init__(
-        self, board: Board, demands: Sequence[Demand], short: Callable[[int], bool], b: int
-    ) -> None:
+    def __init__(self, board: Board, demands: Sequence[Demand], launcher: Launcher, b: int) -> None:
         self._board = board
-        self._short = short
+        self._launcher = launcher
         self._row = int(board.row[b])
         self._content = [(demands[i], n) for i, n in sorted(board.contents[b].items())]
         self._bins = [b]
 
-    def run(self) -> None:
+    def run(self) -> dict[int, int]:
+        """Divide; the pods that found no place, by demand index."""
         board = self._board
         (first,) = self._bins
         for demand, count in self._content:
             board.take(demand, first, count)
         if any(board.rules(demand).need for demand, _ in self._content):
-            board.limits.take(self._row, -1)
-            return
+            board.close(first)
+            return {demand.index: count for demand, count in self._content}
+        off = {}
         for demand, count in self._content:
-            self._deal(demand, count)
+            left = self._deal(demand, count)
+            if left:
+                off[demand.index] = left
         if not board.contents[first]:
-            board.limits.take(self._row, -1)
+            board.close(first)
+        return off
 
-    def _deal(self, demand: Demand, count: int) -> None:
+    def _deal(self, demand: Demand, count: int) -> int:
+        """Put the pods on the bins there are, then on more of their offer; how many are left."""
         board = self._board
         for b in self._bins:
             count -= self._add(demand, b, count)
@@ -55,10 +66,11 @@ class _Division:
             (b,) = board.open(self._row, 1).tolist()
             added = self._add(demand, b, count)
             if not added:
-                board.limits.take(self._row, -1)
-                return
+                board.close(b)
+                break
             self._bins.append(b)
             count -= added
+        return count
 
     def _add(self, demand: Demand, b: int, count: int) -> int:
         """Put as many of the pods as leave enough choice, found by halving."""
@@ -66,13 +78,15 @@ class _Division:
         while least < most:
             middle = (least + most + 1) // 2
             self._put(demand, b, middle)
-            if self._short(b):
+            if self._launcher.short(b):
                 most = middle - 1
             else:
                 least = middle
             self._board.take(demand, b, middle)
         if least:
             self._put(demand, b, least)
+            held = self._launcher.hold(b)
+            assert held, "a bin judged to leave enough choice does not"
         return least
 
     def _put(self, demand: Demand, b: int, count: int) -> None:

@@ -12,7 +12,7 @@ from autoctl.catalog.model import RESERVED
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.feasibility import Demand, Ints
 from autoctl.scheduling.minvalues import choose_types, shortfall
-from autoctl.scheduling.problem import Offer, RequirementSpec, SolverOptions
+from autoctl.scheduling.problem import MinValuesPolicy, Offer, RequirementSpec, SolverOptions
 from autoctl.scheduling.requirements import Requirement, Requirements
 from autoctl.scheduling.resources import total
 from autoctl.scheduling.tables import Mask
@@ -60,6 +60,7 @@ class Launcher:
         self._minimums = minimums
         self._profiles: dict[object, _Profile] = {}
         self._asks: dict[object, tuple[tuple[RequirementSpec, ...], tuple[str, ...], bool]] = {}
+        self._held: dict[int, Ints] = {}
         self._zone = board.offers.table.codes(labels.ZONE)
         self._capacity = board.offers.table.codes(labels.CAPACITY_TYPE)
 
@@ -67,16 +68,26 @@ class Launcher:
         """Give every new bin the cheapest offer that holds its pods where they must be."""
         board = self._board
         for b in range(board.existing, board.size):
+            if not board.contents[b]:
+                continue
             row = int(board.row[b])
+            held = self._release(b)
             best = self._cheapest(row, self._load(b), self._profile(b))
             if best != row:
-                board.limits.take(row, -1)
-                board.limits.take(best, 1)
-                board.move(b, best)
+                self._move(b, best)
+            if held and not self.hold(b):
+                self._move(b, row)
+                self.hold(b)
+
+    def _move(self, b: int, row: int) -> None:
+        self._board.limits.take(int(self._board.row[b]), -1)
+        self._board.limits.take(row, 1)
+        self._board.move(b, row)
 
     def launch(self, b: int) -> Launch:
         """The launch of a new bin."""
         board = self._board
+        self._release(b)
         offers = board.offers
         row = int(board.row[b])
         profile = self._profile(b)
@@ -105,16 +116,54 @@ class Launcher:
 
     def short(self, b: int) -> bool:
         """Whether a new bin leaves fewer types to choose from than its pool's minValues."""
-        board = self._board
-        row = int(board.row[b])
-        minimums = self._minimums.get(int(board.offers.pool[row]), {})
-        if not minimums:
+        held = self._held.get(b)
+        self._release(b)
+        found = self._least(b) is None
+        if held is not None:
+            self._book(b, held)
+        return found
+
+    def hold(self, b: int) -> bool:
+        """Keep for a new bin what a choice of types as its pool's minValues want may take.
+
+        Any of them may be launched, so the limits must have room for the largest. Replaces what the
+        bin held; False, with nothing held, where the limits or the pods leave too little choice.
+        """
+        self._release(b)
+        amount = self._least(b)
+        if amount is None:
             return False
+        if amount.any():
+            self._book(b, amount)
+        return True
+
+    def _book(self, b: int, amount: Ints) -> None:
+        self._held[b] = amount
+        self._board.limits.remaining -= amount
+
+    def _release(self, b: int) -> bool:
+        """Give back what the bin holds of the limits beyond its own offer; whether it did."""
+        held = self._held.pop(b, None)
+        if held is not None:
+            self._board.limits.remaining += held
+        return held is not None
+
+    def _least(self, b: int) -> Ints | None:
+        """What a least choice of types takes of the limits, beyond the bin's own; None if short."""
+        limits = self._board.limits
+        row = int(self._board.row[b])
+        minimums = self._minimums.get(int(self._board.offers.pool[row]), {})
+        nothing = np.zeros_like(limits.remaining)
+        if not minimums:
+            return nothing
         profile = self._profile(b)
         rows = self._choice(row, profile.rows[(profile.net >= self._load(b)).all(axis=1)])
-        if board.limits.bounded[row]:
+        if limits.bounded[row]:
             rows = self._within_limits(rows, row)
-        return bool(self._types(rows, row, minimums)[1])
+        names, short = self._types(rows, row, minimums, 1)
+        if short:
+            return None
+        return self._beyond(names, rows, row) if limits.bounded[row] else nothing
 
     def _load(self, b: int) -> Ints:
         board = self._board
@@ -181,7 +230,10 @@ class Launcher:
         minimums = self._minimums.get(int(offers.pool[row]), {})
         if max(minimums.values(), default=0) > 1:
             rows = rows[offers.reservation[rows] < 0]
-        if not len(rows) or (minimums and shortfall(offers, rows, minimums)):
+        if not len(rows):
+            return row
+        strict = self._options.min_values_policy is MinValuesPolicy.STRICT
+        if strict and minimums and shortfall(offers, rows, minimums):
             return row
         best = int(rows[0])
         return best if offers.price[best] < offers.price[row] - _SAME_PRICE else row
@@ -195,9 +247,10 @@ class Launcher:
         rows = self._choice(row, rows)
         if board.limits.bounded[row]:
             rows = self._within_limits(rows, row)
-        names, short = self._types(rows, row, self._minimums.get(int(offers.pool[row]), {}))
+        minimums = self._minimums.get(int(offers.pool[row]), {})
+        names, short = self._types(rows, row, minimums, self._options.max_instance_types)
         if board.limits.bounded[row]:
-            self._reserve(names, rows, row)
+            board.limits.remaining -= self._beyond(names, rows, row)
         kept = set(names)
         used = rows[[offers.machines[m].name in kept for m in offers.machine[rows].tolist()]]
         requirements = self._requirements(row, profile, used, names, short)
@@ -255,15 +308,17 @@ class Launcher:
         return not inside.any()
 
     def _types(
-        self, rows: Ints, row: int, minimums: Mapping[str, int]
+        self, rows: Ints, row: int, minimums: Mapping[str, int], most: int
     ) -> tuple[list[str], dict[str, int]]:
-        """Instance types cheapest first, the planned one at their head."""
+        """`most` instance types (more if minimums need them), and what each label is short of.
+
+        Cheapest first, the planned one at their head.
+        """
         offers = self._board.offers
         ordered = np.concatenate(([row], rows))
         machines, first = np.unique(offers.machine[ordered], return_index=True)
         by_price = np.argsort(first, kind="stable")
         machines, first = machines[by_price], first[by_price]
-        most = self._options.max_instance_types
         if not minimums:
             return [offers.machines[m].name for m in machines[:most].tolist()], {}
         keys = [k for k in minimums if k not in (labels.ZONE, labels.CAPACITY_TYPE)]
@@ -288,14 +343,14 @@ class Launcher:
         inside: Ints = rows[(limits.usage[rows] <= most).all(axis=1) | (rows == row)]
         return inside
 
-    def _reserve(self, names: Sequence[str], rows: Ints, row: int) -> None:
-        """Book the most that one of the named types would take of the limits."""
+    def _beyond(self, names: Sequence[str], rows: Ints, row: int) -> Ints:
+        """The most that one of the named types takes of the limits, beyond what the row takes."""
         offers, limits = self._board.offers, self._board.limits
-        if limits.usage.shape[1]:
-            kept = set(names)
-            named = [offers.machines[m].name in kept for m in offers.machine[rows].tolist()]
-            own = limits.usage[row]
-            limits.remaining -= limits.usage[rows[named]].max(axis=0, initial=0).clip(own) - own
+        kept = set(names)
+        named = [offers.machines[m].name in kept for m in offers.machine[rows].tolist()]
+        own = limits.usage[row]
+        more: Ints = limits.usage[rows[named]].max(axis=0, initial=0).clip(own) - own
+        return more
 
     def _requests(self, load: Ints, row: int) -> dict[str, int]:
         feasibility = self._board.feasibility

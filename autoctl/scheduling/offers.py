@@ -137,10 +137,16 @@ def pool_requirements(pool: Pool) -> Requirements:
 
 
 class Asked:
-    """The values of custom labels that pods name, by key."""
+    """The values of custom labels that matter to pods, by key.
 
-    def __init__(self, requirements: Iterable[Requirements]) -> None:
-        self._values: dict[str, set[str]] = {}
+    They are those that pods name and, of the labels they spread or gather over, the topology
+    `domains` there are: where a NodePool leaves such a label open, new nodes join these.
+    """
+
+    def __init__(
+        self, requirements: Iterable[Requirements], domains: Mapping[str, set[str]]
+    ) -> None:
+        self._values: dict[str, set[str]] = {k: set(v) for k, v in domains.items()}
         for each in set(requirements):
             for key, requirement in each.items():
                 values = self._values.setdefault(key, set())
@@ -149,11 +155,11 @@ class Asked:
                 values.update(str(bound) for bound in bounds if bound is not None)
 
     def values(self, key: str) -> tuple[str, ...]:
-        """Named values, sorted."""
+        """The values, sorted."""
         return tuple(sorted(self._values.get(key, ())))
 
     def items(self, keys: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Named values of several keys, in order."""
+        """The values of several keys, in order."""
         return tuple((key, self.values(key)) for key in sorted(keys))
 
 
@@ -309,10 +315,15 @@ def _block_column(block: Block, key: str) -> list[str | int | None]:
         if value is None:
             value = by_type[index]
         if value is None and key == labels.REGION:
-            named = _ZONE_NAME.fullmatch(offering.zone)
-            value = named["region"] if named else FREE
+            value = region_of(offering.zone) or FREE
         found.append(value)
     return found
+
+
+def region_of(zone: str) -> str | None:
+    """The region of an availability zone, by its name; None for a name of another scheme."""
+    named = _ZONE_NAME.fullmatch(zone)
+    return named["region"] if named else None
 
 
 _BLOCKS: dict[int, Block] = {}

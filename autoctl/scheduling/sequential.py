@@ -7,7 +7,7 @@ alike), so the work grows with the number of shapes and nodes, not of pods.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import product
 
 import numpy as np
@@ -56,11 +56,14 @@ class Placer:
     def _step(self, demand: Demand, count: int, keys: Sequence[str], exhausted: set[Where]) -> int:
         """Place a few pods in the best domain that still has room; 0 when none has."""
         alone = len(keys) == 1
-        domains = [_Domains(self.board, demand, key, count, alone=alone) for key in keys]
+        used_up = {code for where in exhausted for _, code in where} if alone else set()
+        domains = [
+            _Domains(self.board, demand, key, count, alone=alone, used_up=used_up) for key in keys
+        ]
         options = _options(self.board, demand, domains)
         options = [option for option in options if option[1] not in exhausted]
         if len(keys) == 1 and domains[0].at_once:
-            return self._all_at_once(demand, count, options, exhausted)
+            return self._all_at_once(demand, count, options, exhausted, free=domains[0].free)
         for _, where, most in options:
             number = min(count, most if len(keys) == 1 else min(most, 1))
             if len(keys) > 1 and not any(d.levels for d in domains):
@@ -78,10 +81,13 @@ class Placer:
         count: int,
         options: Sequence[_Option],
         exhausted: set[Where],
+        *,
+        free: bool,
     ) -> int:
         """Give every domain its share of the pods; nodes outside of all domains may take any.
 
-        Where only others would like the pods level, what one domain refuses another may take.
+        Where only others would like the pods level (`free`), what one domain refuses another may
+        take.
         """
         placed = 0
         for _, where, most in options:
@@ -92,7 +98,7 @@ class Placer:
                     exhausted.add(where)
                 placed += number
         for _, where, _ in options:
-            if placed < count and where not in exhausted and not demand.constraints.spread:
+            if placed < count and where not in exhausted and free:
                 placed += self._fill_and_open(demand, count - placed, (*demand.pinned, *where))
         return placed
 
@@ -139,23 +145,37 @@ class Placer:
         return number
 
     def _gather(self, demand: Demand, count: int, where: Where) -> int:
-        """Hostname affinity: beside pods that are there, or together on one node."""
+        """Hostname affinity: beside pods that are there, or together on one node.
+
+        What other pods' spread constraints would like goes first, as far as that leaves a place.
+        """
         board = self.board
-        need = board.rules(demand).need
-        bins, rooms = board.candidates(demand, where, mind=True)
-        beside = np.ones(len(bins), np.bool_)
-        for column in need:
-            beside &= board.host[bins, column] > 0
-        placed = self._spill(demand, count, bins[beside], rooms[beside])
-        if placed or not demand.constraints.bootstrap:
-            return placed
-        if any(board.totals[g.index] for g in demand.constraints.together):
+        rules = board.rules(demand)
+        minded = board.candidates(demand, where, mind=True)
+        everything = board.candidates(demand, where, mind=False) if rules.minded else minded
+        for bins, rooms in (minded, everything):
+            beside = np.ones(len(bins), np.bool_)
+            for column in rules.need:
+                beside &= board.host[bins, column] > 0
+            placed = self._spill(demand, count, bins[beside], rooms[beside])
+            if placed:
+                return placed
+        if not demand.constraints.bootstrap or any(
+            board.totals[g.index] for g in demand.constraints.together
+        ):
             return 0
-        if len(bins):
-            enough = np.flatnonzero(rooms >= min(count, int(rooms.max())))
-            best = int(enough[0])
-            return self._spill(demand, count, bins[best : best + 1], rooms[best : best + 1])
-        return self._open(demand, count, where, nodes=1)
+        return (
+            self._on_one(demand, count, *minded)
+            or self._open(demand, count, where, nodes=1)
+            or self._on_one(demand, count, *everything)
+        )
+
+    def _on_one(self, demand: Demand, count: int, bins: Ints, rooms: Ints) -> int:
+        """Place pods on the first bin that takes the most of them."""
+        if not len(bins):
+            return 0
+        best = int(np.flatnonzero(rooms >= min(count, int(rooms.max())))[0])
+        return self._spill(demand, count, bins[best : best + 1], rooms[best : best + 1])
 
     def _open(self, demand: Demand, count: int, where: Where, nodes: int | None = None) -> int:
         """Buy nodes for up to `count` pods, tier by tier."""
@@ -295,9 +315,16 @@ class _Domains:
     """The domains of one key a demand may use now: (code, rank, most pods at once)."""
 
     def __init__(
-        self, board: Board, demand: Demand, key: str, count: int, *, alone: bool = True
+        self,
+        board: Board,
+        demand: Demand,
+        key: str,
+        count: int,
+        *,
+        alone: bool = True,
+        used_up: Collection[int] = (),
     ) -> None:
-        """`alone`: no other key matters."""
+        """`alone`: no other key matters. `used_up`: domains without room, which get no share."""
         self.board = board
         self.key = key
         constraints = demand.constraints
@@ -319,8 +346,12 @@ class _Domains:
             quota = self._quota(spread)
             allowed &= quota > 0
         candidates = np.flatnonzero(allowed)
+        if used_up:
+            candidates = candidates[~np.isin(candidates, sorted(used_up))]
         level: Spread | None = next((s for s in (*own, *mind) if s.self_match), None)
         self.levels = level is not None
+        self.free = not own
+        """No spread constraint of the pods themselves is about this key."""
         self.at_once = False
         held = not alone or bool((most[candidates] < count).any()) or bool(constraints.together)
         late = np.zeros(size, np.bool_)

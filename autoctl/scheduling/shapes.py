@@ -103,6 +103,7 @@ def _shapes(
                 name = ATTACH_PREFIX + driver
                 requests[name] = requests.get(name, 0) + 1
         first = pods[0].metadata
+        terms, conflict = _with_volumes(template.terms, needs)
         found.append(
             Shape(
                 index=index,
@@ -110,10 +111,10 @@ def _shapes(
                 namespace=first.namespace or "default",
                 labels={k: v for k, v in (first.labels or {}).items() if k in keys},
                 requests=requests,
-                terms=_with_volumes(template.terms, needs),
+                terms=terms,
                 pods=tuple(p.key for p in pods),
                 shared=tuple(a for a in needs.attachments if a in shared),
-                error=template.error or error,
+                error=template.error or error or conflict,
                 needs=needs,
             )
         )
@@ -125,16 +126,25 @@ def _age(pod: core.Pod) -> tuple[float, str]:
     return (created.timestamp() if created else 0.0, pod.key)
 
 
-def _with_volumes(terms: tuple[Requirements, ...], needs: VolumeNeeds) -> tuple[Requirements, ...]:
+def _with_volumes(
+    terms: tuple[Requirements, ...], needs: VolumeNeeds
+) -> tuple[tuple[Requirements, ...], str | None]:
+    """Alternatives that suit both the pod and its volumes, and why there are none.
+
+    Two that contradict each other suit no node, not even one without the label.
+    """
     if needs is NO_VOLUMES:
-        return terms
-    both = tuple(
-        term.add(*option.values())
-        for term in terms
-        for option in needs.alternatives
-        if term.intersects(option) is None
-    )
-    return both or tuple(t.add(*o.values()) for t in terms for o in needs.alternatives)
+        return terms, None
+    both: list[Requirements] = []
+    reason = None
+    for term in terms:
+        for option in needs.alternatives:
+            conflict = term.intersects(option)
+            if conflict is None:
+                both.append(term.add(*option.values()))
+            else:
+                reason = f"the pod's volumes cannot be reached where it may run: {conflict}"
+    return (tuple(both), None) if both else (terms, reason)
 
 
 def _needs(template: Template, pod: core.Pod, volumes: Volumes) -> tuple[VolumeNeeds, str | None]:

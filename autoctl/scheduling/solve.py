@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -61,6 +61,8 @@ class _Pending:
     levels: Iterator[tuple[Kept, tuple[str, ...]]]
     demand: Demand
     given_up: tuple[str, ...] = ()
+    seen: int = 0
+    """Pods that had been placed when it was given up."""
 
 
 _FEW = 64
@@ -69,6 +71,9 @@ _NO_CHOICE = 1 << 30
 _MOST_DEFERRED = 500
 """Shapes whose nodes the kernel chooses once their domains are decided: always a few, more where
 most shapes are of that kind; beyond, it would take longer than it saves."""
+
+_DIVISIONS = 4
+"""Rounds of dividing nodes that leave too few instance types, and placing pods that puts out."""
 
 
 class _Run:
@@ -86,12 +91,17 @@ class _Run:
         self.work = 0
         self.methods: set[str] = set()
         self._ended: list[_Pending] = []
+        self._placed = 0
+        self.launcher = Launcher(self._board, self._demands, world.problem.options, world.minimums)
+        policy = world.problem.options.min_values_policy
+        self._strict = bool(world.minimums) and policy is MinValuesPolicy.STRICT
 
     def run(self, groups: Sequence[Sequence[Shape]]) -> _Outcome:
         for group in groups:
             self._go([p for s in group if s.error is None and (p := self._start(s)) is not None])
-        if len(groups) > 1:
-            self._go(self._followers())
+        self._go(self._followers())
+        if self._strict:
+            self._divide()
         return _Outcome(self._world, self._board, self._demands, self)
 
     def _go(self, waiting: list[_Pending]) -> None:
@@ -99,14 +109,39 @@ class _Run:
             self._round(waiting)
             waiting = [p for p in waiting if p.left and self._advance(p)]
 
-    def _followers(self) -> list[_Pending]:
-        """Pods left over that want to be near others, which may have come after them."""
-        again = []
-        for late in [p for p in self._ended if p.left and p.shape.template.affinity]:
-            pending = self._start(late.shape)
+    def _divide(self) -> None:
+        """Keep enough types to choose from; pods that this puts out are placed once more.
+
+        Rounds end: the pods put out of one find their offers judged by what limits are left.
+        """
+        for rounds_left in range(_DIVISIONS, 0, -1):
+            off = divide(self._board, self._demands, self.launcher)
+            if not off:
+                return
+            self.bound_complete = False
+            if rounds_left > 1:
+                self._go(self._again(off))
+
+    def _again(self, off: Mapping[int, int]) -> list[_Pending]:
+        """Pods put out, by shape, to be placed from their first preferences on."""
+        found: dict[int, _Pending] = {}
+        for index, count in sorted(off.items()):
+            shape = self._demands[index].shape
+            pending = found.get(shape.index) or self._start(shape)
             if pending is not None:
-                pending.left = late.left
-                again.append(pending)
+                pending.left = count + (pending.left if shape.index in found else 0)
+                found[shape.index] = pending
+        return list(found.values())
+
+    def _followers(self) -> list[_Pending]:
+        """Pods left over that pods which came after them may have made room for."""
+        again = []
+        for late in tuple(self._ended):
+            if late.left and late.seen < self._placed and _waits(late.demand):
+                pending = self._start(late.shape)
+                if pending is not None:
+                    pending.left, late.left = late.left, 0
+                    again.append(pending)
         return again
 
     # preferences
@@ -131,6 +166,7 @@ class _Run:
             if self._possible(demand):
                 pending.demand, pending.given_up = demand, given_up
                 return True
+        pending.seen = self._placed
         self._ended.append(pending)
         return False
 
@@ -143,7 +179,7 @@ class _Run:
         demand = world.feasibility.demand(
             len(self._demands), shape, kept, world.topology.constraints(shape, kept)
         )
-        if world.minimums and world.problem.options.min_values_policy is MinValuesPolicy.STRICT:
+        if self._strict:
             demand.rows = flexible_rows(
                 world.feasibility,
                 demand.rows,
@@ -198,7 +234,7 @@ class _Run:
                     placed = placer.place(pending.demand, pending.left)
                     self._settle(pending, placed)
                     progress = progress or bool(placed)
-            if not any(p.left and p.demand.constraints.together for p in waiting):
+            if not any(p.left and _waits(p.demand) for p in waiting):
                 break
 
     def _pack(self, simple: Sequence[_Pending], placer: Placer, owners: Sequence[_Pending]) -> None:
@@ -244,8 +280,15 @@ class _Run:
 
     def _settle(self, pending: _Pending, placed: int) -> None:
         pending.left -= placed
+        self._placed += placed
         if placed and pending.given_up:
             self.given_up[pending.demand.index] = pending.given_up
+
+
+def _waits(demand: Demand) -> bool:
+    """Whether pods placed later may make room for the demand's: to be near, or level with."""
+    constraints = demand.constraints
+    return bool(constraints.together) or any(not s.gauge.host for s in constraints.spread)
 
 
 def _follows(demand: Demand) -> bool:
@@ -278,9 +321,7 @@ class _Outcome:
     def solution(self) -> Solution:
         """Name the pods of every bin."""
         world, board = self._world, self._board
-        launcher = Launcher(board, self._demands, world.problem.options, world.minimums)
-        if world.minimums and world.problem.options.min_values_policy is MinValuesPolicy.STRICT:
-            divide(board, self._demands, launcher.short)
+        launcher = self._run.launcher
         launcher.right_size()
         queues = [iter(s.pods) for s in world.shapes]
         placements: dict[str, str] = {}

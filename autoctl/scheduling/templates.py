@@ -62,6 +62,15 @@ class Template:
             or self.preferred_anti_affinity
         )
 
+    @property
+    def topology_keys(self) -> frozenset[str]:
+        """Node label keys whose values are topology domains to it."""
+        wishes = (*self.preferred_affinity, *self.preferred_anti_affinity)
+        keys = [c.topology_key for c in self.spread]
+        keys += [t.topology_key for t in (*self.affinity, *self.anti_affinity)]
+        keys += [w.pod_affinity_term.topology_key for w in wishes]
+        return frozenset(map(labels.normalize_label, keys))
+
 
 _CACHE_SIZE = 50_000
 _templates: dict[bytes, Template] = {}

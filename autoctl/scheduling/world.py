@@ -31,7 +31,10 @@ class World:
         daemons = daemons_of(problem.daemons)
         everyone = (*templates, *(d.template for d in daemons))
         node_keys = frozenset(k for t in everyone for k in t.node_keys)
-        asked = Asked(r for t in everyone for r in (*t.terms, *(p for _, p in t.preferred)))
+        asked = Asked(
+            (r for t in everyone for r in (*t.terms, *(p for _, p in t.preferred))),
+            _domains(problem, {k for t in templates for k in t.topology_keys}),
+        )
         self.pools = ordered_pools(problem.pools)
         self.offers: Offers = _offers(problem, node_keys, asked)
         self.nodes: Nodes = build_nodes(problem.nodes, self.offers.table.vocabulary)
@@ -55,6 +58,21 @@ class World:
             for taints in (*(p.taints for p in self.offers.pools), *self.nodes.taint_sets)
             for t in taints
         )
+
+
+def _domains(problem: SchedulingProblem, keys: set[str]) -> dict[str, set[str]]:
+    """The values that nodes and NodePools give those of the labels which only users define."""
+    found: dict[str, set[str]] = {}
+    for key in keys - labels.WELL_KNOWN_LABELS - {labels.HOSTNAME}:
+        values = {n.labels[key] for n in problem.nodes if key in n.labels}
+        for pool in problem.pools:
+            if key in pool.labels:
+                values.add(pool.labels[key])
+            for requirement in pool.requirements:
+                if requirement.key == key and requirement.operator == "In":
+                    values.update(requirement.values)
+        found[key] = values
+    return found
 
 
 _OFFERS: dict[object, Offers] = {}

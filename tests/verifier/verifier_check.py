@@ -25,7 +25,7 @@ from verifier_cluster import (
     spread_obstacle,
     static_obstacle,
 )
-from verifier_launch import Launch, launched, launches
+from verifier_launch import Launch, launched, launches, some_value
 from verifier_rules import (
     add,
     affinity_terms,
@@ -39,7 +39,7 @@ from verifier_rules import (
 )
 
 from autoctl.api import core
-from autoctl.api.labels import HOSTNAME
+from autoctl.api.labels import HOSTNAME, WELL_KNOWN_LABELS
 from autoctl.catalog.model import InstanceType
 from autoctl.scheduling.problem import (
     MinValuesPolicy,
@@ -454,7 +454,7 @@ def left_out(
     for pod, name in destinations(problem, solution, bought):
         places[name].pods.append(pod)
     pods = pods_by_key(problem)
-    empty = empty_domains(problem)
+    empty = empty_domains(problem, bought)
     for key in solution.unschedulable:
         pod = pods[key]
         if any(term.match_fields for term in required_terms(pod) or ()):
@@ -480,16 +480,41 @@ def left_out(
                     break
 
 
-def empty_domains(problem: SchedulingProblem) -> list[Place]:
+def empty_domains(problem: SchedulingProblem, bought: Sequence[Bought]) -> list[Place]:
     """A node without pods in every topology domain that some NodePool could launch."""
     keys = topology_keys(problem)
     found: dict[tuple[str, tuple[str | None, ...]], Place] = {}
     for pool in problem.pools:
-        for launch in launches(pool, pool.requirements, pool.instance_types, "empty"):
+        asked = [*pool.requirements, *open_domains(problem, pool, bought)]
+        for launch in launches(pool, asked, pool.instance_types, "empty"):
             at = (pool.name, domains(keys, launch))
             if at not in found:
                 found[at] = launched(problem, pool, launch, f"empty-{len(found)}")
     return list(found.values())
+
+
+def open_domains(
+    problem: SchedulingProblem, pool: Pool, bought: Sequence[Bought]
+) -> Iterator[RequirementSpec]:
+    """Of labels that are domains and that the pool leaves open, the values its nodes may get.
+
+    Nodes join a domain there is, of nodes or as other pools name it, or get a value that the
+    operator makes up: one and the same for every node of the pool.
+    """
+    for key in sorted(topology_keys(problem) - WELL_KNOWN_LABELS - {HOSTNAME}):
+        mine = [r for r in pool.requirements if r.key == key]
+        if not mine or any(r.operator in ("In", "NotIn", "DoesNotExist") for r in mine):
+            continue
+        values = {node.labels[key] for node in problem.nodes if key in node.labels}
+        for other in problem.pools:
+            values |= {other.labels[key]} if key in other.labels else set()
+            for requirement in other.requirements:
+                if (requirement.key, requirement.operator) == (key, "In"):
+                    values |= set(requirement.values)
+        values |= {one.expected.labels[key] for one in bought if one.pool is pool} or {
+            some_value(mine)
+        }
+        yield RequirementSpec(key, "In", tuple(sorted(values)))
 
 
 def weights(
@@ -546,7 +571,7 @@ def fresh(
     ]
     fitting = [
         launch
-        for launch in launches(pool, with_wishes(pool, pods), types, "fresh")
+        for launch in launches(pool, with_wishes(problem, pool, pods, bought), types, "fresh")
         if all(node_labels_match(r, launch.labels) for r in pool.requirements)
         and not any(lone_obstacle(problem, pool, launch, pods))
         and not exhausted(launch, taken)
@@ -558,13 +583,19 @@ def fresh(
             short = list(min_values(pool.requirements, choice))
             if short and problem.options.min_values_policy is MinValuesPolicy.STRICT:
                 continue
-            if choice and binds_too(problem, pods, pool, choice[0], places):
+            if choice and binds_too(problem, pods, pool, choice[0], bought, places):
                 return choice[0]
     return None
 
 
-def with_wishes(pool: Pool, pods: Sequence[core.Pod]) -> list[RequirementSpec]:
-    """The pool's requirements; where they leave a label open, with the values that pods name."""
+def with_wishes(
+    problem: SchedulingProblem, pool: Pool, pods: Sequence[core.Pod], bought: Sequence[Bought]
+) -> list[RequirementSpec]:
+    """The pool's requirements; where they leave a label open, with the values that pods name.
+
+    A label they leave open and no pod names is in one of its domains, if it has domains.
+    """
+    joined = {r.key: r for r in open_domains(problem, pool, bought)}
     found = list(pool.requirements)
     for requirement in pool.requirements:
         if requirement.operator in ("In", "NotIn", "DoesNotExist"):
@@ -580,6 +611,9 @@ def with_wishes(pool: Pool, pods: Sequence[core.Pod]) -> list[RequirementSpec]:
             if allowed:
                 found.append(RequirementSpec(requirement.key, "In", allowed))
                 break
+        else:
+            if requirement.key in joined:
+                found.append(joined[requirement.key])
     return found
 
 
@@ -633,12 +667,13 @@ def binds_too(
     pods: Sequence[core.Pod],
     pool: Pool,
     launch: Launch,
+    bought: Sequence[Bought],
     places: dict[str, Place],
 ) -> bool:
     """Whether the pods can be bound to the fresh node last, with and without empty domains."""
     extra = launched(problem, pool, launch, "fresh")
     everywhere = [*places.values(), extra]
-    empty = empty_domains(problem)
+    empty = empty_domains(problem, bought)
     for pod in pods:
         if pod_rules_obstacle(pod, extra, everywhere, problem) is not None:
             return False
