@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -52,6 +54,8 @@ _RESTARTED_LISTS = 3
 
 Observer = Callable[[str, Resource, int, float], None]
 """Hears of each request: HTTP method, resource, status (0: none came), seconds."""
+Heard = Callable[[datetime], None]
+"""Told the server's time (whole seconds), as an answer had it."""
 
 
 class KubeClient:
@@ -70,6 +74,7 @@ class KubeClient:
         timeout: float = 30.0,
         attempts: int = _ATTEMPTS,
         observer: Observer | None = None,
+        heard: Heard | None = None,
         user_agent: str = "autoctl",
     ) -> None:
         """`timeout` is the number of seconds for one request or one chunk of a list."""
@@ -79,6 +84,7 @@ class KubeClient:
         self._timeout = timeout
         self._attempts = attempts
         self._observer = observer
+        self._heard = heard
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
@@ -360,6 +366,7 @@ class KubeClient:
                 server_hostname=self._config.server_name,
             ) as response:
                 code = response.status
+                self._tell_time(response)
                 if code >= 300:
                     await self._refused(response)
                 return await response.read()
@@ -372,6 +379,17 @@ class KubeClient:
             if self._observer is not None:
                 elapsed = asyncio.get_running_loop().time() - started
                 self._observer(method, resource, code, elapsed)
+
+    def _tell_time(self, response: aiohttp.ClientResponse) -> None:
+        date = response.headers.get("Date")
+        if self._heard is None or date is None:
+            return
+        try:
+            server = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        if server.tzinfo is not None:
+            self._heard(server)
 
     async def _headers(self) -> dict[str, str]:
         try:

@@ -12,6 +12,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 
@@ -39,12 +40,15 @@ class LeaderThread:
         clock: Clock,
         *,
         rng: random.Random,
+        heard: Callable[[datetime], None] | None = None,
         kill: Callable[[int], None] = os._exit,
     ) -> None:
+        """`heard` is told the API server's time with every answer, in this thread."""
         self._config = config
         self._terms = terms
         self._clock = clock
         self._rng = rng
+        self._heard = heard
         self._kill = kill
         self.elected = asyncio.Event()
         self.lost = asyncio.Event()
@@ -86,7 +90,11 @@ class LeaderThread:
         self._stop = asyncio.Event()
         # One try for each request: the keeper repeats them itself, in time for its deadline.
         async with KubeClient(
-            self._config, rng=self._rng, attempts=1, timeout=self._terms.retry_period * 2
+            self._config,
+            rng=self._rng,
+            attempts=1,
+            timeout=self._terms.retry_period * 2,
+            heard=self._heard,
         ) as api:
             self._keeper = LeaseKeeper(
                 api, self._terms, self._clock, rng=self._rng, on_change=self._changed

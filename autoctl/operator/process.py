@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ from autoctl.ports.kubernetes import (
     PODS,
     Resource,
 )
+from autoctl.ports.steady import SteadyClock
 
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ class _Process:
     def __init__(self, settings: Settings, kubeconfig: str | None, context: str | None) -> None:
         self._settings = settings
         self._load: Callable[[], ConnectionConfig] = lambda: load_config(kubeconfig, context)
-        self._clock = SystemClock()
+        self._clock = SteadyClock(SystemClock(), time.monotonic)
         self._rng = random.Random()  # noqa: S311 - jitter, no secrets
         self._metrics = Metrics()
         self._pulse = LoopPulse()
@@ -107,6 +109,7 @@ class _Process:
             qps=settings.kube_client_qps,
             burst=settings.kube_client_burst,
             observer=ApiObserver(self._metrics),
+            heard=self._clock.heard,
             user_agent=f"autoctl/{__version__}",
         )
         await stack.enter_async_context(api)
@@ -238,7 +241,9 @@ class _Process:
             renew_deadline=settings.renew_deadline,
             retry_period=settings.retry_period,
         )
-        return LeaderThread(self._load(), terms, self._clock, rng=self._rng)
+        return LeaderThread(
+            self._load(), terms, self._clock, rng=self._rng, heard=self._clock.heard
+        )
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Answer probes and scrapes from now on; not ready until the mirror is complete."""

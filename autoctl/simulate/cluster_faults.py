@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from autoctl.ports.kubernetes import EVENTS, NODES, RESOURCES
@@ -17,9 +18,10 @@ _AWS_READS = ("Describe", "Get", "List", "Receive")
 async def play_cluster_fault(world: World, fault: dict[str, Any]) -> None:
     """Let the fault begin, last `for` its duration, and end."""
     if fault["type"] == "leader-loss":
+        cut_off = bool(fault.get("cutOff", False))
         if "write" in fault:
-            await _after_write(world, int(fault["write"]))
-        await world.lose_leader()
+            await _after_write(world, int(fault["write"]), cancel=not cut_off)
+        await world.lose_leader(cut_off=cut_off)
         return
     lift = _begin(world, fault)
     if "for" in fault:
@@ -27,10 +29,11 @@ async def play_cluster_fault(world: World, fault: dict[str, Any]) -> None:
         lift()
 
 
-async def _after_write(world: World, number: int) -> None:
-    """Wait for the operator's `number`-th write, in the cluster or in AWS, and stop it there.
+async def _after_write(world: World, number: int, *, cancel: bool) -> None:
+    """Wait for the operator's `number`-th write, in the cluster or in AWS.
 
-    The write took effect; the reconcile that made it never hears of it.
+    With `cancel` it is stopped there: the write took effect, and the reconcile that made it never
+    hears of it.
     """
     reached = asyncio.get_running_loop().create_future()
     left = number
@@ -40,6 +43,8 @@ async def _after_write(world: World, number: int) -> None:
         left -= 1
         if left == 0:
             reached.set_result(None)
+            if not cancel:
+                return
             raise asyncio.CancelledError("the leader dies")
 
     def in_cluster(request: Request, point: Point) -> None:
@@ -79,9 +84,21 @@ def _begin(world: World, fault: dict[str, Any]) -> Callable[[], None]:
                     (namespace is None or ns == namespace) and (not names or name in names)
                 )
             )
+        case "clock-jump":
+            return _set_clock(world, duration_of(fault["by"]))
         case "node-condition":
             return _set_conditions(world, fault)
     raise ValueError(f"fault {fault['type']!r} is not one of the cluster's")
+
+
+def _set_clock(world: World, by: timedelta) -> Callable[[], None]:
+    """Set the clock of the operators' machine wrong by so much (more)."""
+    world.machine.offset += by
+
+    def lift() -> None:
+        world.machine.offset -= by
+
+    return lift
 
 
 def _set_conditions(world: World, fault: dict[str, Any]) -> Callable[[], None]:

@@ -36,7 +36,9 @@ from autoctl.api.duration import DurationError, parse_duration
 from autoctl.sim.cloud.faults import FaultType, parse_fault
 
 API_VERSION: Final = "simulate.autoctl.io/v1"
-CLUSTER_FAULTS: Final = ("node-condition", "kube-error", "leader-loss", "eviction-blocked")
+CLUSTER_FAULTS: Final = (
+    *("node-condition", "kube-error", "leader-loss", "eviction-blocked", "clock-jump"),
+)
 """Faults of the cluster and the operator; the others are the cloud's (`FaultType`)."""
 
 
@@ -137,6 +139,8 @@ def check_fault(fault: dict[str, Any]) -> None:
         number = fault.get("write", 1)
         if not isinstance(number, int) or number < 1:
             raise ValueError(f"fault {kind}: write: expected a number from 1, got {number!r}")
+        if kind == "clock-jump":
+            duration_of(fault.get("by", ""))
         return
     if kind not in {f.value for f in FaultType}:
         known = ", ".join([*(f.value for f in FaultType), *CLUSTER_FAULTS])
@@ -147,7 +151,8 @@ def check_fault(fault: dict[str, Any]) -> None:
 _CLUSTER_FAULT_FIELDS: Final = {
     "node-condition": {"condition", "status", "count", "nodes"},
     "kube-error": {"verbs", "resources", "share", "count", "answerLost"},
-    "leader-loss": {"write"},
+    "leader-loss": {"write", "cutOff"},
+    "clock-jump": {"by"},
     "eviction-blocked": {"namespace", "names"},
 }
 
@@ -203,7 +208,8 @@ class Settings(_Strict):
 
     `instance_types` are all that the region offers; empty means the whole catalog. `patience`
     stretches the periods in which the operator looks again at what rarely changes (resolved
-    NodeClasses, instance status, garbage): weeks are then played faster.
+    NodeClasses, instance status, garbage): weeks are then played faster. `operators` is how many
+    replicas there are; all but one stand by.
     """
 
     boot_seconds: Annotated[float, Field(ge=0)] = 40.0
@@ -211,6 +217,7 @@ class Settings(_Strict):
     boot_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
     patience: Annotated[float, Field(ge=1)] = 1.0
     instance_types: tuple[str, ...] = ()
+    operators: Annotated[int, Field(ge=1, le=3)] = 1
     operator: dict[str, Any] = Field(default_factory=dict)
 
 

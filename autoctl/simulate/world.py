@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 
 import structlog
 
+from autoctl.api.labels import CAPACITY_OVERLAY_APPLIED
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import DirectExecutor
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.operator.assembly import Assembly, Offload, Seams, assemble
+from autoctl.operator.gate import GatedApi, GatedExecutor
 from autoctl.operator.settings import Settings
 from autoctl.ports.clock import LoopClock
-from autoctl.ports.kubernetes import NODE_CLASSES, NODES, Object
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODE_OVERLAYS, NODES, Object
+from autoctl.ports.steady import SteadyClock
 from autoctl.sim.cloud.cloud import CloudSettings, SimulatedCloud
 from autoctl.sim.cloud.cloud import Timings as CloudTimings
 from autoctl.sim.cloud.ec2.records import InstanceRecord
@@ -23,6 +26,7 @@ from autoctl.sim.cloud.nodes import UserDataError, registration
 from autoctl.sim.cluster import SimCluster, crd_defaults, crd_errors
 from autoctl.sim.cluster.timings import Timings as ClusterTimings
 from autoctl.simulate.account import furnish
+from autoctl.simulate.operators import Lease, MachineClock, OperatorRun
 from autoctl.simulate.scenario import Scenario
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -33,46 +37,13 @@ CLUSTER = "autoctl"
 KEPT_REQUESTS = 10_000
 ELECTION_SECONDS = 13.0
 """After a leader died without giving up its Lease: its duration and one retry."""
+CUT_OFF_SECONDS = 4.0
+"""How long a leader that lost its Lease runs on before its process has ended."""
 
 
 async def direct(work: Callable[[], T], /) -> T:
     """Runs a computation at once: virtual time stands still meanwhile."""
     return work()
-
-
-class OperatorRun:
-    """One leader's life: the assembly and its tasks."""
-
-    def __init__(self, assembly: Assembly) -> None:
-        self.assembly = assembly
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        """Begin to mirror; lead as soon as the mirror is complete."""
-        self._tasks = [
-            asyncio.create_task(self.assembly.state.run(), name="mirror"),
-            asyncio.create_task(self.assembly.events.run(), name="events"),
-            asyncio.create_task(self._lead(), name="manager"),
-        ]
-
-    async def _lead(self) -> None:
-        await self.assembly.state.wait_synced()
-        self.assembly.state.listen(self.assembly.manager.notify)
-        await self.assembly.manager.run()
-
-    async def kill(self) -> None:
-        """End at once, wherever it is: nothing is finished, nothing handed over."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def check(self) -> None:
-        """Raise what ended a task, if anything did: a defect, not a fault of the scenario."""
-        for task in self._tasks:
-            if task.done() and not task.cancelled():
-                error = task.exception()
-                if error is not None:
-                    raise RuntimeError(f"the operator's {task.get_name()} failed") from error
 
 
 class World:
@@ -84,6 +55,8 @@ class World:
         self.seed = seed
         self._offload = offload
         self.clock = LoopClock(scenario.start)
+        self.machine = MachineClock(self.clock)
+        """What the operators' machine takes for the time."""
         settings = scenario.settings
         self.cluster = SimCluster(
             self.clock,
@@ -110,11 +83,13 @@ class World:
         )
         self.cluster.instance_exists = self._instance_exists
         self.operator: OperatorRun | None = None
+        """The one that leads."""
+        self._standbys: list[OperatorRun] = []
         self.notes: list[str] = []
         self.on_assembly: list[Callable[[Assembly], None]] = []
         """Called with every operator that is put together, before it starts."""
         self._cloud_task: asyncio.Task[None] | None = None
-        self._leaders = 0
+        self._made = 0
 
     async def start(self, objects: Iterable[Object]) -> None:
         """Fill the cluster, then start cloud, cluster and operator."""
@@ -122,11 +97,13 @@ class World:
         self.cluster.load(objects)
         await self.cluster.start()
         self._cloud_task = asyncio.create_task(self.cloud.run(), name="cloud")
-        self.start_operator()
+        for _ in range(self.scenario.settings.operators):
+            self._standbys.append(self._make_operator())
+        self._elect()
 
-    def start_operator(self) -> None:
-        """Put a new leader in place, with nothing in memory."""
-        self._leaders += 1
+    def _make_operator(self) -> OperatorRun:
+        """A new replica, with nothing in memory, standing by."""
+        self._made += 1
         settings = Settings.model_validate(
             {
                 "cluster_name": CLUSTER,
@@ -136,13 +113,16 @@ class World:
                 **self.scenario.settings.operator,
             }
         )
+        lease = Lease()
+        clock = SteadyClock(self.machine, asyncio.get_running_loop().time)
+        self.cluster.api.dates.append(clock.heard)
         assembly = assemble(
             Seams(
-                api=self.cluster.api,
+                api=GatedApi(self.cluster.api, lease.check),
                 clients=_clients(self.cloud),
-                executor=DirectExecutor(),
-                clock=self.clock,
-                rng=random.Random(f"{self.seed}/operator/{self._leaders}"),  # noqa: S311
+                executor=GatedExecutor(DirectExecutor(), lease.check),
+                clock=clock,
+                rng=random.Random(f"{self.seed}/operator/{self._made}"),  # noqa: S311
                 offload=self._offload,
                 region=self.scenario.region,
                 metrics=Metrics(),
@@ -156,32 +136,50 @@ class World:
             assembly.gateways.types.refresh(types={n: offered.get(n) for n in offered.names})
         for hook in self.on_assembly:
             hook(assembly)
-        self.operator = OperatorRun(assembly)
-        self.operator.start()
+        operator = OperatorRun(assembly, lease)
+        operator.on_end = lambda: self.cluster.api.dates.remove(clock.heard)
+        operator.start()
+        return operator
 
-    async def lose_leader(self) -> None:
-        """The leader dies; the next one leads when the Lease has run out.
+    def start_operator(self) -> None:
+        """Let a new replica lead at once, or one that stands by."""
+        self._standbys.append(self._make_operator())
+        self._elect()
 
-        Nothing more happens while there is no leader.
+    def _elect(self) -> None:
+        """The replica that has stood by for longest leads."""
+        self.operator = self._standbys.pop(0)
+        self.operator.lead()
+
+    async def lose_leader(self, *, cut_off: bool = False) -> None:
+        """The leader dies; another one leads when the Lease has run out.
+
+        Where nobody stands by a new replica is started then. With `cut_off` the old one runs on for
+        some seconds without its Lease.
         """
         if self.operator is None:
             return
         operator, self.operator = self.operator, None
+        if cut_off:
+            operator.cut_off()
+            await asyncio.sleep(CUT_OFF_SECONDS)
         await operator.kill()
-        await asyncio.sleep(ELECTION_SECONDS)
+        await asyncio.sleep(ELECTION_SECONDS - (CUT_OFF_SECONDS if cut_off else 0.0))
         self.start_operator()
 
     def check(self) -> None:
         """Raise if a part of the world broke."""
-        if self.operator is not None:
-            self.operator.check()
+        for operator in (self.operator, *self._standbys):
+            if operator is not None:
+                operator.check()
         if self._cloud_task is not None and self._cloud_task.done():
             self._cloud_task.result()
 
     async def stop(self) -> None:
         """End everything."""
-        if self.operator is not None:
-            await self.operator.kill()
+        running = [*self._standbys, *([self.operator] if self.operator is not None else [])]
+        for operator in running:
+            await operator.kill()
         if self._cloud_task is not None:
             self._cloud_task.cancel()
             await asyncio.gather(self._cloud_task, return_exceptions=True)
@@ -198,16 +196,28 @@ class World:
         except UserDataError as error:
             self.notes.append(f"{instance.instance_id} never joined: {error}")
             return
+        devices = self._devices(facts.provider_id)
         self.cluster.nodes.register(
             facts.name,
             provider_id=facts.provider_id,
-            capacity=facts.capacity,
-            allocatable=facts.allocatable,
+            capacity={**facts.capacity, **devices},
+            allocatable={**facts.allocatable, **devices},
             labels=facts.labels,
             taints=[dict(t) for t in facts.taints],
             csi_drivers=facts.csi_drivers,
             architecture=facts.architecture,
         )
+
+    def _devices(self, provider_id: str) -> dict[str, str]:
+        """What a device plugin reports on the node: it makes true what NodeOverlays say."""
+        overlays = any(True for _ in self.cluster.objects(NODE_OVERLAYS))
+        for claim in self.cluster.objects(NODE_CLAIMS) if overlays else ():
+            status, meta = claim.get("status") or {}, claim["metadata"]
+            if status.get("providerID") == provider_id:
+                if CAPACITY_OVERLAY_APPLIED not in (meta.get("annotations") or {}):
+                    return {}
+                return {k: v for k, v in status["capacity"].items() if "/" in k}
+        return {}
 
     def _gone(self, instance: InstanceRecord) -> None:
         """The instance has ended: its kubelet is silent from now on."""

@@ -48,6 +48,10 @@ class BudgetLedger:
             return UNLIMITED
         return max(0, limit - self._disrupting[name])
 
+    def total(self, pool: str) -> int:
+        """How many nodes of the pool percentages are of."""
+        return self._total[pool]
+
     def disrupting(self, pool: str) -> int:
         """How many of the pool's nodes use its budgets up, whatever makes them leave."""
         return self._disrupting[pool]

@@ -8,8 +8,8 @@ instance is terminated directly, whatever finalizers are left on the objects.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -18,7 +18,12 @@ from autoctl.api.labels import CAPACITY_TYPE, TERMINATION_TIMESTAMP
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import make_candidate
-from autoctl.controllers.disruption.expiration import CAP_WARNINGS, Lifetime, lifetime_of
+from autoctl.controllers.disruption.expiration import (
+    CAP_WARNINGS,
+    Lifetime,
+    catch_up_room,
+    lifetime_of,
+)
 from autoctl.controllers.disruption.model import Reason
 from autoctl.controllers.objects import reference, write_metadata
 from autoctl.controllers.runtime.controller import DONE, Result
@@ -27,21 +32,28 @@ from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
+from autoctl.state.snapshot import Snapshot
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 BUDGET_RETRY_SECONDS: Final = 60.0
-FORCE_BEFORE_CAP: Final = timedelta(minutes=15)
-"""The instance is ended this long before the cap: EC2 takes minutes, and calls may fail."""
 FORCE_RETRY_SECONDS: Final = 30.0
 
 Terminate = Callable[[str], Awaitable[None]]
 """Ends the instance of a provider id; one that is gone is no error."""
 
 
+def _never(_: datetime) -> bool:
+    return False
+
+
 @dataclass
 class ExpirationController:
-    """One NodeClaim a reconcile."""
+    """One NodeClaim a reconcile.
+
+    `skipped` tells of instants that a jump of the clock, not time, brought into the past
+    (`SteadyClock.skipped`). Lifetimes that ended so are ended within the pools' budgets.
+    """
 
     api: KubernetesApi
     state: ClusterState
@@ -49,7 +61,10 @@ class ExpirationController:
     events: EventRecorder
     metrics: Metrics
     terminate: Terminate
+    skipped: Callable[[datetime], bool] = _never
     name: str = "nodeclaim.expiration"
+    _begun: set[str] = field(default_factory=set)
+    """NodeClaims whose deletion was asked for, until the mirror shows it."""
 
     async def reconcile(self, key: str) -> Result:
         claim = self.state.claim(key)
@@ -58,7 +73,10 @@ class ExpirationController:
             return DONE
         now = self.clock.now()
         self._warn(claim, lifetime, now)
-        if now >= lifetime.cap - FORCE_BEFORE_CAP:
+        if now >= lifetime.forced:
+            if self.skipped(lifetime.forced) and not self._may_catch_up(claim, due=True):
+                return Result(BUDGET_RETRY_SECONDS)
+            self._begun.add(claim.name)
             await self._force(claim)
             return Result(FORCE_RETRY_SECONDS)
         if lifetime.expired(now):
@@ -70,12 +88,18 @@ class ExpirationController:
     async def _expire(self, claim: NodeClaim, lifetime: Lifetime, now: datetime) -> float | None:
         """Delete the NodeClaim if nothing bounds that; seconds to wait where a budget does."""
         near_cap = now >= lifetime.must_drain
+        due = lifetime.must_drain if near_cap else lifetime.expires
+        if not claim.deleting and due is not None and self.skipped(due):
+            if not self._may_catch_up(claim, due=near_cap):
+                return BUDGET_RETRY_SECONDS
+        elif not claim.deleting and not near_cap and not self._budget_allows(claim):
+            return BUDGET_RETRY_SECONDS
+        # Before the next request: other keys are judged while it is under way.
+        self._begun.add(claim.name)
         if near_cap:
             await self._bring_forward(claim, lifetime)
         if claim.deleting:
             return None
-        if not near_cap and not self._budget_allows(claim):
-            return BUDGET_RETRY_SECONDS
         _log.info("node expired", nodeclaim=claim.name, near_cap=near_cap)
         try:
             await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
@@ -98,9 +122,17 @@ class ExpirationController:
         )
         return None
 
+    def _observe(self, claim: NodeClaim) -> Snapshot:
+        """The cluster, with the other deletions that were begun here taken for granted."""
+        snapshot = self.state.snapshot()
+        claims = snapshot.node_claims
+        self._begun = {n for n in self._begun if n in claims and not claims[n].deleting}
+        others = self._begun - {claim.name}
+        return replace(snapshot, disrupting=snapshot.disrupting | others)
+
     def _budget_allows(self, claim: NodeClaim) -> bool:
         """Budgets bound expiry only where one names the reason Expired."""
-        snapshot = self.state.snapshot()
+        snapshot = self._observe(claim)
         node = next(
             (n for n in snapshot.state_nodes.values() if n.claim and n.claim.name == claim.name),
             None,
@@ -111,9 +143,22 @@ class ExpirationController:
         candidate = make_candidate(node, claim, pool, snapshot)
         return BudgetLedger(snapshot).allows([candidate], Reason.EXPIRED)
 
+    def _may_catch_up(self, claim: NodeClaim, *, due: bool) -> bool:
+        """Whether one more node of the pool may go that a jump of the clock made too old."""
+        if claim.deleting:
+            return True
+        snapshot = self._observe(claim)
+        pool = snapshot.node_pools.get(claim.node_pool or "")
+        if pool is None:
+            return True
+        ledger = BudgetLedger(snapshot)
+        name = pool.metadata.name
+        total, leaving = ledger.total(name), ledger.disrupting(name)
+        return catch_up_room(pool, total, leaving, snapshot.now, due=due) > 0
+
     async def _bring_forward(self, claim: NodeClaim, lifetime: Lifetime) -> None:
         """The drain ends at the cap at the latest."""
-        latest = lifetime.cap - FORCE_BEFORE_CAP
+        latest = lifetime.forced
         known = _instant(claim.metadata.annotations.get(TERMINATION_TIMESTAMP))
         if known is not None and known <= latest:
             return
@@ -157,13 +202,9 @@ class ExpirationController:
 
     @staticmethod
     def _next(lifetime: Lifetime, now: datetime) -> float:
-        instants = [
-            lifetime.next_change(now),
-            *(lifetime.cap - w for w in CAP_WARNINGS),
-            lifetime.cap - FORCE_BEFORE_CAP,
-        ]
-        later = [t for t in instants if t is not None and t > now]
-        return max(1.0, (min(later, default=lifetime.cap) - now).total_seconds())
+        """Seconds until something is due."""
+        change = lifetime.next_change(now)
+        return 1.0 if change is None else max(1.0, (change - now).total_seconds())
 
 
 def _instant(text: str | None) -> datetime | None:

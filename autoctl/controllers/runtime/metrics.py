@@ -543,6 +543,15 @@ class Metrics:
         self.kopf_restarts = self._counter(
             "autoctl_kopf_restarts_total", "Times that the framework ended and was started again."
         )
+        self.clock_jumps = self._counter(
+            "autoctl_clock_jumps_total",
+            "Jumps of the operator's clock (machine) or of the API server's time (server).",
+            *("clock", "direction"),
+        )
+        self.clock_correction = self._gauge(
+            "autoctl_clock_correction_seconds",
+            "What is added to the machine's clock to get the API server's time.",
+        )
         self.events_dropped = self._counter(
             "autoctl_events_dropped_total",
             "Kubernetes events not written.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -54,6 +55,8 @@ class SimApi:
         self._check = check
         self._watch_epoch = 0
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.dates: list[Callable[[datetime], None]] = []
+        """Told the server's time with every answer, as the `Date` header has it."""
         self.missing: set[Resource] = set()
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
@@ -232,6 +235,10 @@ class SimApi:
         self._check()
         self.requests[request.verb, request.resource.plural] += 1
         await asyncio.sleep(self._timings.request_latency / 2 + self._faults.delay(request))
+        if self.dates:
+            date = self._store.now().replace(microsecond=0)
+            for heard in self.dates:
+                heard(date)
         if request.resource in self.missing:
             raise NotFound("the server could not find the requested resource", reason="NotFound")
         error = self._faults.error(request)
