@@ -16,8 +16,12 @@ from autoctl.api.matching import matches
 def with_status(
     budgets: Mapping[str, core.PodDisruptionBudget], pods: Iterable[core.Pod]
 ) -> dict[str, core.PodDisruptionBudget]:
-    """Return `budgets` with a status computed from `pods` for those that have none."""
-    missing = {key: b for key, b in budgets.items() if b.status is None}
+    """Return `budgets` with a status computed from `pods` for those that have none.
+
+    An empty status, as manifests made by tools carry, is none.
+    """
+    nobodys = (None, core.PodDisruptionBudgetStatus())
+    missing = {key: b for key, b in budgets.items() if b.status in nobodys}
     result = dict(budgets)
     if not missing:
         return result
