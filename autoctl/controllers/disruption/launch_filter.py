@@ -36,7 +36,8 @@ def restrict(
     replaced by spot only where spot is what saves: the requirement is pinned, so that a shortage of
     spot capacity ends the command instead of buying on demand. Spot that is replaced by as much
     spot must have `spot_alternatives` types to choose from: always chasing the cheapest would end
-    in the pools that are interrupted most.
+    in the pools that are interrupted most. Where the planned types might be launched in zones in
+    which they cost as much as what goes, the move is not made.
     """
     if not move.replacements:
         return move
@@ -46,6 +47,7 @@ def restrict(
     slack = allowance / len(move.replacements)
     shrinks = len(move.replacements) < len(move.candidates)
     all_spot = all(c.node.capacity_type == SPOT for c in move.candidates)
+    worst = 0.0
     replacements = []
     for node in move.replacements:
         pinned = _pin_spot(node)
@@ -55,6 +57,11 @@ def restrict(
             for name in pinned.instance_types
             if _worst_price(pinned, types.get(node.pool, {}).get(name)) <= limit
         )
+        worst += _worst_price(pinned, types.get(node.pool, {}).get(pinned.offer.instance_type))
+        if worst >= move.price:
+            return Rejected(
+                "Can't replace with a cheaper node: the launch may end with a dearer one"
+            )
         if pinned.offer.instance_type not in kept:
             kept = (pinned.offer.instance_type, *kept)
         short = _short_of_min_values(pinned, kept, types.get(node.pool, {}))
