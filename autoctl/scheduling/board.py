@@ -15,7 +15,7 @@ from autoctl.scheduling.nodes import Nodes
 from autoctl.scheduling.offers import Offers
 from autoctl.scheduling.problem import Pool
 from autoctl.scheduling.shapes import Attachment, Shape
-from autoctl.scheduling.tables import Mask
+from autoctl.scheduling.tables import UNDEFINED, Mask
 from autoctl.scheduling.topology import Gauge, NodeFilter, Topology
 from autoctl.scheduling.volumes import ATTACH_PREFIX
 
@@ -224,6 +224,9 @@ class Board:
             if only.terms is not None:
                 nodes = nodes & self.nodes.table.any_mask(only.terms)
                 rows = rows & self.offers.table.any_mask(only.terms)
+            for key in only.keys:
+                nodes = nodes & (self.nodes.table.codes(key) != UNDEFINED)
+                rows = rows & (self.offers.table.codes(key) != UNDEFINED)
             if only.tolerations is not None:
                 hard = self.nodes.tolerated_hard(only.tolerations)
                 nodes = nodes & hard

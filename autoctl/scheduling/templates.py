@@ -63,6 +63,15 @@ class Template:
         )
 
     @property
+    def spread_keys(self) -> frozenset[str]:
+        """Node label keys that it must be spread over."""
+        return frozenset(
+            labels.normalize_label(c.topology_key)
+            for c in self.spread
+            if c.when_unsatisfiable == DO_NOT_SCHEDULE
+        )
+
+    @property
     def topology_keys(self) -> frozenset[str]:
         """Node label keys whose values are topology domains to it."""
         wishes = (*self.preferred_affinity, *self.preferred_anti_affinity)

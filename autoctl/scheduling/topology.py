@@ -54,10 +54,17 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class NodeFilter:
-    """Which nodes a spread constraint counts: None means all, as its policy says."""
+    """Which nodes a spread constraint counts: None means all, as its policy says.
+
+    Nodes that lack one of `keys`, the topology keys of the pod's other constraints, are bypassed.
+    """
 
     terms: tuple[Requirements, ...] | None
     tolerations: tuple[core.Toleration, ...] | None
+    keys: frozenset[str] = frozenset()
+
+
+_EVERYWHERE = NodeFilter(None, None)
 
 
 @dataclass(slots=True, eq=False)
@@ -268,14 +275,16 @@ class Topology:
         matched: frozenset[int],
     ) -> Spread:
         template = shape.template
+        key = labels.normalize_label(constraint.topology_key)
         only = NodeFilter(
             terms=template.terms
             if constraint.node_affinity_policy != "Ignore" and any(template.terms)
             else None,
             tolerations=template.tolerations if constraint.node_taints_policy == "Honor" else None,
+            keys=template.spread_keys - {key, labels.HOSTNAME},
         )
         gauge = self._gauge(
-            labels.normalize_label(constraint.topology_key),
+            key,
             (
                 self._selection(
                     constraint.label_selector,
@@ -308,7 +317,7 @@ class Topology:
     def _gauge(
         self, key: str, selections: tuple[Selection, ...], *, owners: bool, only: NodeFilter | None
     ) -> Gauge:
-        if only is not None and only.terms is None and only.tolerations is None:
+        if only == _EVERYWHERE:
             only = None
         identity = (key, selections, owners, _filter_key(only))
         found = self._by_key.get(identity)
@@ -357,7 +366,7 @@ def _filter_key(only: NodeFilter | None) -> object:
     tolerations = None
     if only.tolerations is not None:
         tolerations = tuple((t.key, t.operator, t.value, t.effect) for t in only.tolerations)
-    return (only.terms, tolerations)
+    return (only.terms, tolerations, only.keys)
 
 
 def repelling_keys(nodes: Nodes) -> frozenset[str]:

@@ -449,3 +449,21 @@ def test_changed_nodes_are_read_anew() -> None:
         for _ in range(2):
             solution = answer(pods, nodes=changed, options=options)
             assert solution.placements == {"default/p": name}
+
+
+def test_nodes_that_lack_the_key_of_another_constraint_are_bypassed() -> None:
+    """Kubernetes: their pods do not count, and they are no domain of any of the constraints."""
+    rack = "example.com/rack"
+    both = {
+        "topologySpreadConstraints": [
+            *spread(ZONE)["topologySpreadConstraints"],
+            *spread(rack)["topologySpreadConstraints"],
+        ]
+    }
+    bypassed = full_node("n0", "1", running(3))
+    room = [node(f"n{z}", f"test-zone-{z}", labels={rack: f"r{z}"}) for z in (1, 2)]
+    pods = many(4, **WEB, **both)
+    solution = answer(pods, nodes=[bypassed, *room], options=SolverOptions(allow_new_nodes=False))
+    assert sorted(solution.placements.values()) == ["n1", "n1", "n2", "n2"]
+    empty = full_node("n0", "3", ())
+    assert answer(pods, nodes=[empty, *room]).placements == solution.placements
