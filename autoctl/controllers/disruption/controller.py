@@ -224,8 +224,13 @@ class DisruptionQueue:
             busy = busy or verdict.next is not Next.NOTHING
             if verdict.next is Next.FINISH:
                 steps.append(self.execution.finish(command))
+            elif verdict.next is Next.ADVANCE:
+                steps.append(self.execution.advance(command))
             elif verdict.next is Next.ROLL_BACK:
                 steps.append(self.execution.roll_back(command, verdict.why))
+            elif verdict.next is Next.NOTHING:
+                self.execution.leave(command)
+        self.execution.forget(commands)
         steps += [self.execution.release(claim) for claim in _orphans(snapshot)]
         steps.append(self.execution.open(_forgotten(snapshot, self.execution)))
         for error in await asyncio.gather(*steps, return_exceptions=True):

@@ -6,7 +6,7 @@ Every step can be repeated, and the process may die between any two: `marks` say
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,23 +21,25 @@ from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.marks import COMMAND, REPLACES, InFlight, Mark
 from autoctl.controllers.disruption.model import Command, Reason
 from autoctl.controllers.disruption.steering import (
-    HOLD,
     HOLD_SECONDS,
     LANDING_SECONDS,
+    SETTLE_SECONDS,
     Steering,
     assign,
+    homes,
     plan_of,
     stranded,
 )
+from autoctl.controllers.lifecycle.removal import TerminationMode, count_disrupted
 from autoctl.controllers.objects import reference, write_status
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.controllers.steering import HOLD, nominate, set_taint
 from autoctl.controllers.termination.eviction import Evictor
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import (
     NODE_CLAIMS,
     NODES,
-    PODS,
     ApiError,
     Conflict,
     KubernetesApi,
@@ -143,10 +145,12 @@ class Execution:
                 marked += [await self._mark(claim, mark)]
             await asyncio.gather(*(self._taint(claim) for claim in marked))
             await self._buy(command, mark, bought)
-            if bought:
-                self.steering[mark.id] = plan_of(
-                    command, (c.name for c in bought), self.state.snapshot()
-                )
+            self.steering[mark.id] = plan_of(
+                command,
+                (c.name for c in bought),
+                self.state.snapshot(),
+                seen_by=self._now() + _MIRROR_LAG.total_seconds(),
+            )
         except ApiError as error:
             _log.warning("command not started", command=mark.id, error=str(error))
             await self.roll_back(
@@ -157,16 +161,33 @@ class Execution:
             self.starting.discard(mark.id)
         self._count_start(command, claims)
 
-    async def finish(self, command: InFlight) -> None:
-        """Evict the pods, the largest of all nodes first, and delete the NodeClaims.
+    async def advance(self, command: InFlight) -> None:
+        """Evict the pods that go to nodes that are there: their room needs no replacement.
 
-        The order is what lets kube-scheduler find the room that was planned: large pods come to
-        nodes that are still empty. What an eviction leaves behind is left to the nodes' drains.
+        When those of several commands move at once, before any pod that waits for a replacement,
+        they find what was planned for them.
         """
-        await self._evict(command)
+        steering = self.steering.get(command.mark.id)
+        if steering is None or steering.ahead.until is not None:
+            return
+        if any(s.rest.settling(self.state.snapshot(), self._now()) for s in self._others(command)):
+            return
+        steering.ahead.begin(self.state.snapshot(), self._now() + SETTLE_SECONDS)
+        await self._evict(command, lambda pod: pod.key in steering.ahead.keys)
+
+    async def finish(self, command: InFlight) -> None:
+        """Evict the pods and delete the NodeClaims.
+
+        What an eviction leaves behind is left to the nodes' drains.
+        """
         steering = self.steering.get(command.mark.id)
         if steering is not None:
-            steering.deadline = asyncio.get_running_loop().time() + HOLD_SECONDS
+            await self.advance(command)
+            if steering.ahead.until is None or self._must_wait(steering):
+                return
+            steering.rest.begin(self.state.snapshot(), self._now() + HOLD_SECONDS)
+        asked = steering.ahead.keys if steering is not None else frozenset[str]()
+        await self._evict(command, lambda pod: pod.key not in asked)
         for claim in command.candidates:
             if claim.deleting:
                 continue
@@ -177,7 +198,42 @@ class Execution:
                 continue
             self._count_disrupted(claim, command.mark.reason)
 
-    async def _evict(self, command: InFlight) -> None:
+    def leave(self, command: InFlight) -> None:
+        """Somebody else terminates all nodes of the command: pods come from their drains."""
+        steering = self.steering.get(command.mark.id)
+        if steering is not None and steering.rest.until is None:
+            steering.rest.begin(self.state.snapshot(), self._now() + HOLD_SECONDS)
+
+    def forget(self, under_way: Container[str]) -> None:
+        """Steer no more for commands that have gone, and that this process did not end."""
+        for name, steering in list(self.steering.items()):
+            gone = name not in under_way and name not in self.starting
+            if gone and steering.rest.until is None and self._now() >= steering.seen_by:
+                del self.steering[name]
+
+    def _must_wait(self, steering: Steering) -> bool:
+        """Whether pods for nodes that are there are still on their way, of any command.
+
+        Only a command with pods for replacements minds: they would take the room of the others.
+        """
+        if not steering.rest.keys:
+            return False
+        snapshot, now = self.state.snapshot(), self._now()
+        return any(s.ahead.settling(snapshot, now) for s in self.steering.values())
+
+    def _others(self, command: InFlight) -> list[Steering]:
+        return [s for name, s in self.steering.items() if name != command.mark.id]
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _evict(self, command: InFlight, chosen: Callable[[core.Pod], bool]) -> None:
+        """Evict the chosen pods, the largest of all nodes first.
+
+        The order is what lets kube-scheduler find the room that was planned: large pods come to
+        nodes that are still empty.
+        """
         going = {c.name for c in command.candidates if not c.deleting}
         snapshot = self.state.snapshot()
         pods = [
@@ -185,7 +241,8 @@ class Execution:
             for node in snapshot.state_nodes.values()
             if node.claim is not None and node.claim.name in going
             for pod in node.pods
-            if is_reschedulable(pod)
+            if chosen(pod)
+            and is_reschedulable(pod)
             and is_evictable(pod, snapshot.now)
             and not is_critical(pod)
             and do_not_disrupt(pod, snapshot.now).protection is not Protection.ACTIVE
@@ -198,41 +255,44 @@ class Execution:
 
     async def steer(self) -> bool:
         """Send pods that have come to their replacements; whether any are still waited for."""
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         for name, steering in list(self.steering.items()):
-            if steering.deadline is None:
+            if steering.rest.until is None:
                 continue
-            sent = assign(steering, self.state.snapshot())
-            await asyncio.gather(*(self._nominate(pod, node) for pod, node in sent))
-            if steering.opened:
-                if now >= steering.deadline:
-                    del self.steering[name]
-            elif steering.done or now >= steering.deadline:
-                await self.open(steering.claims)
-                steering.opened, steering.deadline = True, now + LANDING_SECONDS
-        return any(s.deadline is not None and not s.opened for s in self.steering.values())
+            if steering.landing is None:
+                await self._receive(steering, now)
+            elif now >= steering.landing:
+                del self.steering[name]
+        return any(s.rest.until is not None and s.landing is None for s in self.steering.values())
+
+    async def _receive(self, steering: Steering, now: float) -> None:
+        """Open the replacements whose pods have all come, to these first."""
+        assign(steering, self.state.snapshot())
+        if now >= (steering.rest.until or now):
+            steering.give_up()
+        nodes = homes(steering, self.state.snapshot())
+        for index in steering.ready:
+            node = nodes.get(index)
+            if node is not None:
+                pods = steering.assigned.get(index, ())
+                await asyncio.gather(*(nominate(self.api, pod, node) for pod in pods))
+            await self.open([steering.claims[index]])
+            steering.opened.add(index)
+        if not steering.slots:
+            steering.landing = now + LANDING_SECONDS if steering.claims else now
 
     async def take_back(self) -> None:
         """Leave pods that never landed where they were sent to themselves, and to provisioning."""
         steered = {name for s in self.steering.values() for name in s.claims}
         lost = stranded(self.state.snapshot(), steered)
-        await asyncio.gather(*(self._nominate(pod, None) for pod in lost))
+        await asyncio.gather(*(nominate(self.api, pod, None) for pod in lost))
 
     async def open(self, claims: Iterable[str]) -> None:
         """Let pods onto these replacements."""
         for name in claims:
             claim = self.state.claim(name)
             for node in self.state.nodes_of_claim(claim) if claim is not None else ():
-                await self._patch_taints(node.metadata.name, AWAITING_PODS_TAINT, present=False)
-
-    async def _nominate(self, pod: core.Pod, node: str | None) -> None:
-        body = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node}}
-        try:
-            await self.api.patch(
-                PODS, pod.metadata.name, body, pod.metadata.namespace, subresource="status"
-            )
-        except (NotFound, Conflict):
-            return
+                await set_taint(self.api, node.metadata.name, AWAITING_PODS_TAINT, present=False)
 
     async def roll_back(self, command: InFlight, why: str) -> None:
         """Leave the nodes as they were and delete what was bought."""
@@ -252,7 +312,7 @@ class Execution:
     async def release(self, claim: NodeClaim) -> None:
         """Take taint, condition and mark off a node that stays after all, the mark last."""
         for node in self.state.nodes_of_claim(claim):
-            await self._patch_taints(node.metadata.name, DISRUPTED_TAINT, present=False)
+            await set_taint(self.api, node.metadata.name, DISRUPTED_TAINT, present=False)
         await self._set_reason(claim, None)
         if COMMAND in claim.metadata.annotations:
             body = {"metadata": {"annotations": {COMMAND: None}}}
@@ -266,7 +326,7 @@ class Execution:
 
     async def _taint(self, claim: NodeClaim) -> None:
         for node in self.state.nodes_of_claim(claim):
-            await self._patch_taints(node.metadata.name, DISRUPTED_TAINT, present=True)
+            await set_taint(self.api, node.metadata.name, DISRUPTED_TAINT, present=True)
 
     async def _buy(self, command: Command, mark: Mark, bought: list[NodeClaim]) -> None:
         for node in command.replacements:
@@ -283,31 +343,6 @@ class Execution:
                     f"Launching NodeClaim: {command.reason.value}",
                 )
             )
-
-    async def _patch_taints(self, name: str, key: str, *, present: bool) -> None:
-        """Add or remove a NoSchedule taint; others' taints stay as they are."""
-        for _ in range(_TRIES):
-            try:
-                node = await self.api.get(NODES, name)
-            except NotFound:
-                return
-            taints = list(node.get("spec", {}).get("taints") or ())
-            others = [t for t in taints if t.get("key") != key]
-            wanted = [*others, {"key": key, "effect": "NoSchedule"}] if present else others
-            if wanted == taints:
-                return
-            body = {
-                "metadata": {"resourceVersion": node["metadata"]["resourceVersion"]},
-                "spec": {"taints": wanted or None},
-            }
-            try:
-                await self.api.patch(NODES, name, body)
-            except Conflict:
-                continue
-            except NotFound:
-                return
-            return
-        raise Conflict(f"node {name} changed {_TRIES} times while its taints were set")
 
     async def _set_reason(self, claim: NodeClaim, reason: Reason | None) -> None:
         now = self.clock.now()
@@ -376,10 +411,5 @@ class Execution:
                 )
 
     def _count_disrupted(self, claim: NodeClaim, reason: Reason) -> None:
-        pool = self.state.pool(claim.node_pool or "")
-        policy = pool.spec.disruption.consolidation_policy if pool is not None else ""
-        capacity = claim.metadata.labels.get("karpenter.sh/capacity-type", "")
-        mode = "eventual" if reason is Reason.DRIFTED else "graceful"
-        self.metrics.nodeclaims_disrupted.labels(
-            reason.value.lower(), claim.node_pool or "", capacity, policy, mode
-        ).inc()
+        mode: TerminationMode = "eventual" if reason is Reason.DRIFTED else "graceful"
+        count_disrupted(self.state, self.metrics, claim, reason.value.lower(), mode)

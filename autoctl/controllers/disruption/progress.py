@@ -20,6 +20,8 @@ class Next(Enum):
     """What to do with a command."""
 
     WAIT = "wait"
+    ADVANCE = "advance"
+    """Replacements are launched, so that pods which need none of them may go."""
     FINISH = "finish"
     ROLL_BACK = "roll back"
     NOTHING = "nothing"
@@ -58,4 +60,6 @@ def judge(command: InFlight, now: datetime, commands: int, *, starting: bool) ->
         return Judgement(Next.FINISH)
     if age > patience(commands):
         return Judgement(Next.ROLL_BACK, f"replacement {waiting[0]} is not ready in time")
-    return Judgement(Next.WAIT, f"{len(waiting)} replacements are not initialized")
+    why = f"{len(waiting)} replacements are not initialized"
+    launched = all(c.launched for c in command.replacements)
+    return Judgement(Next.ADVANCE if launched else Next.WAIT, why)

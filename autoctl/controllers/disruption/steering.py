@@ -1,26 +1,30 @@
 """Sending moved pods where the plan has room for them.
 
-A replacement is bought with the taint `autoctl.io/awaiting-pods`, so that no other pod takes its
-room. When its pods' successors are pending, each is given the replacement as its nominated node,
-which kube-scheduler looks at before any other, and the taint goes. What is not there in time finds
-its own way.
+kube-scheduler puts a pod wherever it fits at the moment. Pods for nodes that are there therefore
+move first, while replacements still boot: were all to move at once, those meant for replacements
+would take the room that the others were promised. A replacement is bought with the taint
+`autoctl.io/awaiting-pods`, so that no other pod takes its room. When the successors of its own pods
+are pending, each is given it as its nominated node, which kube-scheduler looks at before any other,
+and the taint goes at once: kube-scheduler forgets a nomination to a node that does not take the
+pod. What is not there in time finds its own way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from autoctl.api import core
-from autoctl.api.labels import AWAITING_PODS_TAINT
-from autoctl.api.nodeclaim import Taint
 from autoctl.controllers.disruption.marks import REPLACES
 from autoctl.controllers.disruption.model import Command
 from autoctl.state.pods import controller_of, is_active
 from autoctl.state.snapshot import Snapshot
 
-HOLD: Final = Taint(key=AWAITING_PODS_TAINT, effect="NoSchedule")
+SETTLE_SECONDS: Final = 10.0
+"""How long pods for nodes that are there may take to land before the others are evicted."""
+
 HOLD_SECONDS: Final = 8.0
 """How long after the evictions replacements wait for pods that have not come."""
 
@@ -32,35 +36,106 @@ Owner = tuple[str, str]
 
 
 @dataclass
+class Crowd:
+    """Pods that are evicted together, and what is known of their successors.
+
+    `keys` are the pods, `expected` how many successors each controller makes.
+    """
+
+    keys: frozenset[str]
+    expected: Mapping[Owner, int]
+    until: float | None = None
+    """Loop time until which they are waited for; None before the evictions."""
+    _known: frozenset[str] = frozenset()
+
+    def begin(self, snapshot: Snapshot, until: float) -> None:
+        """The evictions start: pods that are not in `snapshot` are successors."""
+        self.until = until
+        self._known = frozenset(p.metadata.uid for p, _ in self._members(snapshot))
+
+    def arrived(self, snapshot: Snapshot, settled: Container[str] = frozenset()) -> set[Owner]:
+        """The controllers all of whose successors are bound, or have their uid in `settled`."""
+        found = Counter(
+            owner
+            for pod, owner in self._members(snapshot)
+            if pod.metadata.uid not in self._known
+            and (pod.spec.node_name or pod.metadata.uid in settled)
+        )
+        return {owner for owner, count in self.expected.items() if found[owner] >= count}
+
+    def settling(self, snapshot: Snapshot, now: float) -> bool:
+        """Whether some pods are on their way, and still waited for."""
+        if self.until is None or now >= self.until:
+            return False
+        return len(self.arrived(snapshot)) < len(self.expected)
+
+    def _members(self, snapshot: Snapshot) -> Iterator[tuple[core.Pod, Owner]]:
+        if not self.expected:
+            return
+        for pod in snapshot.pods.values():
+            owner = owner_of(pod)
+            if owner is not None and owner in self.expected and is_active(pod):
+                yield pod, owner
+
+
+@dataclass
 class Steering:
     """One command's plan: for each controller the replacements its pods go to, by index."""
 
     claims: tuple[str, ...]
     """The replacements' NodeClaims, in the order of the plan."""
     slots: dict[Owner, list[int]]
-    sent: set[str] = field(default_factory=set)
-    """UIDs of pods that have their nominated node."""
-    deadline: float | None = None
-    """Loop time at which waiting ends; None before the evictions."""
-    opened: bool = False
-    """Whether the replacements take pods; those sent have until the deadline to land."""
+    ahead: Crowd
+    """The pods for nodes that are there."""
+    rest: Crowd
+    """The pods for replacements."""
+    seen_by: float = 0.0
+    """Loop time from which the mirror shows the command, if it is still under way."""
+    assigned: dict[int, list[core.Pod]] = field(default_factory=dict)
+    """By replacement: the successors it was chosen for."""
+    opened: set[int] = field(default_factory=set)
+    """Replacements that take pods."""
+    landing: float | None = None
+    """Loop time until which the pods that were sent may land; None before all are open."""
 
     @property
-    def done(self) -> bool:
-        """Whether every pod that was planned for a replacement has been sent."""
-        return not any(self.slots.values())
+    def claimed(self) -> set[str]:
+        """UIDs of the pods that have a replacement."""
+        return {p.metadata.uid for pods in self.assigned.values() for p in pods}
+
+    @property
+    def ready(self) -> list[int]:
+        """The replacements that wait for no more pods, and are not open yet."""
+        missing = {index for slots in self.slots.values() for index in slots}
+        return [i for i in range(len(self.claims)) if i not in missing and i not in self.opened]
+
+    def give_up(self) -> None:
+        """Wait for no more pods."""
+        self.slots.clear()
 
 
-def plan_of(command: Command, claims: Iterable[str], snapshot: Snapshot) -> Steering:
+def plan_of(
+    command: Command, claims: Iterable[str], snapshot: Snapshot, *, seen_by: float = 0.0
+) -> Steering:
     """The steering of a command whose replacements are `claims`, in order."""
     slots: dict[Owner, list[int]] = {}
+    ahead: dict[str, Owner | None] = {}
+    rest: dict[str, Owner | None] = {}
     for key, home in sorted(command.moves.items()):
         prefix, _, index = home.partition(":")
         pod = snapshot.pods.get(key)
         owner = None if pod is None else owner_of(pod)
-        if prefix == "replacement" and owner is not None:
+        if prefix != "replacement":
+            ahead[key] = owner
+            continue
+        rest[key] = owner
+        if owner is not None:
             slots.setdefault(owner, []).append(int(index))
-    return Steering(tuple(claims), slots)
+    return Steering(tuple(claims), slots, _crowd(ahead), _crowd(rest), seen_by)
+
+
+def _crowd(pods: Mapping[str, Owner | None]) -> Crowd:
+    return Crowd(frozenset(pods), Counter(o for o in pods.values() if o is not None))
 
 
 def owner_of(pod: core.Pod) -> Owner | None:
@@ -69,23 +144,29 @@ def owner_of(pod: core.Pod) -> Owner | None:
     return None if controller is None else (pod.metadata.namespace or "default", controller.uid)
 
 
-def assign(steering: Steering, snapshot: Snapshot) -> list[tuple[core.Pod, str]]:
-    """Pending successors and the Nodes to send them to; each slot is used once."""
-    nodes = _nodes(steering.claims, snapshot)
-    found = []
+def assign(steering: Steering, snapshot: Snapshot) -> None:
+    """Choose replacements for pending successors; each slot is used once."""
+    claimed = steering.claimed
     for pod in snapshot.pods.values():
-        if pod.spec.node_name or not is_active(pod) or pod.metadata.uid in steering.sent:
+        if pod.spec.node_name or not is_active(pod) or pod.metadata.uid in claimed:
             continue
         owner = owner_of(pod)
         slots = steering.slots.get(owner) if owner is not None else None
-        if not slots:
-            continue
-        node = nodes.get(slots[0])
-        if node is not None:
-            slots.pop(0)
-            steering.sent.add(pod.metadata.uid)
-            found.append((pod, node))
-    return found
+        if slots:
+            steering.assigned.setdefault(slots.pop(0), []).append(pod)
+    # A successor that found room elsewhere leaves its slot for nobody.
+    for owner in steering.rest.arrived(snapshot, steering.claimed):
+        steering.slots.pop(owner, None)
+
+
+def homes(steering: Steering, snapshot: Snapshot) -> Mapping[int, str]:
+    """The Nodes of the replacements that have one, by index."""
+    names = {}
+    for index, name in enumerate(steering.claims):
+        claim = snapshot.node_claims.get(name)
+        if claim is not None and claim.status.node_name:
+            names[index] = claim.status.node_name
+    return names
 
 
 def stranded(snapshot: Snapshot, steered: Container[str]) -> list[core.Pod]:
@@ -106,12 +187,3 @@ def stranded(snapshot: Snapshot, steered: Container[str]) -> list[core.Pod]:
         for pod in snapshot.pods.values()
         if not pod.spec.node_name and pod.status.nominated_node_name in nodes and is_active(pod)
     ]
-
-
-def _nodes(claims: Iterable[str], snapshot: Snapshot) -> Mapping[int, str]:
-    names = {}
-    for index, name in enumerate(claims):
-        claim = snapshot.node_claims.get(name)
-        if claim is not None and claim.status.node_name:
-            names[index] = claim.status.node_name
-    return names
