@@ -29,7 +29,8 @@ class Offering:
     `price` is USD/hour. `available` is false while capacity is known to be exhausted (or the zone
     is out of the NodeClass's subnets). A `reserved` offering belongs to the reservation
     `reservation_id`, which has room for `reservation_capacity` more instances; `labels` carries
-    what only this offering adds to a node (zone id, reservation labels, ...).
+    what only this offering adds to a node (zone id, reservation labels, ...). `overlay` names the
+    NodeOverlay that set the price, None while it is the market's.
     """
 
     zone: str
@@ -39,6 +40,7 @@ class Offering:
     reservation_id: str | None = None
     reservation_capacity: int | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    overlay: str | None = None
 
     def __post_init__(self) -> None:
         if not self.price >= 0:
@@ -53,7 +55,8 @@ class InstanceType:
     thresholds take of it; `allocatable` is the difference. `labels` has one value a key: what
     every node of the type carries (architecture, operating system, family, CPU count, ...); zone
     and capacity type come from the offering. `exotic` types (accelerated, bare metal) are used for
-    ordinary pods only when nothing else is left.
+    ordinary pods only when nothing else is left. `overlays` names the NodeOverlays that added to
+    `capacity`.
     """
 
     name: str
@@ -64,6 +67,7 @@ class InstanceType:
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     offerings: tuple[Offering, ...] = ()
     exotic: bool = False
+    overlays: tuple[str, ...] = ()
 
     @cached_property
     def allocatable(self) -> Resources:

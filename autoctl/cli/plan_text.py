@@ -33,6 +33,9 @@ def render_plan(plan: Plan, read: ReadSnapshot, console: Console | None = None) 
     blocked = [(b.node, b.reason + (f" ({b.pod})" if b.pod else "")) for b in plan.decision.blocked]
     blocked += sorted(plan.decision.unconsolidatable.items())
     blocked += [(f"NodePool {p.pool}", p.message) for p in plan.decision.pools]
+    for overlay in plan.overlays:
+        if overlay.refusal is not None:
+            out.print(f"NodeOverlay {overlay.name} is not in force: {overlay.refusal.message}.")
     if blocked:
         table = Table("Stays", "Why", title="Not disrupted", title_justify="left")
         for name, why in blocked:

@@ -14,6 +14,7 @@ from autoctl.ports.kubernetes import (
     NAMESPACES,
     NODE_CLAIMS,
     NODE_CLASSES,
+    NODE_OVERLAYS,
     NODE_POOLS,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -41,7 +42,10 @@ READ: Final = (
     CSI_NODES,
     VOLUME_ATTACHMENTS,
     NAMESPACES,
+    NODE_OVERLAYS,
 )
+_OPTIONAL: Final = frozenset({NODE_OVERLAYS})
+"""Kinds that a cluster of EKS Auto Mode or an older Karpenter does not know."""
 
 
 async def live_documents(

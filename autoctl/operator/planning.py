@@ -6,6 +6,7 @@ contract (`autoctl.plan/v1`, see `docs/plan.md`).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +17,7 @@ from autoctl.controllers.disruption.decide import decide
 from autoctl.controllers.disruption.model import Decision
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.scheduling.bound import problem_bound
+from autoctl.scheduling.overlays import Refusal
 from autoctl.scheduling.problem import NewNode, RequirementSpec, Solution
 from autoctl.scheduling.solve import solve
 from autoctl.state.pods import is_pending, is_reschedulable, unbound
@@ -38,16 +40,38 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class OverlayReport:
+    """A NodeOverlay: why it is not in force, or what it changes, counted over all NodePools.
+
+    `offerings` have the price it sets, `instance_types` the capacity.
+    """
+
+    name: str
+    refusal: Refusal | None
+    offerings: int
+    instance_types: int
+
+    def to_json(self) -> dict[str, Any]:
+        if self.refusal is not None:
+            told = {"reason": self.refusal.reason, "message": self.refusal.message}
+            return {"name": self.name, "inForce": False, **told}
+        reach = {"offerings": self.offerings, "instanceTypes": self.instance_types}
+        return {"name": self.name, "inForce": True, **reach}
+
+
+@dataclass(frozen=True)
 class Plan:
     """What would be done: the solution for pending pods and the disruptions after it."""
 
     solution: Solution
     decision: Decision
     cost: Cost
+    overlays: tuple[OverlayReport, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract's form: plain dicts, lists, strings and numbers, in a stable order."""
         names = _names(self.solution.new_nodes)
+        overlays = [o.to_json() for o in self.overlays]
         return {
             "schema": SCHEMA,
             "nodeClaims": [
@@ -91,6 +115,7 @@ class Plan:
                 "after": round(self.cost.after, 6),
                 "lowerBound": round(self.cost.lower_bound, 6),
             },
+            **({"nodeOverlays": overlays} if overlays else {}),
         }
 
 
@@ -113,7 +138,23 @@ def make_plan(
         decision = decide(nominate(snapshot, solution), options)
     if only == "disrupt":
         solution = Solution()
-    return Plan(solution, decision, _cost(snapshot, solution, decision))
+    cost = _cost(snapshot, solution, decision)
+    return Plan(solution, decision, cost, overlay_reports(snapshot))
+
+
+def overlay_reports(snapshot: Snapshot) -> tuple[OverlayReport, ...]:
+    """Every NodeOverlay of the snapshot, by name."""
+    overlaid = snapshot.overlaid
+    offerings: Counter[str] = Counter()
+    types: Counter[str] = Counter()
+    for found in overlaid.types.values():
+        for instance_type in found:
+            types.update(instance_type.overlays)
+            offerings.update(o.overlay for o in instance_type.offerings if o.overlay is not None)
+    return tuple(
+        OverlayReport(name, overlaid.refused.get(name), offerings[name], types[name])
+        for name in sorted(snapshot.node_overlays)
+    )
 
 
 def nominate(snapshot: Snapshot, solution: Solution) -> Snapshot:

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from autoctl.api import core
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeoverlay import NodeOverlay
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType
 from autoctl.ports.clock import Clock
@@ -26,6 +27,7 @@ from autoctl.ports.kubernetes import (
     NAMESPACES,
     NODE_CLAIMS,
     NODE_CLASSES,
+    NODE_OVERLAYS,
     NODE_POOLS,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -165,6 +167,7 @@ class ClusterState:
         self.node_claims = custom(NODE_CLAIMS, NodeClaim.from_dict)
         self.node_pools = custom(NODE_POOLS, NodePool.from_dict)
         self.node_classes = custom(NODE_CLASSES, NodeClass.from_dict)
+        self.node_overlays = custom(NODE_OVERLAYS, NodeOverlay.from_dict)
         self.daemon_sets = table(DAEMON_SETS, core.DaemonSet)
         self.disruption_budgets = table(POD_DISRUPTION_BUDGETS, core.PodDisruptionBudget)
         self.volume_claims = table(PERSISTENT_VOLUME_CLAIMS, core.PersistentVolumeClaim)
@@ -266,6 +269,30 @@ class ClusterState:
         """Names of the NodeClasses that NodeClaims refer to."""
         return frozenset(c.spec.node_class_ref.name for c in self._claims().values())
 
+    # What may be launched, with NodeOverlays applied.
+
+    def types_of_claim(
+        self, claim: NodeClaim, sold: Callable[[NodeClass], tuple[InstanceType, ...]]
+    ) -> tuple[InstanceType, ...]:
+        """The types that `sold` tells of the claim's NodeClass, as its NodePool sees them."""
+        if not self.node_overlays.reflector.store:
+            node_class = self.node_class(claim.spec.node_class_ref.name)
+            return () if node_class is None else sold(node_class)
+        return self._market(sold).types_of_claim(claim)
+
+    def types_of_pool(self, pool: NodePool) -> tuple[InstanceType, ...]:
+        """What the pool's NodeClass can launch now, as the pool sees it."""
+        return self._market(self._types.launchable).types_of_pool(pool.name)
+
+    def _market(self, sold: Callable[[NodeClass], tuple[InstanceType, ...]]) -> Snapshot:
+        """The part of a snapshot that instance types depend on."""
+        return Snapshot(
+            now=self._clock.now(),
+            node_pools=self.node_pools.copy(),
+            node_overlays=self.node_overlays.copy(),
+            instance_types={name: sold(c) for name, c in self.node_classes.copy().items()},
+        )
+
     # What decisions tell each other.
 
     def assume(self, claim: NodeClaim) -> None:
@@ -312,6 +339,7 @@ class ClusterState:
             node_claims=claims,
             node_pools=self.node_pools.copy(),
             node_classes=classes,
+            node_overlays=self.node_overlays.copy(),
             daemon_sets=self.daemon_sets.copy(),
             disruption_budgets=self.disruption_budgets.copy(),
             volume_claims=self.volume_claims.copy(),

@@ -19,6 +19,7 @@ from autoctl.api import core
 from autoctl.api.labels import NAMESPACE_NAME
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeoverlay import NodeOverlay
 from autoctl.api.nodepool import NodePool
 from autoctl.api.validation import apply_defaults, validate_core, validate_manifest
 from autoctl.catalog.model import Catalog, InstanceType
@@ -55,6 +56,7 @@ _CORE_KINDS: Mapping[tuple[str, str], tuple[str, type[Any], bool]] = {
 _CUSTOM_KINDS: Mapping[tuple[str, str], tuple[str, type[Any]]] = {
     ("karpenter.sh/v1", "NodePool"): ("node_pools", NodePool),
     ("karpenter.sh/v1", "NodeClaim"): ("node_claims", NodeClaim),
+    ("karpenter.sh/v1alpha1", "NodeOverlay"): ("node_overlays", NodeOverlay),
     ("eks.amazonaws.com/v1", "NodeClass"): ("node_classes", NodeClass),
 }
 

@@ -1,4 +1,7 @@
-"""What the nodes that are there cost: their offerings, looked up in what their NodeClass sells."""
+"""What the nodes that are there cost: their offerings, looked up in what their NodePool may buy.
+
+Prices are those that decisions weigh, with NodeOverlays applied.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,15 @@ from autoctl.state.snapshot import Snapshot
 
 
 def instance_type_of(node: StateNode, snapshot: Snapshot) -> InstanceType | None:
-    """The node's instance type among those its NodeClaim's NodeClass can launch."""
-    if node.claim is None:
+    """The node's instance type among those its NodeClaim's NodePool and NodeClass can launch."""
+    claim = node.claim
+    if claim is None:
         return None
-    types = snapshot.types_by_name.get(node.claim.spec.node_class_ref.name, {})
-    return types.get(node.instance_type or "")
+    name, node_class = node.instance_type or "", claim.spec.node_class_ref.name
+    pool = snapshot.node_pools.get(claim.node_pool or "")
+    if pool is not None and pool.spec.template.spec.node_class_ref.name == node_class:
+        return snapshot.types_by_pool[pool.name].get(name)
+    return snapshot.types_by_name.get(node_class, {}).get(name)
 
 
 def offering_of(node: StateNode, instance_type: InstanceType) -> Offering | None:

@@ -37,7 +37,7 @@ from autoctl.state.pods import (
 )
 from autoctl.state.pool_readiness import why_closed
 from autoctl.state.pricing import node_prices
-from autoctl.state.snapshot import Snapshot
+from autoctl.state.snapshot import Snapshot, own_labels
 
 _EPHEMERAL_TAINTS = frozenset(
     {
@@ -127,7 +127,7 @@ def pools(snapshot: Snapshot, exclude_nodes: Collection[str] = ()) -> tuple[Pool
     found = []
     for pool in snapshot.node_pools.values():
         if why_closed(snapshot, pool) is None:
-            types = snapshot.instance_types[pool.spec.template.spec.node_class_ref.name]
+            types = snapshot.types_of_pool(pool.name)
             found.append(resolve_pool(pool, types, usage.get(pool.name, {})))
     return tuple(found)
 
@@ -145,11 +145,7 @@ def resolve_pool(pool: NodePool, types: tuple[InstanceType, ...], usage: Resourc
         name=pool.name,
         instance_types=types,
         requirements=requirement_specs(template.spec.requirements),
-        labels={
-            **template.metadata.labels,
-            labels.NODEPOOL: pool.name,
-            labels.NODECLASS: template.spec.node_class_ref.name,
-        },
+        labels=own_labels(pool),
         taints=core_taints(template.spec.taints),
         startup_taints=core_taints(template.spec.startup_taints),
         weight=pool.weight,
@@ -189,7 +185,7 @@ def machine_capacity(snapshot: Snapshot, node: StateNode) -> Resources:
 
 def candidate_types(snapshot: Snapshot, claim: NodeClaim) -> tuple[InstanceType, ...]:
     """The instance types that the claim names, in its order (cheapest first)."""
-    types = {t.name: t for t in snapshot.instance_types.get(claim.spec.node_class_ref.name, ())}
+    types = {t.name: t for t in snapshot.types_of_claim(claim)}
     named = next(
         (
             r.values

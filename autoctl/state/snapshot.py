@@ -13,10 +13,14 @@ from datetime import datetime
 from functools import cached_property
 
 from autoctl.api import core
+from autoctl.api.labels import NODECLASS, NODEPOOL
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeoverlay import NodeOverlay
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType
+from autoctl.catalog.names import by_name
+from autoctl.scheduling.overlays import Overlaid, PoolTypes, apply_overlays
 from autoctl.state.nodes import StateNode, join
 
 
@@ -25,7 +29,9 @@ class Snapshot:
     """A cluster at the instant `now`.
 
     Namespaced objects are keyed `namespace/name`, others by name. `instance_types` has, for each
-    NodeClass name, what that class can launch with the offerings' availability as known at `now`.
+    NodeClass name, what that class can launch with the offerings' availability as known at `now`,
+    at the market's prices; decisions ask `types_of_pool` and `types_of_claim`, where NodeOverlays
+    have their say.
     `nominations` maps a pending pod's key to the Node or NodeClaim name an earlier decision
     promised it. `disrupting` names NodeClaims that a command in flight is taking away.
     """
@@ -36,6 +42,7 @@ class Snapshot:
     node_claims: Mapping[str, NodeClaim] = field(default_factory=dict)
     node_pools: Mapping[str, NodePool] = field(default_factory=dict)
     node_classes: Mapping[str, NodeClass] = field(default_factory=dict)
+    node_overlays: Mapping[str, NodeOverlay] = field(default_factory=dict)
     daemon_sets: Mapping[str, core.DaemonSet] = field(default_factory=dict)
     disruption_budgets: Mapping[str, core.PodDisruptionBudget] = field(default_factory=dict)
     volume_claims: Mapping[str, core.PersistentVolumeClaim] = field(default_factory=dict)
@@ -49,14 +56,53 @@ class Snapshot:
     disrupting: frozenset[str] = frozenset()
 
     @cached_property
+    def overlaid(self) -> Overlaid:
+        """Every NodePool's instance types with NodeOverlays applied, and refused overlays."""
+        return apply_overlays(
+            self.node_overlays.values(),
+            (
+                PoolTypes(
+                    name,
+                    own_labels(pool),
+                    self.instance_types.get(pool.spec.template.spec.node_class_ref.name, ()),
+                )
+                for name, pool in self.node_pools.items()
+            ),
+        )
+
+    def types_of_pool(self, pool: str) -> tuple[InstanceType, ...]:
+        """What the NodePool's NodeClass can launch, with NodeOverlays applied."""
+        return self.overlaid.types.get(pool, ())
+
+    def types_of_claim(self, claim: NodeClaim) -> tuple[InstanceType, ...]:
+        """What the claim's NodeClass can launch, as its NodePool, while there is one, sees it."""
+        pool = self.node_pools.get(claim.node_pool or "")
+        reference = claim.spec.node_class_ref
+        if pool is None or pool.spec.template.spec.node_class_ref.name != reference.name:
+            return self.instance_types.get(reference.name, ())
+        return self.types_of_pool(pool.name)
+
+    @cached_property
     def types_by_name(self) -> Mapping[str, Mapping[str, InstanceType]]:
-        """NodeClass name -> instance type name -> instance type."""
-        return {
-            node_class: {t.name: t for t in types}
-            for node_class, types in self.instance_types.items()
-        }
+        """NodeClass name -> instance type name -> instance type, as the market sells it."""
+        return {node_class: by_name(types) for node_class, types in self.instance_types.items()}
+
+    @cached_property
+    def types_by_pool(self) -> Mapping[str, Mapping[str, InstanceType]]:
+        """NodePool name -> instance type name -> instance type, with NodeOverlays applied."""
+        return {pool: by_name(types) for pool, types in self.overlaid.types.items()}
 
     @cached_property
     def state_nodes(self) -> Mapping[str, StateNode]:
         """Every machine by name: Nodes and NodeClaims joined, with the pods on them."""
         return join(self.nodes.values(), self.node_claims.values(), self.pods.values())
+
+
+def own_labels(pool: NodePool) -> dict[str, str]:
+    """The labels of all nodes of the pool: its template's, its name and its NodeClass's."""
+    template = pool.spec.template
+    return {
+        **template.metadata.labels,
+        NODEPOOL: pool.name,
+        NODECLASS: template.spec.node_class_ref.name,
+    }

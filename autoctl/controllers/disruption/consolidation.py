@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autoctl.catalog.model import InstanceType
 from autoctl.controllers.disruption import balanced
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import Candidate, is_consolidatable
@@ -105,15 +104,7 @@ class _Judge:
         self._options = options
         snapshot = simulator.snapshot
         self._totals = balanced.pool_totals(snapshot)
-        self._types: dict[str, dict[str, InstanceType]] = {
-            name: {
-                t.name: t
-                for t in snapshot.instance_types.get(
-                    pool.spec.template.spec.node_class_ref.name, ()
-                )
-            }
-            for name, pool in snapshot.node_pools.items()
-        }
+        self._types = snapshot.types_by_pool
 
     def world(self, candidates: Sequence[Candidate], reasons: dict[str, str]) -> _World:
         """The moves of taking `candidates` that pay, after leaving out those that cannot go."""

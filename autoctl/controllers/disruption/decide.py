@@ -178,8 +178,7 @@ def _static_drift(
         room = left.setdefault(pool.name, may_replace(snapshot, pool))
         if room <= 0 or not ledger.allows([candidate], Reason.DRIFTED):
             continue
-        types = snapshot.instance_types.get(pool.spec.template.spec.node_class_ref.name, ())
-        new = replacement(candidate, types)
+        new = replacement(candidate, snapshot.types_of_pool(pool.name))
         if new is None:
             continue
         left[pool.name] = room - 1

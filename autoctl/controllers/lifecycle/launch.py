@@ -99,7 +99,7 @@ class Launcher:
         node_class = self._d.state.node_class(claim.spec.node_class_ref.name)
         if node_class is None or not node_class.ready or node_class.deleting:
             raise NodeClassNotReady(f"NodeClass {claim.spec.node_class_ref.name!r} is not ready")
-        machine = await self._adopt(claim, node_class)
+        machine = await self._adopt(claim)
         if machine is None:
             machine = await self._create(claim, node_class)
         self._machines[claim.metadata.uid] = machine
@@ -115,12 +115,12 @@ class Launcher:
         self._machines.pop(uid, None)
         self._attempts.pop(uid, None)
 
-    async def _adopt(self, claim: NodeClaim, node_class: NodeClass) -> Machine | None:
+    async def _adopt(self, claim: NodeClaim) -> Machine | None:
         found = await self._d.adoption.find(claim)
         if found is None:
             return None
         machine = self._machine(
-            node_class,
+            claim,
             found.id,
             found.instance_type,
             found.zone,
@@ -133,7 +133,7 @@ class Launcher:
         return machine
 
     async def _create(self, claim: NodeClaim, node_class: NodeClass) -> Machine:
-        types = self._d.types.launchable(node_class)
+        types = self._d.state.types_of_claim(claim, self._d.types.launchable)
         exhausted = frozenset(
             s.id
             for s in node_class.status.subnets
@@ -169,7 +169,7 @@ class Launcher:
         self._learn(launched.others)
         self._count_reserved(node_class, plan)
         machine = self._machine(
-            node_class,
+            claim,
             launched.instance_id,
             launched.instance_type,
             launched.zone,
@@ -230,7 +230,7 @@ class Launcher:
 
     def _machine(
         self,
-        node_class: NodeClass,
+        claim: NodeClaim,
         instance_id: str,
         type_name: str,
         zone: str,
@@ -239,7 +239,7 @@ class Launcher:
         reservation_id: str | None,
     ) -> Machine | None:
         """None for an instance of a type that the class does not launch any more."""
-        types = self._d.types.known(node_class)
+        types = self._d.state.types_of_claim(claim, self._d.types.known)
         instance_type = next((t for t in types if t.name == type_name), None)
         if instance_type is None:
             return None
@@ -257,7 +257,7 @@ class Launcher:
             image_id,
             {
                 **offering_labels(instance_type, offering, self._d.region),
-                labels.NODECLASS: node_class.name,
+                labels.NODECLASS: claim.spec.node_class_ref.name,
             },
             instance_type,
         )

@@ -214,17 +214,30 @@ def _groups(
     )
     size = whole(node_class.spec.ephemeral_storage.size)
     grouped: dict[tuple[int, bool], list[Override]] = {}
-    ordered = sorted(chosen, key=lambda c: (c[1].price, c[0].name, c[1].zone))
-    for instance_type, offering in ordered[:MOST_OVERRIDES]:
+    ordered = sorted(chosen, key=lambda c: (c[1].price, c[0].name, c[1].zone))[:MOST_OVERRIDES]
+    priorities = _priorities([o for _, o in ordered])
+    for instance_type, offering in ordered:
         subnet = subnets.get(offering.zone)
         image = image_of(node_class.status.amis, instance_type)
         if subnet is None or image is None:
             continue
         nvme = int(instance_type.labels.get(_NVME_LABEL, 0)) * _GB > size
         key = (instance_type.capacity.get("pods", 0), nvme)
-        override = Override(instance_type.name, offering.zone, subnet, image)
+        override = Override(
+            instance_type.name, offering.zone, subnet, image, priorities.get(offering.price)
+        )
         grouped.setdefault(key, []).append(override)
     return tuple(
         TemplateGroup(NodeSpecifics(given, taints, max_pods, nvme), tuple(overrides))
         for (max_pods, nvme), overrides in grouped.items()
     )
+
+
+def _priorities(ordered: Sequence[Offering]) -> dict[float, int]:
+    """Price -> rank from 0, where NodeOverlays have set a price; otherwise empty.
+
+    EC2 knows its own prices only, so it has to be told the order in which to choose.
+    """
+    if all(o.overlay is None for o in ordered):
+        return {}
+    return {price: rank for rank, price in enumerate(sorted({o.price for o in ordered}))}

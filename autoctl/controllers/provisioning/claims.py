@@ -10,7 +10,7 @@ from autoctl.api import labels
 from autoctl.api.hashing import NODEPOOL_VERSION, nodepool_hash
 from autoctl.api.nodeclaim import DEFAULT_TERMINATION_GRACE_PERIOD, NodeClaim, Taint
 from autoctl.api.nodepool import NodePool
-from autoctl.catalog.model import Resources
+from autoctl.catalog.model import InstanceType, Resources
 from autoctl.catalog.units import format_amount
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, Object
@@ -35,6 +35,27 @@ class ClaimTemplate:
         types = RequirementSpec(labels.INSTANCE_TYPE, "In", node.instance_types, least)
         others = tuple(r for r in node.requirements if r.key != labels.INSTANCE_TYPE)
         return cls((*others, types), node.requests, node.min_values_relaxed)
+
+
+def overlay_marks(template: ClaimTemplate, types: Iterable[InstanceType]) -> dict[str, str]:
+    """The annotations telling that NodeOverlays had a say in what the claim may become."""
+    named = next(
+        (
+            frozenset(r.values)
+            for r in template.requirements
+            if r.key == labels.INSTANCE_TYPE and r.operator == "In"
+        ),
+        None,
+    )
+    marks: dict[str, str] = {}
+    for instance_type in types:
+        if named is not None and instance_type.name not in named:
+            continue
+        if any(o.overlay is not None for o in instance_type.offerings):
+            marks[labels.PRICE_OVERLAY_APPLIED] = "true"
+        if instance_type.overlays:
+            marks[labels.CAPACITY_OVERLAY_APPLIED] = "true"
+    return marks
 
 
 def claim_object(
@@ -116,7 +137,10 @@ class ClaimCreator:
 
         Raises `ApiError`.
         """
-        body = claim_object(pool, template, annotations, taints)
+        marks = dict(annotations or {})
+        if self._state.node_overlays.reflector.store:
+            marks |= overlay_marks(template, self._state.types_of_pool(pool))
+        body = claim_object(pool, template, marks, taints)
         claim = NodeClaim.from_dict(await self._api.create(NODE_CLAIMS, body))
         self._state.assume(claim)
         relaxed = str(template.min_values_relaxed).lower()

@@ -196,18 +196,12 @@ class Provisioner:
         """The nodes that the pools, as they are now, still allow."""
         fresh = self._d.state.snapshot()
         usage = pool_usage(fresh)
-        types = {
-            (class_name, t.name): t
-            for class_name, members in fresh.instance_types.items()
-            for t in members
-        }
         allowed = []
         for node in nodes:
             pool = fresh.node_pools.get(node.pool)
             if pool is None or pool.deleting:
                 continue
-            class_name = pool.spec.template.spec.node_class_ref.name
-            found = types.get((class_name, node.offer.instance_type))
+            found = fresh.types_by_pool[pool.name].get(node.offer.instance_type)
             capacity = dict(found.capacity) if found is not None else dict(node.requests)
             used = usage.setdefault(pool.name, {})
             broken = exceeded(amounts(pool.spec.limits), used, capacity)

@@ -83,6 +83,28 @@ def test_only_a_fleet_of_one_carries_a_claims_name() -> None:
     assert all(tag["Key"] != "karpenter.sh/nodeclaim" for tag in merged)
 
 
+@pytest.mark.parametrize(
+    ("capacity_type", "options", "ranked", "ordinary"),
+    [
+        ("on-demand", "OnDemandOptions", "prioritized", "lowest-price"),
+        ("spot", "SpotOptions", "capacity-optimized-prioritized", "price-capacity-optimized"),
+    ],
+)
+def test_priorities_choose_the_strategy_that_heeds_them(
+    capacity_type: str, options: str, ranked: str, ordinary: str
+) -> None:
+    for priorities, strategy in (((1, 0), ranked), ((None, None), ordinary)):
+        overrides = tuple(
+            Override(name, "us-west-2a", "subnet-1", "ami-1", priority)
+            for name, priority in zip(("m5.large", "c5.large"), priorities, strict=True)
+        )
+        request = FleetRequest(capacity_type, (FleetConfig("t", overrides),), ())
+        arguments = fleet_arguments([LaunchOrder(request, "uid", "a")])
+        assert arguments[options]["AllocationStrategy"] == strategy
+        (config,) = arguments["LaunchTemplateConfigs"]
+        assert tuple(o.get("Priority") for o in config["Overrides"]) == priorities
+
+
 def test_an_offering_that_fails_again_is_out_for_longer() -> None:
     clock = FixedClock(START)
     offerings = UnavailableOfferings(clock)

@@ -1,0 +1,1 @@
+"""NodeOverlays: whether they are in force."""
