@@ -17,10 +17,11 @@ from autoctl.catalog.model import InstanceType
 from autoctl.controllers.disruption.candidates import Candidate
 from autoctl.controllers.disruption.cost import EMPTY_COST, rescheduling_cost
 from autoctl.controllers.disruption.marks import COMMAND
+from autoctl.scheduling.offers import pool_requirements
 from autoctl.scheduling.problem import NewNode, Offer
 from autoctl.scheduling.requirements import Requirements
 from autoctl.state.pods import Protection, do_not_disrupt
-from autoctl.state.problem import requirement_specs
+from autoctl.state.problem import resolve_pool
 from autoctl.state.snapshot import Snapshot
 
 _MOST_TYPES = 60
@@ -78,10 +79,19 @@ def _scaled_down(claim: NodeClaim) -> bool:
 
 
 def replacement(candidate: Candidate, types: Sequence[InstanceType]) -> NewNode | None:
-    """A new node of the candidate's pool: the cheapest the pool allows, and what else it may be."""
-    pool = candidate.pool
+    """What is bought in the candidate's place: any node of its pool."""
+    return cheapest(candidate.pool, types)
+
+
+def requirements_of(pool: NodePool) -> Requirements:
+    """What every node of the pool satisfies: requirements and labels of its template."""
+    return pool_requirements(resolve_pool(pool, (), {}))
+
+
+def cheapest(pool: NodePool, types: Sequence[InstanceType]) -> NewNode | None:
+    """A node of the pool for no particular pods; None when the pool allows nothing on sale."""
     template = pool.spec.template
-    wanted = Requirements.of_specs(requirement_specs(template.spec.requirements))
+    wanted = requirements_of(pool)
     own = {
         **template.metadata.labels,
         NODEPOOL: pool.name,
@@ -110,7 +120,7 @@ def replacement(candidate: Candidate, types: Sequence[InstanceType]) -> NewNode 
         pool=pool.name,
         pods=(),
         requests={},
-        requirements=requirement_specs(template.spec.requirements),
+        requirements=wanted.specs(),
         instance_types=names,
         offer=Offer(name, zone, capacity_type, price),
     )

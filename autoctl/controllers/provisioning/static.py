@@ -8,11 +8,10 @@ import structlog
 
 from autoctl.api.nodepool import NodePool
 from autoctl.api.quantity import whole
-from autoctl.controllers.disruption.static import is_staying, members
+from autoctl.controllers.disruption.static import is_staying, members, requirements_of
 from autoctl.controllers.provisioning.claims import ClaimCreator, ClaimTemplate
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
-from autoctl.state.problem import requirement_specs
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -56,8 +55,7 @@ class StaticProvisioner:
         return PERIOD_SECONDS
 
     async def _create(self, pool: NodePool, count: int) -> None:
-        requirements = requirement_specs(pool.spec.template.spec.requirements)
-        template = ClaimTemplate(requirements, {})
+        template = ClaimTemplate(requirements_of(pool).specs(), {})
         for created in range(count):
             try:
                 await self.creator.create(pool, template, "provisioned")
