@@ -7,7 +7,7 @@ not change stay the same objects, so that whoever caches by them may go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -51,7 +51,8 @@ class InstanceTypes:
         self._entries: dict[str, _Entry] = {}
         self._memory: dict[tuple[str, str], int] = {}
         self._taken: dict[str, tuple[CapacityReservationStatus, int]] = {}
-        self._observations = 0
+        self._observed: list[str] = []
+        """Instance types of which something was learned, each time anew."""
 
     def refresh(
         self,
@@ -89,14 +90,14 @@ class InstanceTypes:
         if seen != reservation:
             taken = 0
         self._taken[reservation.id] = (reservation, taken + 1)
-        self._observations += 1
+        self._observed.append(reservation.instance_type)
 
     def observe_memory(self, instance_type: str, image: str, memory: int) -> None:
         """A node of the type, started from the image, reports so many bytes: the least counts."""
         known = self._memory.get((instance_type, image))
         if known is None or memory < known:
             self._memory[instance_type, image] = memory
-            self._observations += 1
+            self._observed.append(instance_type)
 
     def launchable(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
         """The class's types with offerings in its subnets' zones; none while it is not ready."""
@@ -106,12 +107,12 @@ class InstanceTypes:
 
     def revision(self) -> int:
         """Grows when capacity ran out or came back, or the market was refreshed."""
-        return self._unavailable.refresh() + self.market.revision + self._observations
+        return self._unavailable.refresh() + self.market.revision + len(self._observed)
 
     def known(self, node_class: NodeClass) -> tuple[InstanceType, ...]:
         """As `launchable`, but also of a class that is not ready (any more)."""
         revision = self._unavailable.refresh()
-        facts = (self.market.revision, self._observations)
+        facts = (self.market.revision, len(self._observed))
         entry = self._entries.get(node_class.name)
         if entry is not None and entry.node_class is node_class and entry.facts == facts:
             if entry.revision == revision:
@@ -119,17 +120,33 @@ class InstanceTypes:
             base = entry.base
         elif (
             entry is not None
-            and entry.facts == facts
+            and entry.facts[0] == self.market.revision
             and _shape(entry.node_class) == _shape(node_class)
         ):
-            base = entry.base
+            observed = set(self._observed[entry.facts[1] :])
+            base = self._updated(entry.base, node_class, observed) if observed else entry.base
         else:
             base = class_types(node_class, self.market, self._memory, self._left)
             if entry is not None:
                 base = _kept(entry.base, base)
-        types = tuple(self._masked(t, node_class) for t in base)
+        zones = {
+            s.zone for s in node_class.status.subnets if self._unavailable.subnet_available(s.id)
+        }
+        known = entry.types if entry is not None and len(entry.types) == len(base) else base
+        types = tuple(self._masked(t, before, zones) for t, before in zip(base, known, strict=True))
+        if all(new is old for new, old in zip(types, known, strict=True)):
+            # The same tuple: what was prepared from it still holds.
+            types = known
         self._entries[node_class.name] = _Entry(node_class, facts, base, revision, types)
         return types
+
+    def _updated(
+        self, base: tuple[InstanceType, ...], node_class: NodeClass, names: Collection[str]
+    ) -> tuple[InstanceType, ...]:
+        """`base` with the types of these names computed anew."""
+        fresh = class_types(node_class, self.market, self._memory, self._left, names)
+        kept = (t for t in base if t.name not in names)
+        return _kept(base, tuple(sorted((*kept, *fresh), key=lambda t: t.name)))
 
     def _left(self, reservation: CapacityReservationStatus) -> int:
         """How many instances the reservation has room for now."""
@@ -137,20 +154,25 @@ class InstanceTypes:
         room = reservation.available_instance_count or 0
         return max(0, room - taken) if seen == reservation else room
 
-    def _masked(self, instance_type: InstanceType, node_class: NodeClass) -> InstanceType:
-        zones = {
-            s.zone for s in node_class.status.subnets if self._unavailable.subnet_available(s.id)
-        }
-        offerings = tuple(
-            o
-            if o.zone in zones
-            and self._unavailable.available(instance_type.name, o.zone, o.capacity_type)
-            else replace(o, available=False)
+    def _masked(
+        self, instance_type: InstanceType, before: InstanceType, zones: Container[str]
+    ) -> InstanceType:
+        """The type with what is out marked; `before` where that says the same already."""
+        out = [
+            o.zone not in zones
+            or not self._unavailable.available(instance_type.name, o.zone, o.capacity_type)
             for o in instance_type.offerings
-        )
-        if all(new is old for new, old in zip(offerings, instance_type.offerings, strict=True)):
+        ]
+        if not any(out):
             return instance_type
-        return replace(instance_type, offerings=offerings)
+        masked = replace(
+            instance_type,
+            offerings=tuple(
+                replace(o, available=False) if gone else o
+                for o, gone in zip(instance_type.offerings, out, strict=True)
+            ),
+        )
+        return before if before == masked else masked
 
 
 def _shape(node_class: NodeClass) -> tuple[object, ...]:
@@ -178,8 +200,11 @@ def class_types(
     market: Market,
     memory: Mapping[tuple[str, str], int] = _NOTHING_SEEN,
     room: Callable[[CapacityReservationStatus], int] = lambda r: r.available_instance_count or 0,
+    names: Collection[str] | None = None,
 ) -> tuple[InstanceType, ...]:
     """All types that fit the class, with every offering in its zones, capacity aside.
+
+    With `names`, only those of them. The answer is in the order of names.
 
     `memory` is what nodes were seen to have: (type, image) -> bytes; `room` tells how many
     instances a reservation still takes.
@@ -190,7 +215,7 @@ def class_types(
     extra = {labels.PLACEMENT_GROUP_ID: group.id} if group is not None else {}
     reservations = [(r, room(r)) for r in node_class.status.capacity_reservations]
     found = []
-    for name in sorted(market.types):
+    for name in sorted(market.types if names is None else market.types.keys() & set(names)):
         api = market.types[name]
         if not in_universe(api) or not hugepages_fit(api, settings):
             continue

@@ -60,7 +60,7 @@ class UnavailableOfferings:
             self.mark(error.instance_type, error.zone, error.capacity_type)
 
     def available(self, instance_type: str, zone: str, capacity_type: str) -> bool:
-        return not (
+        return not self._out_now or not (
             self._is_out(("capacity-type", capacity_type))
             or self._is_out(("offering", capacity_type, instance_type, zone))
         )

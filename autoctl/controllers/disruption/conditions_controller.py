@@ -9,6 +9,7 @@ from typing import Final
 
 from autoctl.api.nodeclaim import CONSOLIDATABLE, DRIFTED, NodeClaim, NodeClaimStatus
 from autoctl.api.nodepool import NodePool
+from autoctl.catalog.names import by_name
 from autoctl.controllers.disruption.candidates import consolidatable_in, is_consolidatable
 from autoctl.controllers.disruption.drift import DriftReason, InstanceFacts, drift_reason
 from autoctl.controllers.lifecycle.conditions import with_condition, without_condition
@@ -62,7 +63,7 @@ class DisruptionConditionsController:
     async def _drift(self, claim: NodeClaim, pool: NodePool, now: datetime) -> DriftReason | None:
         node_class = self.state.node_class(claim.spec.node_class_ref.name)
         launchable = self.types.launchable(node_class) if node_class is not None else ()
-        types = {t.name: t for t in launchable}
+        types = by_name(launchable)
         reason = drift_reason(claim, pool, node_class, types, now)
         if reason is None and node_class is not None:
             facts = await self.describe(claim)

@@ -29,6 +29,7 @@ from autoctl.state.problem import core_taints, requirement_specs
 MOST_TYPES = 60
 _NVME_LABEL = labels.INSTANCE_LOCAL_NVME
 _GB = 1000**3
+_OFFERING_LABELS = frozenset({labels.ZONE, labels.CAPACITY_TYPE})
 
 
 @dataclass(frozen=True)
@@ -111,19 +112,23 @@ def _kubelet_may_set(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _options(
-    claim: NodeClaim, types: Iterable[InstanceType], region: str
+    claim: NodeClaim, types: Sequence[InstanceType], region: str
 ) -> list[tuple[InstanceType, Offering]]:
     """Every type and offering that meets requirements and resources, capacity aside."""
     everything = Requirements.of_specs(requirement_specs(claim.spec.requirements))
     decided = labels.WELL_KNOWN_LABELS - {labels.NODEPOOL}
-    requirements = Requirements(r for k, r in everything.items() if k in decided)
     requests = amounts(claim.spec.resources.requests)
+    # There are ten thousand offerings: what a type alone decides is asked once for the type.
+    by_offering = _OFFERING_LABELS.union(*(o.labels for t in types for o in t.offerings))
+    of_type = Requirements(r for k, r in everything.items() if k in decided - by_offering)
+    of_offering = Requirements(r for k, r in everything.items() if k in decided & by_offering)
     return [
         (instance_type, offering)
         for instance_type in types
         if all(instance_type.allocatable.get(k, 0) >= v for k, v in requests.items())
+        and of_type.accepts(_type_labels(instance_type, region))
         for offering in instance_type.offerings
-        if requirements.accepts(offering_labels(instance_type, offering, region))
+        if of_offering.accepts(offering_labels(instance_type, offering, region))
     ]
 
 
@@ -132,12 +137,23 @@ def offering_labels(instance_type: InstanceType, offering: Offering, region: str
     return {
         **instance_type.labels,
         **offering.labels,
+        **_own_labels(instance_type, region),
+        labels.ZONE: offering.zone,
+        labels.CAPACITY_TYPE: offering.capacity_type,
+    }
+
+
+def _type_labels(instance_type: InstanceType, region: str) -> dict[str, str]:
+    """The labels of all nodes of the type, whatever offering buys them."""
+    return {**instance_type.labels, **_own_labels(instance_type, region)}
+
+
+def _own_labels(instance_type: InstanceType, region: str) -> dict[str, str]:
+    return {
         labels.INSTANCE_TYPE: instance_type.name,
         labels.ARCH: instance_type.architecture,
         labels.OS: "linux",
-        labels.ZONE: offering.zone,
         labels.REGION: region,
-        labels.CAPACITY_TYPE: offering.capacity_type,
     }
 
 

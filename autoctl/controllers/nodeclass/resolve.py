@@ -9,7 +9,7 @@ from typing import Any
 
 from autoctl.api import labels
 from autoctl.api.meta import Condition, Conditions, find_condition, set_condition
-from autoctl.api.nodeclaim import Requirement
+from autoctl.api.nodeclaim import LabelRequirement
 from autoctl.api.nodeclass import (
     AMIS_READY,
     CAPACITY_RESERVATIONS_READY,
@@ -89,14 +89,14 @@ def image_queries(node_class: NodeClass, minor: str) -> list[ImageQuery]:
 
 def image_status(query: ImageQuery, image: str) -> AmiStatus:
     """The status entry of a found image, with what instance types it is for."""
-    gpu = Requirement.model_validate(
+    gpu = LabelRequirement.model_validate(
         {
             "key": labels.INSTANCE_GPU_MANUFACTURER,
             "operator": "In" if query.nvidia else "NotIn",
             "values": ["nvidia"],
         }
     )
-    architecture = Requirement.model_validate(
+    architecture = LabelRequirement.model_validate(
         {"key": labels.ARCH, "operator": "In", "values": [query.architecture]}
     )
     name = query.parameter.removesuffix("/image_id").removeprefix("/aws/service/bottlerocket/")

@@ -92,7 +92,9 @@ def rehearsal(
         replace(
             t,
             offerings=tuple(
-                replace(o, available=True) for o in t.offerings if o.capacity_type != RESERVED
+                o if o.available else replace(o, available=True)
+                for o in t.offerings
+                if o.capacity_type != RESERVED
             ),
         )
         for t in types
