@@ -111,7 +111,8 @@ class SolverOptions:
     5 s of one core on a hard instance. Zero means greedy only. `max_pod_share` bounds the share
     of a batch's pods that may sit on one new node when nodes of equal price offer a choice (a
     cluster should keep serving if a node dies).
-    `allow_new_nodes=False` places on existing nodes alone.
+    `allow_new_nodes=False` places on existing nodes alone. `prove=False` leaves the lower bound at
+    0 where it would take a relaxation of its own, which can cost as much as the solve.
     """
 
     budget: int = 5_000_000
@@ -120,6 +121,7 @@ class SolverOptions:
     max_instance_types: int = 60
     max_pod_share: float = 0.5
     allow_new_nodes: bool = True
+    prove: bool = True
     default_spread: tuple[core.TopologySpreadConstraint, ...] = ()
 
 
@@ -131,7 +133,8 @@ class SchedulingProblem:
     pods already left out. `daemons` has one representative pod for each DaemonSet, with its
     namespace, labels and owner. `namespaces` maps a namespace to its labels (for selectors).
     `closed_pools` are NodePools that launch nothing now, with the reason; a pod that stays pending
-    is told so.
+    is told so. `reserve` are pods that stand for room to be kept: they are placed as `pods` are, but
+    what is there is given to `pods` first.
     """
 
     pods: tuple[core.Pod, ...]
@@ -141,6 +144,7 @@ class SchedulingProblem:
     volumes: Volumes = field(default_factory=Volumes)
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     closed_pools: Mapping[str, str] = field(default_factory=dict)
+    reserve: tuple[core.Pod, ...] = ()
     options: SolverOptions = field(default_factory=SolverOptions)
 
 

@@ -27,7 +27,8 @@ class Simulator:
 
     def __init__(self, snapshot: Snapshot, options: DisruptionOptions) -> None:
         self._snapshot = snapshot
-        self._options = options
+        # What a command costs at least is nobody's question; proving it costs as much as the move.
+        self._solver = replace(options.solver, prove=False)
         self._nominations = dict(snapshot.nominations)
         self._gone: set[str] = set()
         self._base: SchedulingProblem | None = None
@@ -71,7 +72,7 @@ class Simulator:
             pods=tuple(unbound(p) for c in candidates for p in c.movable),
             nodes=tuple(_roomy_node(n, slack) for n in nodes),
             pools=tuple(self._roomy_pool(p, slack) for p in pools),
-            options=self._options.solver,
+            options=self._solver,
         )
 
     def _roomy_pool(self, pool: Pool, slack: float) -> Pool:
@@ -92,7 +93,7 @@ class Simulator:
             base,
             pods=tuple(p for c in candidates for p in c.movable),
             nodes=tuple(self._destination(n, quiet_only=True) for n in base.nodes),
-            options=self._options.solver,
+            options=self._solver,
         )
 
     def solve(
@@ -111,7 +112,7 @@ class Simulator:
                 self.snapshot,
                 pods=(),
                 exclude_nodes=self._gone,
-                options=self._options.solver,
+                options=self._solver,
             )
         return self._base
 
