@@ -352,6 +352,8 @@ class _Outcome:
 
     def _bound(self) -> float:
         """A bound for everything on new nodes."""
+        if not self._world.problem.options.prove:
+            return 0.0
         placed: dict[int, int] = {}
         for content in self._board.contents[self._board.existing :]:
             for index, count in content.items():
