@@ -68,7 +68,7 @@ class LifecycleDependencies:
     health: RegistrationHealth
     finalizer: Controller
     timeouts: Timeouts
-    steers: Callable[[NodeClaim], bool]
+    steers: Callable[[NodeClaim, core.Node], bool]
 
 
 class LifecycleController:
@@ -78,16 +78,24 @@ class LifecycleController:
 
     def __init__(self, dependencies: LifecycleDependencies) -> None:
         self._d = dependencies
+        self._removed: dict[str, str] = {}
+        """Name -> UID of NodeClaims deleted here, whose end the mirror may not show yet."""
 
     async def reconcile(self, key: str) -> Result:
         claim = self._d.state.claim(key)
-        if claim is None or claim.spec.node_class_ref.group != EKS_GROUP:
+        if claim is None:
+            self._removed.pop(key, None)
+            return DONE
+        if claim.spec.node_class_ref.group != EKS_GROUP:
             return DONE
         if claim.deleting:
             result = await self._d.finalizer.reconcile(key)
             if result is DONE:
                 self._d.launcher.forget(claim.metadata.uid)
             return result
+        if self._removed.get(key) == claim.metadata.uid:
+            # What was given up for want of capacity must not be launched after all.
+            return DONE
         claim = await add_finalizer(self._d.api, NODE_CLAIMS, claim, FINALIZER)
         if not claim.launched:
             claim = await self._write(claim, begun(claim.status, *self._stamp(claim)))
@@ -153,7 +161,7 @@ class LifecycleController:
         text = f"NodeClaim {claim.name} event: {message[:_MESSAGE_LIMIT]}"
         about = reference(NODE_CLAIMS, claim)
         self._d.events.publish(Event(about, event_reason, text, "Warning"))
-        await remove_claim(self._d.api, self._d.metrics, claim, metric_reason)
+        await self._remove(claim, metric_reason)
 
     def _class_hash(self, claim: NodeClaim) -> dict[str, str]:
         """The hash of the class that the instance was launched with."""
@@ -183,7 +191,7 @@ class LifecycleController:
                     "Warning",
                 )
             )
-        steered = not is_registered(node) and self._d.steers(claim)
+        steered = not is_registered(node) and self._d.steers(claim, node)
         patch = registration_patch(node, claim, steered=steered)
         await self._d.api.patch(NODES, node.metadata.name, patch)
         status = claim.status.model_copy(update={"node_name": node.metadata.name})
@@ -233,8 +241,12 @@ class LifecycleController:
         _log.warning("given up", node_claim=claim.name, reason=limit.reason)
         if limit.reason != "initialization_timeout":
             await self._d.health.record(claim.node_pool or "", succeeded=False)
-        await remove_claim(self._d.api, self._d.metrics, claim, limit.reason)
+        await self._remove(claim, limit.reason)
         return DONE
+
+    async def _remove(self, claim: NodeClaim, reason: str) -> None:
+        await remove_claim(self._d.api, self._d.state, self._d.metrics, claim, reason)
+        self._removed[claim.name] = claim.metadata.uid
 
     # Writing
 

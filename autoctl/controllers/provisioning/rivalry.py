@@ -7,31 +7,76 @@ changes nothing; otherwise what is left over in the end may not fit what is left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from autoctl.api import core
-from autoctl.scheduling.templates import Template, template_of
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.catalog.units import amounts
+from autoctl.scheduling.taints import first_untolerated
+from autoctl.scheduling.templates import DO_NOT_SCHEDULE, Template, template_of
+from autoctl.state.problem import core_taints
 
-MOST_STEERED: Final = 1_000
-"""Waiting pods beyond which nobody is steered: every one costs a write, and a stray node is a small
-part of such a batch."""
+_OWN_LABELS: Final = frozenset(
+    {
+        "statefulset.kubernetes.io/pod-name",
+        "apps.kubernetes.io/pod-index",
+        "batch.kubernetes.io/job-completion-index",
+    }
+)
+"""Labels that controllers give each of their pods a value of its own for."""
 
 
-def is_contested(claim: str, promised: Mapping[str, str], waiting: Iterable[core.Pod]) -> bool:
-    """Whether others than the pods meant for `claim` want its room, and could spoil the plan.
+def could_use(pod: core.Pod, claim: NodeClaim, node: core.Node) -> bool:
+    """Whether the pod by itself might run on the NodeClaim's new node, as far as size goes.
 
-    `promised` maps pods' keys to the NodeClaims or Nodes that they are to go to, `waiting` are all
-    pods that kube-scheduler may bind.
+    Taints that go while the node starts do not count.
     """
-    pods = list(waiting)
-    own = sum(promised.get(pod.key) == claim for pod in pods)
-    if not own or own == len(pods) or len(pods) > MOST_STEERED:
+    template = template_of(pod)
+    room = amounts(node.status.allocatable) or amounts(claim.status.allocatable)
+    if any(room.get(name, 0) < amount for name, amount in template.requests.items()):
         return False
-    templates = [template_of(pod) for pod in pods]
-    mixed = any(t.topological for t in templates)
-    kinds = {_kind(pod, t, mixed) for pod, t in zip(pods, templates, strict=True)}
-    return len(kinds) > 1
+    if first_untolerated(template.tolerations, core_taints(claim.spec.taints)) is not None:
+        return False
+    given = {**(node.metadata.labels or {}), **claim.metadata.labels}
+    return any(term.accepts(given) for term in template.terms)
+
+
+def is_contested(
+    own: Sequence[core.Pod], others: Iterable[core.Pod], claim: NodeClaim, node: core.Node
+) -> bool:
+    """Whether pods other than the node's `own` want its room, and could spoil the plan so."""
+    rivals = [pod for pod in others if could_use(pod, claim, node)]
+    if not own or not rivals:
+        return False
+    everyone = [(pod, template_of(pod)) for pod in (*own, *rivals)]
+    mixed = any(template.topological for _, template in everyone)
+    return len({_kind(pod, template, mixed) for pod, template in everyone}) > 1
+
+
+def in_turn(own: Iterable[core.Pod]) -> list[core.Pod]:
+    """Those of a node's waiting pods that may have it as their nominated node at the same time.
+
+    kube-scheduler counts a pod nominated to a node as if it ran there. Pods that are spread over
+    domains would therefore keep each other away: only as many as may be ahead have their turn,
+    those first that have it already.
+    """
+    taken: Counter[tuple[object, ...]] = Counter()
+    found = []
+    for pod in sorted(own, key=lambda p: (not p.status.nominated_node_name, p.key)):
+        template = template_of(pod)
+        most = min(
+            (c.max_skew for c in template.spread if c.when_unsatisfiable == DO_NOT_SCHEDULE),
+            default=None,
+        )
+        if most is not None:
+            group = _group(pod)
+            taken[group] += 1
+            if taken[group] > most:
+                continue
+        found.append(pod)
+    return found
 
 
 def is_outranked(own: Iterable[core.Pod], others: Iterable[core.Pod]) -> bool:
@@ -46,10 +91,14 @@ def is_outranked(own: Iterable[core.Pod], others: Iterable[core.Pod]) -> bool:
 def _kind(pod: core.Pod, template: Template, mixed: bool) -> tuple[object, ...]:
     """Pods of one kind can stand in for each other."""
     volumes = pod.metadata.uid if template.claims or template.ephemeral else None
-    if not mixed:
-        return (id(template), volumes)
-    given = tuple(sorted((pod.metadata.labels or {}).items()))
-    return (id(template), volumes, pod.metadata.namespace or "default", given)
+    return (id(template), volumes, *(_group(pod) if mixed else ()))
+
+
+def _group(pod: core.Pod) -> tuple[object, ...]:
+    """What selectors tell of a pod, without what is different for each pod of a controller."""
+    given = (pod.metadata.labels or {}).items()
+    kept = tuple(sorted((k, v) for k, v in given if k not in _OWN_LABELS))
+    return (pod.metadata.namespace or "default", kept)
 
 
 def _priority(pod: core.Pod) -> int:

@@ -22,7 +22,7 @@ from autoctl.api.labels import AWAITING_PODS_TAINT, STEERED
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.marks import REPLACES
 from autoctl.controllers.lifecycle.initialization import waits_for
-from autoctl.controllers.provisioning.rivalry import is_contested, is_outranked
+from autoctl.controllers.provisioning.rivalry import could_use, in_turn, is_contested, is_outranked
 from autoctl.controllers.steering import nominate, set_taint
 from autoctl.ports.kubernetes import NODES, EventType, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
@@ -31,14 +31,17 @@ from autoctl.state.reflector import Change
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
+MOST_STEERED: Final = 1_000
+"""Waiting pods beyond which nobody is steered: every one costs a write, and a stray node is a small
+part of such a batch."""
 OPEN_SECONDS: Final = 3.0
 """A ready node takes pods after this time at the latest, nominated or not."""
-OUTRANKED_SECONDS: Final = 10.0
-"""How long a ready node waits while more important pods wait for nodes of their own."""
+TOGETHER_SECONDS: Final = 15.0
+"""How long a ready node waits for the nodes of pods from which nominations do not keep its room."""
 LANDING_SECONDS: Final = 20.0
 """How long a pod may take to be bound once it could be; then its nomination is taken back."""
-RENEW_SECONDS: Final = 1.0
-"""kube-scheduler may clear a nomination that it cannot use yet; it is made again after this."""
+RENEW_SECONDS: Final = 0.5
+"""kube-scheduler clears the nomination of a pod that it tries too early; it is made again then."""
 _UNSYNCED_SECONDS: Final = 1.0
 _BUSY_SECONDS: Final = 0.2
 _REST_SECONDS: Final = 600.0
@@ -74,13 +77,18 @@ class ProvisionSteering:
         self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
         state.nodes.reflector.subscribe(self._nodes_changed)
 
-    def steers(self, claim: NodeClaim) -> bool:
+    def steers(self, claim: NodeClaim, node: core.Node) -> bool:
         """Whether pods are to be sent to the claim's node, which is about to be registered."""
         if REPLACES in claim.metadata.annotations:
             return False
         if claim.name not in self._arrivals:
+            waiting = self._waiting()
+            if len(waiting) > MOST_STEERED:
+                return False
             promised = self._state.nominations.promises()
-            if not is_contested(claim.name, promised, self._waiting()):
+            own = [pod for pod in waiting if promised.get(pod.key) == claim.name]
+            others = [pod for pod in waiting if promised.get(pod.key) != claim.name]
+            if not is_contested(own, others, claim, node):
                 return False
             self._arrivals[claim.name] = _Arrival(claim.name)
         return True
@@ -140,7 +148,8 @@ class ProvisionSteering:
             arrival.usable = now
         own = self._own(arrival, waiting)
         await self._send(arrival, own, now)
-        if arrival.opened is None and self._may_open(arrival, own, waiting, now):
+        rivals = self._rivals(claim, node, own, waiting) if arrival.opened is None else []
+        if arrival.opened is None and self._may_open(arrival, own, rivals, now):
             await set_taint(self._api, arrival.node, AWAITING_PODS_TAINT, present=False)
             arrival.opened = now
         if self._is_over(arrival, own, now):
@@ -156,43 +165,63 @@ class ProvisionSteering:
         return [
             pod
             for pod in waiting
-            if pod.metadata.uid in arrival.sent or promised.get(pod.key) in names
+            if promised.get(pod.key) in names
+            or (pod.key not in promised and pod.metadata.uid in arrival.sent)
         ]
 
     async def _send(self, arrival: _Arrival, own: Sequence[core.Pod], now: float) -> None:
         """Nominate those that are not yet, and again those that lost it before they could land."""
-        if arrival.inherited or (arrival.usable is not None and arrival.opened is not None):
+        if arrival.inherited:
             return
         again = now - RENEW_SECONDS
         unsent = [
             pod
-            for pod in own
+            for pod in in_turn(own)
             if not pod.status.nominated_node_name
             and arrival.sent.get(pod.metadata.uid, again) <= again
         ]
         arrival.sent.update((pod.metadata.uid, now) for pod in unsent)
         await asyncio.gather(*(self._write(nominate(self._api, p, arrival.node)) for p in unsent))
 
+    def _rivals(
+        self,
+        claim: NodeClaim,
+        node: core.Node,
+        own: Sequence[core.Pod],
+        waiting: Sequence[core.Pod],
+    ) -> list[core.Pod]:
+        """Pods that could take the node's room, and whose own nodes are still to come."""
+        mine = {pod.metadata.uid for pod in own}
+        return [
+            pod
+            for pod in waiting
+            if pod.metadata.uid not in mine
+            and not self._has_home(pod)
+            and could_use(pod, claim, node)
+        ]
+
     def _may_open(
         self,
         arrival: _Arrival,
         own: Sequence[core.Pod],
-        waiting: Sequence[core.Pod],
+        rivals: Sequence[core.Pod],
         now: float,
     ) -> bool:
-        """Whether all nominations have come out again on the watch, or it has been long enough."""
+        """Whether all nominations have come out again on the watch, or it has been long enough.
+
+        Where they do not keep the room of all its pods, the node waits for those of its rivals.
+        """
         if arrival.inherited:
             return True
         assert arrival.ready is not None, "a node opens when it is ready"
-        mine = {pod.metadata.uid for pod in own}
-        others = [p for p in waiting if p.metadata.uid not in mine and not self._has_home(p)]
-        if is_outranked(own, others):
-            return now >= arrival.ready + OUTRANKED_SECONDS
-        shown = all(pod.status.nominated_node_name for pod in own)
+        turn = in_turn(own)
+        if rivals and (len(turn) < len(own) or is_outranked(own, rivals)):
+            return now >= arrival.ready + TOGETHER_SECONDS
+        shown = all(pod.status.nominated_node_name for pod in turn)
         return shown or now >= arrival.ready + OPEN_SECONDS
 
     def _has_home(self, pod: core.Pod) -> bool:
-        """Whether the pod's own node is open to it, or there will be none."""
+        """Whether the pod's own node could take it now, or there will be none."""
         target = self._state.nominations.promises().get(pod.key)
         if target is None:
             return True
