@@ -16,6 +16,7 @@ from autoctl.catalog.units import format_amount
 from autoctl.controllers.disruption.decide import decide
 from autoctl.controllers.disruption.model import Decision
 from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.operator.upkeep import endings, static_launches, without
 from autoctl.scheduling.bound import problem_bound
 from autoctl.scheduling.overlays import Refusal
 from autoctl.scheduling.problem import NewNode, RequirementSpec, Solution
@@ -127,17 +128,22 @@ def make_plan(
 ) -> Plan:
     """Decide everything the operator would decide at `snapshot.now`.
 
+    Nodes whose time is up, or that a static pool has too many of, go first: their pods are placed
+    with the pending ones.
+
     Pending pods are always placed first, since they take room that consolidation would otherwise
     count on; `only` chooses which half is told.
     """
     options = options or DisruptionOptions()
-    waiting = (*pending_pods(snapshot), *displaced_pods(snapshot))
-    solution = solve(scheduling_problem(snapshot, pods=waiting))
+    ending = endings(snapshot)
+    staying = without(snapshot, ending)
+    waiting = (*pending_pods(staying), *displaced_pods(staying))
+    solution = solve(scheduling_problem(staying, pods=waiting))
     decision = Decision()
     if only != "provision":
-        decision = decide(nominate(snapshot, solution), options)
-    if only == "disrupt":
-        solution = Solution()
+        decision = decide(nominate(staying, solution), options)
+        decision = replace(decision, commands=(*ending, *decision.commands))
+    solution = Solution() if only == "disrupt" else _with_static(solution, snapshot)
     cost = _cost(snapshot, solution, decision)
     return Plan(solution, decision, cost, overlay_reports(snapshot))
 
@@ -155,6 +161,13 @@ def overlay_reports(snapshot: Snapshot) -> tuple[OverlayReport, ...]:
         OverlayReport(name, overlaid.refused.get(name), offerings[name], types[name])
         for name in sorted(snapshot.node_overlays)
     )
+
+
+def _with_static(solution: Solution, snapshot: Snapshot) -> Solution:
+    """The solution with the nodes that static pools lack, on which no pods are planned."""
+    added = static_launches(snapshot)
+    cost = sum(node.offer.price for node in added)
+    return replace(solution, new_nodes=(*solution.new_nodes, *added), cost=solution.cost + cost)
 
 
 def nominate(snapshot: Snapshot, solution: Solution) -> Snapshot:

@@ -61,11 +61,13 @@ def scheduling_problem(
     pods: Sequence[core.Pod] | None = None,
     *,
     exclude_nodes: Collection[str] = (),
+    reserve: Sequence[core.Pod] = (),
     options: SolverOptions | None = None,
 ) -> SchedulingProblem:
     """The question where `pods` should go.
 
     `pods` None: all that provisioning places now, `provisionable_pods` and `displaced_pods`.
+    `reserve` is room to be kept after them (`buffers.buffer_pods`).
     `exclude_nodes` (names of Nodes or unregistered NodeClaims) are taken for gone, as a disruption
     of them would have it; pods of theirs that need a new home are among `pods`.
     """
@@ -88,6 +90,7 @@ def scheduling_problem(
         daemons=daemons(snapshot.daemon_sets.values()),
         volumes=Volumes(snapshot.volume_claims, snapshot.volumes, snapshot.storage_classes),
         namespaces={n: o.metadata.labels or {} for n, o in snapshot.namespaces.items()},
+        reserve=tuple(reserve),
         options=options or SolverOptions(),
     )
 
@@ -99,7 +102,14 @@ def provisionable_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:
 
 def pending_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:
     """As `provisionable_pods`, but with pods kube-scheduler has not looked at: manifests."""
-    return _unpromised(snapshot, (p for p in snapshot.pods.values() if is_pending(p)))
+    return _unpromised(
+        snapshot,
+        (
+            p
+            for p in snapshot.pods.values()
+            if is_pending(p) and p.status.nominated_node_name not in snapshot.nodes
+        ),
+    )
 
 
 def displaced_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:

@@ -16,6 +16,8 @@ class Reason(StrEnum):
     EMPTY = "Empty"
     DRIFTED = "Drifted"
     EXPIRED = "Expired"
+    SCALED_DOWN = "ScaledDown"
+    """A static pool has more nodes than its `replicas`."""
 
 
 class ConsolidationType(StrEnum):

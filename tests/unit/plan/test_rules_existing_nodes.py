@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from plan_builders import (
     ARCH,
-    DEFAULT_TYPE,
     HOSTNAME,
     Z1,
     Z2,
@@ -635,6 +634,16 @@ PENDING = [
             )
         ],
         lambda p: not p.claims and not p.unschedulable,
+    ),
+    Case(
+        "a pod that kube-scheduler makes room for launches nothing",
+        [node("n1"), stated(pod("p", cpu="1"), phase="Pending", nominatedNodeName="n1")],
+        lambda p: not p.claims and not p.unschedulable,
+    ),
+    Case(
+        "a pod nominated to a node that is gone launches one",
+        [stated(pod("p", cpu="1"), phase="Pending", nominatedNodeName="gone")],
+        nodes(1),
     ),
     Case("a pod without owner counts", [pod("p", owner=None)], nodes(1)),
     Case(

@@ -403,7 +403,7 @@ POOLS = [
         "a pod goes past a static pool to a dynamic one",
         [pod("p")],
         from_pool("default"),
-        pools=[node_pool("static", replicas=2), node_pool()],
+        pools=[node_pool("static", replicas=0), node_pool()],
     ),
 ]
 
