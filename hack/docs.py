@@ -16,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.controllers.runtime.summary import Summary
+from autoctl.controllers.runtime.union import Union
 from autoctl.operator.settings import settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,8 +62,8 @@ def metrics_page() -> str:
     return "\n".join([*lines, *sorted(rows)]) + "\n"
 
 
-def labels_of(metric: MetricWrapperBase | Summary) -> tuple[str, ...]:
-    if isinstance(metric, Summary):
+def labels_of(metric: MetricWrapperBase | Summary | Union) -> tuple[str, ...]:
+    if isinstance(metric, Summary | Union):
         return tuple(metric.labelnames)
     return tuple(metric._labelnames)  # noqa: SLF001 -- prometheus-client has no public name for it
 

@@ -18,9 +18,19 @@ _LONGEST_DELAY = 5.0
 
 
 class CallObserver(Protocol):
-    """Hears of every request, for metrics."""
+    """Hears of every request, for metrics. `status` is HTTP's, 0 where no answer came."""
 
-    def called(self, service: str, operation: str, seconds: float, error: str | None) -> None: ...
+    def called(
+        self, service: str, operation: str, seconds: float, error: str | None, status: int
+    ) -> None:
+        """One attempt has ended."""
+        ...
+
+    def requested(
+        self, service: str, operation: str, seconds: float, attempts: int, status: int
+    ) -> None:
+        """A request has ended, with its last attempt."""
+        ...
 
 
 class Caller:
@@ -51,6 +61,7 @@ class Caller:
     async def __call__(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """Return the answer of `operation` (snake case). Raises `CloudError`."""
         bucket = self._limits.bucket(operation)
+        started = asyncio.get_running_loop().time()
         for attempt in range(1, _ATTEMPTS + 1):
             await bucket.acquire()
             try:
@@ -59,9 +70,11 @@ class Caller:
                 if error.kind is Kind.THROTTLED:
                     bucket.throttled()
                 if not error.transient or attempt == _ATTEMPTS:
+                    self._ended(operation, started, attempt, _status(error.__cause__))
                     raise
             else:
                 bucket.succeeded()
+                self._ended(operation, started, attempt, _status(answer))
                 return answer
             ceiling = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**attempt)
             await asyncio.sleep(ceiling * (0.5 + self._rng.random() / 2))
@@ -83,6 +96,7 @@ class Caller:
         loop = asyncio.get_running_loop()
         started = loop.time()
         code: str | None = None
+        status = 0
         try:
             answer: dict[str, Any] = await self._executor.run(
                 getattr(self._client, operation), **arguments
@@ -91,7 +105,24 @@ class Caller:
             failure = CloudError.of(operation, error)
             code = None if failure.code == DRY_RUN else failure.code
             raise failure from error
+        else:
+            status = _status(answer)
         finally:
             if self._observer is not None:
-                self._observer.called(self.service, operation, loop.time() - started, code)
+                seconds = loop.time() - started
+                self._observer.called(self.service, operation, seconds, code, status)
         return answer
+
+    def _ended(self, operation: str, started: float, attempts: int, status: int) -> None:
+        if self._observer is not None:
+            seconds = asyncio.get_running_loop().time() - started
+            self._observer.requested(self.service, operation, seconds, attempts, status)
+
+
+def _status(outcome: object) -> int:
+    """The HTTP status of an answer or an error; 0 where none came."""
+    answer = outcome.response if isinstance(outcome, ClientError) else outcome
+    if not isinstance(answer, dict):
+        return 0
+    default = 200 if answer is outcome else 0
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", default))

@@ -207,7 +207,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
 
 def build_controllers(d: Dependencies) -> list[Registration]:
     """Every controller and what wakes it."""
-    templates = TemplateStore(d.aws.templates, d.clock)
+    templates = TemplateStore(d.aws.templates, d.clock, d.metrics)
     creator = ClaimCreator(d.api, d.state, d.metrics)
     health = RegistrationHealth(d.api, d.state, d.clock)
     steering = ProvisionSteering(d.api, d.state)

@@ -34,11 +34,31 @@ class CloudObserver:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def called(self, service: str, operation: str, seconds: float, error: str | None) -> None:
+    def called(
+        self, service: str, operation: str, seconds: float, error: str | None, status: int
+    ) -> None:
+        request = _request(service, operation, status)
+        self._metrics.aws_attempts.labels(*request).inc()
+        self._metrics.aws_attempt_duration.labels(*request).observe(seconds)
         labels = (service, operation, "aws")
         self._metrics.cloudprovider_duration.labels(*labels).observe(seconds)
         if error is not None:
             self._metrics.cloudprovider_errors.labels(*labels, error).inc()
+
+    def requested(
+        self, service: str, operation: str, seconds: float, attempts: int, status: int
+    ) -> None:
+        request = _request(service, operation, status)
+        self._metrics.aws_requests.labels(*request).inc()
+        self._metrics.aws_request_duration.labels(*request).observe(seconds)
+        self._metrics.aws_retries.labels(*request).observe(attempts - 1)
+
+
+def _request(service: str, operation: str, status: int) -> tuple[str, str, str]:
+    """Service, action and code as dashboards of the Go SDK's metrics know them."""
+    name = service.capitalize() if service == "pricing" else service.upper()
+    action = "".join(part.capitalize() for part in operation.split("_"))
+    return name, action, str(status)
 
 
 class BatchObserver:

@@ -41,6 +41,12 @@ def node_price(node: StateNode, snapshot: Snapshot) -> float:
     return 0.0 if offering is None else offering.price
 
 
+def is_priced(node: StateNode, snapshot: Snapshot) -> bool:
+    """Whether the offering of a node is known, and with it what the node costs."""
+    instance_type = instance_type_of(node, snapshot)
+    return instance_type is not None and offering_of(node, instance_type) is not None
+
+
 def node_prices(snapshot: Snapshot) -> dict[str, float]:
     """USD/hour of every managed node, by its name."""
     return {

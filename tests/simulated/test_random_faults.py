@@ -6,7 +6,9 @@ first one. A failing seed prints the command that plays it again.
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -22,10 +24,14 @@ FOUND = [115]
 """Seeds beyond the first that found something, which is repaired."""
 
 
-@pytest.fixture
-def _silence() -> None:
+@pytest.fixture(autouse=True)
+def _silence() -> Iterator[None]:
     """The operator tells of every fault; hundreds of worlds are too much to read."""
-    structlog.configure(logger_factory=structlog.testing.ReturnLoggerFactory())
+    known = structlog.get_config()
+    silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=silent)
+    yield
+    structlog.configure(**known)
 
 
 @pytest.mark.slow

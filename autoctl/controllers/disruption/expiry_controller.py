@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from autoctl.api.labels import CAPACITY_TYPE, TERMINATION_TIMESTAMP
+from autoctl.api.labels import TERMINATION_TIMESTAMP
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import make_candidate
@@ -25,6 +25,7 @@ from autoctl.controllers.disruption.expiration import (
     lifetime_of,
 )
 from autoctl.controllers.disruption.model import Reason
+from autoctl.controllers.lifecycle.removal import count_disrupted
 from autoctl.controllers.objects import reference, write_metadata
 from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.controllers.runtime.events import Event, EventRecorder
@@ -105,14 +106,7 @@ class ExpirationController:
             await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
         except NotFound:
             return None
-        pool = self.state.pool(claim.node_pool or "")
-        self.metrics.nodeclaims_disrupted.labels(
-            "expired",
-            claim.node_pool or "",
-            claim.metadata.labels.get(CAPACITY_TYPE, ""),
-            pool.spec.disruption.consolidation_policy if pool is not None else "",
-            "forceful",
-        ).inc()
+        count_disrupted(self.state, self.metrics, claim, "expired", "forceful")
         self.events.publish(
             Event(
                 reference(NODE_CLAIMS, claim),

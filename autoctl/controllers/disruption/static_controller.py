@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from autoctl.api.labels import CAPACITY_TYPE
 from autoctl.controllers.disruption.static import surplus
+from autoctl.controllers.lifecycle.removal import count_disrupted
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
@@ -41,11 +41,5 @@ class StaticDeprovisioner:
                     await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
                 except NotFound:
                     continue
-                self.metrics.nodeclaims_disrupted.labels(
-                    "scaled_down",
-                    pool.name,
-                    claim.metadata.labels.get(CAPACITY_TYPE, ""),
-                    pool.spec.disruption.consolidation_policy,
-                    "graceful",
-                ).inc()
+                count_disrupted(self.state, self.metrics, claim, "scaled_down", "graceful")
         return PERIOD_SECONDS

@@ -121,7 +121,7 @@ class InterruptionController:
             "TerminatingOnInterruption",
             "Interruption triggered termination for the NodeClaim",
         )
-        await remove_claim(self.api, self.metrics, claim, notice.kind.value, "graceful")
+        await remove_claim(self.api, self.state, self.metrics, claim, notice.kind.value, "graceful")
 
     def _tell(self, claim: NodeClaim, reason: str, message: str) -> None:
         about = [reference(NODE_CLAIMS, claim)]

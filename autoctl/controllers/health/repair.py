@@ -119,7 +119,7 @@ class RepairController:
             claim.status.image_id or "",
         ).inc()
         _log.warning("node repaired", node=key, condition=ailing.condition)
-        await remove_claim(self.api, self.metrics, claim, "unhealthy")
+        await remove_claim(self.api, self.state, self.metrics, claim, "unhealthy")
         return DONE
 
     def _peers(self, claim: NodeClaim) -> list[core.Node]:

@@ -60,7 +60,7 @@ class ReservationController:
         for claim in reserved:
             if claim.metadata.labels.get(labels.CAPACITY_RESERVATION_ID) in ending:
                 _log.info("capacity block ends", node_claim=claim.name)
-                await remove_claim(self.api, self.metrics, claim, "expired", "graceful")
+                await remove_claim(self.api, self.state, self.metrics, claim, "expired", "graceful")
 
     async def _relabel(self, reserved: Iterable[NodeClaim]) -> None:
         claims = {c.status.provider_id: c for c in reserved if c.status.provider_id}

@@ -111,6 +111,7 @@ class InstanceStatusController:
             return
         await remove_claim(
             self.api,
+            self.state,
             self.metrics,
             claim,
             ailment.category,

@@ -115,7 +115,7 @@ class GarbageCollector:
         by_id = {i.id: i for i in found}
         for claim in bereaved_claims(claims, by_id, self._ready, now):
             _log.warning("NodeClaim without instance", node_claim=claim.name)
-            await remove_claim(self.api, self.metrics, claim, "garbage_collected")
+            await remove_claim(self.api, self.state, self.metrics, claim, "garbage_collected")
         for node in forsaken_nodes(self.state.nodes.reflector, self._has_claim):
             _log.warning("Node without NodeClaim", node=node.metadata.name)
             try:

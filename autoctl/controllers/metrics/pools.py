@@ -11,7 +11,7 @@ from autoctl.controllers.disruption.model import Reason
 from autoctl.controllers.metrics.nodes import in_units, resource_type
 from autoctl.controllers.metrics.series import Series
 from autoctl.controllers.runtime.metrics import Metrics
-from autoctl.state.pricing import node_prices
+from autoctl.state.pricing import is_priced, node_prices
 from autoctl.state.problem import pool_usage
 from autoctl.state.snapshot import Snapshot
 
@@ -25,6 +25,8 @@ class PoolMetrics:
         self._usage = Series(metrics.nodepools_usage)
         self._limit = Series(metrics.nodepools_limit)
         self._cost = Series(metrics.nodepools_cost)
+        self._cost_errors = metrics.nodepools_cost_errors
+        self._unpriced: set[str] = set()
         self._consuming = Series(metrics.nodepools_nodes_consuming_budgets)
 
     def update(self, snapshot: Snapshot) -> None:
@@ -44,6 +46,7 @@ class PoolMetrics:
         for name, node in snapshot.state_nodes.items():
             if node.pool in cost:
                 cost[node.pool] += prices.get(name, 0.0)
+        self._count_unpriced(snapshot)
         self._cost.replace({(pool,): value for pool, value in cost.items()})
         ledger = BudgetLedger(snapshot)
         self._consuming.replace(
@@ -53,6 +56,19 @@ class PoolMetrics:
                 for reason in _REASONS
             }
         )
+
+    def _count_unpriced(self, snapshot: Snapshot) -> None:
+        """Nodes missing from the cost because nothing is known of their offering: once each."""
+        unpriced = {
+            name: node.pool
+            for name, node in snapshot.state_nodes.items()
+            if node.pool in snapshot.node_pools
+            and node.initialized
+            and not is_priced(node, snapshot)
+        }
+        for name in unpriced.keys() - self._unpriced:
+            self._cost_errors.labels(unpriced[name]).inc()
+        self._unpriced = set(unpriced)
 
 
 class OfferMetrics:

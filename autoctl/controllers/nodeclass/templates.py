@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from autoctl.aws.tags import NODE_CLASS
 from autoctl.aws.templates import LaunchTemplates
 from autoctl.controllers.nodeclass.launch_template import LaunchTemplate
+from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import Clock
 
 UNUSED_FOR = timedelta(minutes=10)
@@ -30,8 +31,9 @@ class _Known:
 class TemplateStore:
     """The templates that are there, as far as this process knows."""
 
-    def __init__(self, gateway: LaunchTemplates, clock: Clock) -> None:
+    def __init__(self, gateway: LaunchTemplates, clock: Clock, metrics: Metrics) -> None:
         self._gateway = gateway
+        self._user_data_bytes = metrics.user_data_bytes
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._making: dict[str, asyncio.Task[None]] = {}
@@ -40,6 +42,7 @@ class TemplateStore:
     async def ensure(self, template: LaunchTemplate) -> str:
         """Make the template unless it is there; return its name."""
         now = self._clock.now()
+        self._user_data_bytes.labels(template.tags[NODE_CLASS]).set(template.user_data_bytes)
         known = self._known.get(template.name)
         if known is not None:
             known.used = now
@@ -72,7 +75,8 @@ class TemplateStore:
                 await self._delete(name)
 
     async def delete_all(self, node_class: str) -> None:
-        """Delete every template of the class."""
+        """Delete every template of the class, which is going."""
+        self._user_data_bytes.remove(node_class)
         await self._list(self._clock.now())
         for name, known in list(self._known.items()):
             if known.node_class == node_class:

@@ -12,9 +12,11 @@ from autoctl.api import core
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.units import amounts
+from autoctl.controllers.metrics.series import Series
 from autoctl.controllers.provisioning.claims import ClaimCreator
 from autoctl.controllers.provisioning.limits import exceeded
 from autoctl.controllers.provisioning.window import BatchWindow
+from autoctl.controllers.provisioning.zones import pending_by_zone
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import Clock
@@ -72,6 +74,7 @@ class Provisioner:
         self._first_seen: dict[str, float] = {}
         self._asked: tuple[object, ...] | None = None
         self._unplaced = False
+        self._zones = Series(dependencies.metrics.pending_pods_by_zone)
         dependencies.state.pods.reflector.subscribe(self._pods_changed)
         dependencies.state.nodes.reflector.subscribe(self._nodes_changed)
         dependencies.state.node_claims.reflector.subscribe(self._claims_changed)
@@ -126,16 +129,20 @@ class Provisioner:
         # Promised pods may have to be planned for anew once their promises are over.
         self._unplaced = bool(pods) or bool(snapshot.nominations)
         if not pods:
+            self._zones.replace({})
             return
         question = state.revision(), tuple(sorted(p.metadata.uid for p in pods))
         if question == self._asked:
             return
         started = asyncio.get_running_loop().time()
-        solution = await self._d.solve(scheduling_problem(snapshot, pods, options=self._d.options))
+        problem = scheduling_problem(snapshot, pods, options=self._d.options)
+        solution = await self._d.solve(problem)
         self._d.metrics.scheduling_duration.labels(_NAME).observe(
             asyncio.get_running_loop().time() - started
         )
         self._measure(snapshot, pending, solution)
+        zones = pending_by_zone(problem, pending)
+        self._zones.replace({(_NAME, zone): float(count) for zone, count in zones.items()})
         await self._act(snapshot, {p.key: p for p in pods}, solution)
         # What was created or promised is news; an answer without either would be the same again.
         acted = bool(solution.new_nodes or solution.placements)

@@ -6,6 +6,7 @@ do not share counters. Durations are seconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -13,6 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from autoctl.api.labels import WELL_KNOWN_LABELS
 from autoctl.controllers.runtime.summary import Summary
+from autoctl.controllers.runtime.union import Union
 
 DURATION_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8),
@@ -41,7 +43,14 @@ TRANSITION_BUCKETS = tuple(0.5 * 2.0**n for n in range(15))
 NODE_LABEL_KEYS = tuple(sorted(WELL_KNOWN_LABELS, key=lambda key: key.rpartition("/")[2]))
 """Labels of nodes that metrics of nodes carry, under the names `NODE_LABEL_NAMES`."""
 NODE_LABEL_NAMES = tuple(key.rpartition("/")[2].replace("-", "_") for key in NODE_LABEL_KEYS)
+RETRY_BUCKETS = tuple(range(11))
 CONDITION_KINDS = ("nodeclaim", "nodepool", "nodeclass", "node")
+_KINDS = {
+    "nodeclaim": ("karpenter.sh", "NodeClaim"),
+    "nodepool": ("karpenter.sh", "NodePool"),
+    "nodeclass": ("eks.amazonaws.com", "NodeClass"),
+}
+"""Group and kind of what the metrics of all kinds together are about."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
-        self.documented: list[MetricWrapperBase | Summary] = []
+        self.documented: list[MetricWrapperBase | Summary | Union] = []
         """All metrics, for the reference in the documentation and for tests."""
         self._nodeclaims()
         self._nodes()
@@ -100,6 +109,13 @@ class Metrics:
         metric = Summary(name, text, labels, registry=self.registry)
         self.documented.append(metric)
         return metric
+
+    def _union(
+        self, name: str, text: str, members: Mapping[tuple[str, ...], MetricWrapperBase]
+    ) -> None:
+        metric = Union(name, text, ("group", "kind"), members)
+        self.registry.register(metric)
+        self.documented.append(metric)
 
     def _nodeclaims(self) -> None:
         self.nodeclaims_created = self._counter(
@@ -186,6 +202,11 @@ class Metrics:
         self.nodepools_cost = self._gauge(
             "karpenter_nodepools_cost_total", "USD per hour of a NodePool's nodes.", "nodepool"
         )
+        self.nodepools_cost_errors = self._counter(
+            "karpenter_nodepools_cost_tracker_errors_total",
+            "Nodes whose price is not known, so that they are missing from their NodePool's cost.",
+            "nodepool",
+        )
         self.nodepools_allowed_disruptions = self._gauge(
             "karpenter_nodepools_allowed_disruptions",
             "Nodes that budgets allow to disrupt at once.",
@@ -257,6 +278,11 @@ class Metrics:
         )
         self.pods_drained = self._counter(
             "karpenter_pods_drained_total", "Pods that left a drained node.", "reason"
+        )
+        self.pods_disruption_initiated = self._counter(
+            "karpenter_pods_disruption_initiated_total",
+            "Pods that have to move because their NodeClaim is taken away.",
+            *("reason", "nodepool", "capacity_type", "consolidation_policy", "termination_mode"),
         )
 
     def _disruption(self) -> None:
@@ -340,6 +366,11 @@ class Metrics:
             "Pods that no capacity could be found for.",
             "controller",
         )
+        self.pending_pods_by_zone = self._gauge(
+            "karpenter_scheduler_pending_pods_by_effective_zone_count",
+            "Pending pods by the one zone they can run in; flexible: in several, none: in no zone.",
+            *("controller", "zone"),
+        )
 
     def _cluster_state(self) -> None:
         self.cluster_state_node_count = self._gauge(
@@ -402,6 +433,34 @@ class Metrics:
             "Terminations that the cloud refused.",
             *("zone", "zone_id"),
         )
+        self.user_data_bytes = self._gauge(
+            "karpenter_ec2nodeclasses_userdata_bytes",
+            "Size of the user data of the NodeClass's instances, before encoding.",
+            "nodeclass",
+        )
+        request = ("service", "action", "code")
+        self.aws_requests = self._counter(
+            "aws_sdk_go_request_total", "Requests to AWS, by the last attempt's code.", *request
+        )
+        self.aws_retries = self._histogram(
+            "aws_sdk_go_request_retry_count",
+            "Attempts of a request to AWS after the first.",
+            *request,
+            buckets=RETRY_BUCKETS,
+        )
+        self.aws_request_duration = self._histogram(
+            "aws_sdk_go_request_duration_seconds",
+            "Time of a request to AWS with all its attempts.",
+            *request,
+        )
+        self.aws_attempts = self._counter(
+            "aws_sdk_go_request_attempt_total", "Attempts of requests to AWS.", *request
+        )
+        self.aws_attempt_duration = self._histogram(
+            "aws_sdk_go_request_attempt_duration_seconds",
+            "Time of one attempt of a request to AWS.",
+            *request,
+        )
         self.batch_time = self._histogram(
             f"{prefix}_batcher_batch_time_seconds", "Time that a batch collected.", "batcher"
         )
@@ -434,6 +493,38 @@ class Metrics:
 
     def _conditions(self) -> None:
         self.conditions = {kind: self._conditions_of(kind) for kind in CONDITION_KINDS}
+        members = {_KINDS[kind]: self.conditions[kind] for kind in _KINDS}
+        prefix = "operator_status_condition"
+        self._union(
+            f"{prefix}_count",
+            "1 for each status condition of an object.",
+            {who: gauges.count for who, gauges in members.items()},
+        )
+        self._union(
+            f"{prefix}_current_status_seconds",
+            "How long a status condition of an object has been as it is.",
+            {who: gauges.current_seconds for who, gauges in members.items()},
+        )
+        self._union(
+            f"{prefix}_transitions_total",
+            "Status conditions of objects that changed.",
+            {who: gauges.transitions for who, gauges in members.items()},
+        )
+        self._union(
+            f"{prefix}_transition_seconds",
+            "How long a status condition of an object was in a status before it changed.",
+            {who: gauges.transition_seconds for who, gauges in members.items()},
+        )
+        self._union(
+            "operator_termination_current_time_seconds",
+            "Time since the deletion of an object that is still there.",
+            {who: gauges.terminating_seconds for who, gauges in members.items()},
+        )
+        self._union(
+            "operator_termination_duration_seconds",
+            "Time from the deletion of an object until it was gone.",
+            {who: gauges.termination for who, gauges in members.items()},
+        )
 
     def _conditions_of(self, kind: str) -> ConditionGauges:
         named = ("namespace", "name")
