@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from plan_builders import (
+    ARCH,
     CAPACITY,
     HOSTNAME,
     Z1,
@@ -19,6 +20,8 @@ from plan_builders import (
     node,
     node_pool,
     pod,
+    pods,
+    spread,
 )
 from plan_cases import (
     Case,
@@ -33,6 +36,7 @@ from plan_cases import (
     pending,
     prefer_away,
     prefer_near,
+    require,
     run,
     term,
     together,
@@ -689,7 +693,136 @@ PREFERRED = [
     ),
 ]
 
-CASES = [*AFFINITY, *ANTI, *SPACES, *KEYS, *PREFERRED]
+
+def tiered(kind: str) -> dict[str, str]:
+    return {"type": kind, "tier": "x"}
+
+
+EACH_ZONE = ((0, Z1), (1, Z2), (2, Z3))
+MIXED = [
+    Case(
+        "a host that holds five of a group of ten holds five",
+        pods(10, labels=WEB, affinity=near(term(HOSTNAME, WEB))),
+        lambda p: len(p.claims) == 1 and len(p.unschedulable) == 5,
+    ),
+    Case(
+        "a group that has begun in another zone stays there, or waits",
+        [
+            node("n1", zone=Z1),
+            pod(node="n1", labels=WEB, cpu="1"),
+            *pods(
+                4,
+                labels=WEB,
+                affinity=both(near(term(HOSTNAME, WEB)), require(is_in(ZONE, Z2, Z3))),
+            ),
+        ],
+        lambda p: len(p.unschedulable) == 4,
+    ),
+    Case(
+        "of one architecture, on hosts of their own",
+        [
+            web(
+                "a",
+                cpu="2",
+                nodeSelector={ARCH: "arm64"},
+                topologySpreadConstraints=[spread(HOSTNAME, labels=WEB)],
+            ),
+            web(
+                "b",
+                cpu="1",
+                affinity=near(term(ARCH, WEB)),
+                topologySpreadConstraints=[spread(HOSTNAME, labels=WEB)],
+            ),
+        ],
+        lambda p: p.types == ["arm", "arm"],
+    ),
+    Case(
+        "of two architectures",
+        [
+            web("a", cpu="2", nodeSelector={ARCH: "arm64"}),
+            web("b", cpu="1", affinity=away(term(ARCH, WEB))),
+        ],
+        lambda p: len(p.claims) == 2 and p.types.count("arm") == 1,
+    ),
+    Case(
+        "every zone has one to keep away from",
+        [
+            *(db(f"d{i}", cpu="2", nodeSelector={ZONE: z}) for i, z in EACH_ZONE),
+            web("w", affinity=away(term(ZONE, DB))),
+        ],
+        pending("w"),
+    ),
+    Case(
+        "every zone has one that keeps others away",
+        [
+            *(
+                db(f"d{i}", cpu="2", nodeSelector={ZONE: z}, affinity=away(term(ZONE, WEB)))
+                for i, z in EACH_ZONE
+            ),
+            web("w"),
+        ],
+        pending("w"),
+    ),
+    Case(
+        "every zone has one that would like to keep others away",
+        [
+            *(
+                db(
+                    f"d{i}",
+                    cpu="2",
+                    nodeSelector={ZONE: z},
+                    affinity=prefer_away((10, term(ZONE, WEB))),
+                )
+                for i, z in EACH_ZONE
+            ),
+            web("w"),
+        ],
+        lambda p: not p.unschedulable,
+    ),
+    Case(
+        "a chain of four on one host",
+        [
+            pod("ui", labels=tiered("ui"), affinity=near(term(HOSTNAME, tiered("cache")))),
+            pod("web", labels=tiered("web"), affinity=near(term(HOSTNAME, tiered("db")))),
+            pod("db", labels=tiered("db")),
+            pod("cache", labels=tiered("cache"), affinity=near(term(HOSTNAME, tiered("web")))),
+        ],
+        all_of(nodes(1), together("ui", "web", "db", "cache")),
+    ),
+    Case(
+        "a preference for one host gives way to a host each",
+        [
+            db("d"),
+            *pods(
+                3,
+                labels=WEB,
+                affinity=prefer_near((50, term(HOSTNAME, DB))),
+                topologySpreadConstraints=[spread(HOSTNAME, labels=WEB)],
+            ),
+        ],
+        nodes(3),
+    ),
+    Case(
+        "followers of a pod that may be anywhere",
+        [db("d"), *pods(10, affinity=near(term(ZONE, DB)))],
+        lambda p: not p.unschedulable and len(p.skew(ZONE)) == 1,
+    ),
+    Case(
+        "a wish to keep off every zone in use gives way",
+        [
+            *pods(3, labels=WEB, topologySpreadConstraints=[spread(ZONE, labels=WEB)]),
+            *pods(10, affinity=prefer_away((50, term(ZONE, WEB)))),
+        ],
+        lambda p: not p.unschedulable,
+    ),
+    Case(
+        "a wish to be apart in zones spreads as far as zones go",
+        [*(web(f"w{i}", affinity=prefer_away((100, term(ZONE, WEB)))) for i in range(3))],
+        zones(Z1, Z2, Z3),
+    ),
+]
+
+CASES = [*MIXED, *AFFINITY, *ANTI, *SPACES, *KEYS, *PREFERRED]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

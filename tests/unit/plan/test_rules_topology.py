@@ -16,6 +16,7 @@ from plan_builders import (
     Z3,
     ZONE,
     Object,
+    Planned,
     exists,
     instance_type,
     is_in,
@@ -32,6 +33,7 @@ from plan_cases import (
     Check,
     all_of,
     nodes,
+    prefer,
     require,
     run,
     spread_as,
@@ -618,7 +620,57 @@ SOFT = [
     ),
 ]
 
-CASES = [*ZONES, *COUNTS, *MINIMUM, *HOSTS, *KINDS, *TAINTS, *KEYS, *TWO, *SOFT]
+
+def within_skews(p: Planned) -> bool:
+    """Zone 2, host 3, capacity type 1, counting domains without pods as zero."""
+    kinds, zoned = p.skew(CAPACITY), p.skew(ZONE)
+    level = max(kinds) - (min(kinds) if len(kinds) == 2 else 0) <= 1
+    even = max(zoned) - (min(zoned) if len(zoned) == 3 else 0) <= 2
+    return level and even and max(p.skew(HOSTNAME)) <= 3 and not p.unschedulable
+
+
+MIXED = [
+    Case(
+        "two groups of one app, each in a zone of its own, do not hold each other back",
+        [*many(5, zonal(), nodeSelector={ZONE: Z1}), *many(10, zonal(), nodeSelector={ZONE: Z2})],
+        spread_as(ZONE, 5, 10),
+    ),
+    Case(
+        "an empty zone is taken though it levels nothing yet",
+        [
+            *running(Z1, 3),
+            *running(Z2, 3),
+            *many(1, zonal(), cpu="1", affinity=require(is_in(ZONE, Z2, Z3))),
+        ],
+        zones(Z3),
+    ),
+    Case(
+        "a zone that is two behind catches up first",
+        [*running(Z1, 3), *running(Z2, 3), *running(Z3, 1), *many(5, zonal(), cpu="1")],
+        spread_as(ZONE, 1, 1, 3),
+    ),
+    Case(
+        "a preference for two zones gives way to a spread over three",
+        many(6, zonal(), cpu="1", affinity=prefer((1, is_in(ZONE, Z1, Z2)))),
+        spread_as(ZONE, 2, 2, 2),
+    ),
+    Case(
+        "a limit of a heavier pool and a spread",
+        many(6, zonal(), cpu="3", nodeSelector={ARCH: "amd64"}),
+        spread_as(ZONE, 2, 2, 2),
+        pools=[node_pool("a", weight=10, limits={"cpu": "8"}), node_pool("b")],
+    ),
+    *(
+        Case(
+            f"three constraints, {number} pods",
+            many(number, spread(CAPACITY, labels=WEB), zonal(skew=2), hosts(skew=3)),
+            within_skews,
+        )
+        for number in range(1, 15)
+    ),
+]
+
+CASES = [*MIXED, *ZONES, *COUNTS, *MINIMUM, *HOSTS, *KINDS, *TAINTS, *KEYS, *TWO, *SOFT]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
