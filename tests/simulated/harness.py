@@ -176,6 +176,9 @@ class Play:
     def events(self, reason: str) -> list[Object]:
         return [e for e in self.world.cluster.objects(EVENTS) if e["reason"] == reason]
 
+    def every_event(self) -> list[Object]:
+        return list(self.world.cluster.objects(EVENTS))
+
     def condition(self, obj: Object, kind: str) -> Object:
         found = [c for c in obj.get("status", {}).get("conditions", []) if c["type"] == kind]
         return found[0] if found else {"status": "absent", "reason": "", "message": ""}

@@ -26,7 +26,7 @@ class Timeline:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._events: list[tuple[datetime, int, Event]] = []
         self._numbers = count()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -34,7 +34,7 @@ class Timeline:
         self.lock = threading.RLock()
 
     def now(self) -> datetime:
-        return self._clock.now()
+        return self.clock.now()
 
     def after(self, seconds: float, event: Event) -> None:
         """Plan `event` for `seconds` from now; at once means at the next opportunity."""
