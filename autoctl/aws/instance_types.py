@@ -45,8 +45,16 @@ class _Entry:
 class InstanceTypes:
     """`state.cluster.InstanceTypeSource` for EC2."""
 
-    def __init__(self, market: Market, unavailable: UnavailableOfferings) -> None:
+    def __init__(
+        self,
+        market: Market,
+        unavailable: UnavailableOfferings,
+        *,
+        unlabelled: Collection[str] = (),
+    ) -> None:
+        """`unlabelled` are keys of labels that nodes are not given."""
         self.market = market
+        self._unlabelled = frozenset(unlabelled)
         self._unavailable = unavailable
         self._entries: dict[str, _Entry] = {}
         self._memory: dict[tuple[str, str], int] = {}
@@ -126,7 +134,7 @@ class InstanceTypes:
             observed = set(self._observed[entry.facts[1] :])
             base = self._updated(entry.base, node_class, observed) if observed else entry.base
         else:
-            base = class_types(node_class, self.market, self._memory, self._left)
+            base = self._class_types(node_class)
             if entry is not None:
                 base = _kept(entry.base, base)
         zones = {
@@ -144,9 +152,16 @@ class InstanceTypes:
         self, base: tuple[InstanceType, ...], node_class: NodeClass, names: Collection[str]
     ) -> tuple[InstanceType, ...]:
         """`base` with the types of these names computed anew."""
-        fresh = class_types(node_class, self.market, self._memory, self._left, names)
+        fresh = self._class_types(node_class, names)
         kept = (t for t in base if t.name not in names)
         return _kept(base, tuple(sorted((*kept, *fresh), key=lambda t: t.name)))
+
+    def _class_types(
+        self, node_class: NodeClass, names: Collection[str] | None = None
+    ) -> tuple[InstanceType, ...]:
+        return class_types(
+            node_class, self.market, self._memory, self._left, names, self._unlabelled
+        )
 
     def _left(self, reservation: CapacityReservationStatus) -> int:
         """How many instances the reservation has room for now."""
@@ -201,10 +216,12 @@ def class_types(
     memory: Mapping[tuple[str, str], int] = _NOTHING_SEEN,
     room: Callable[[CapacityReservationStatus], int] = lambda r: r.available_instance_count or 0,
     names: Collection[str] | None = None,
+    unlabelled: Collection[str] = (),
 ) -> tuple[InstanceType, ...]:
     """All types that fit the class, with every offering in its zones, capacity aside.
 
-    With `names`, only those of them. The answer is in the order of names.
+    With `names`, only those of them. The answer is in the order of names. `unlabelled` are keys of
+    labels that nodes are not given.
 
     `memory` is what nodes were seen to have: (type, image) -> bytes; `room` tells how many
     instances a reservation still takes.
@@ -230,6 +247,9 @@ def class_types(
         if seen is not None:
             real = replace(settings, observed_memory={name: seen})
             instance_type = instance_type_from_api(api, offerings, real)
+        if unlabelled:
+            kept = {k: v for k, v in instance_type.labels.items() if k not in unlabelled}
+            instance_type = replace(instance_type, labels=kept)
         found.append(instance_type)
     return tuple(found)
 

@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from autoctl.api.labels import ARCH, CAPACITY_RESERVATION_ID, CAPACITY_TYPES, INSTANCE_TYPE, OS
+from autoctl.api.labels import (
+    ARCH,
+    CAPACITY_RESERVATION_ID,
+    CAPACITY_TYPES,
+    COMPUTE_TYPE,
+    COMPUTE_TYPE_AUTO,
+    INSTANCE_TYPE,
+    OS,
+)
 from autoctl.api.quantity import QuantityError
 from autoctl.catalog.model import RESERVED, Catalog, InstanceType, Offering
 from autoctl.catalog.units import amount
@@ -95,7 +103,13 @@ def _instance_type(value: Any, path: str) -> InstanceType:
         capacity=capacity,
         overhead=_resources(entry.get("overhead", {}), f"{path}.overhead"),
         operating_systems=systems,
-        labels={**system, **labels, ARCH: architecture, INSTANCE_TYPE: name},
+        labels={
+            COMPUTE_TYPE: COMPUTE_TYPE_AUTO,
+            **system,
+            **labels,
+            ARCH: architecture,
+            INSTANCE_TYPE: name,
+        },
         offerings=offerings,
         exotic=any(capacity.get(resource) for resource in ACCELERATORS),
     )

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from autoctl.api.labels import COMPUTE_TYPE
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import Executor
 from autoctl.aws.instances import instance_id
@@ -173,6 +174,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
         region=seams.region,
         cluster=settings.cluster_name,
         endpoint=settings.cluster_endpoint,
+        unlabelled=() if settings.compute_type_label else (COMPUTE_TYPE,),
         interruption_queue=settings.interruption_queue,
         clock=seams.clock,
         rng=seams.rng,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from autoctl.aws.call import Caller
@@ -54,12 +55,16 @@ def make_gateways(
     region: str,
     cluster: str,
     endpoint: str = "",
+    unlabelled: Collection[str] = (),
     interruption_queue: str,
     clock: Clock,
     rng: random.Random,
     metrics: Metrics,
 ) -> Gateways:
-    """Raises `LookupError` for a region of which nothing is packaged."""
+    """Raises `LookupError` for a region of which nothing is packaged.
+
+    `unlabelled` are keys of labels that nodes are not given.
+    """
     limits = RateLimits()
     calls, batches = CloudObserver(metrics), BatchObserver(metrics)
 
@@ -82,7 +87,7 @@ def make_gateways(
         cluster=ClusterFacts(eks, clock),
         access=eks,
         market=MarketApi(ec2, caller("pricing"), region=region),
-        types=InstanceTypes(embedded_market(region), unavailable),
+        types=InstanceTypes(embedded_market(region), unavailable, unlabelled=unlabelled),
         unavailable=unavailable,
         queue=Queue(caller("sqs"), interruption_queue) if interruption_queue else None,
     )

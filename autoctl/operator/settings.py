@@ -94,6 +94,13 @@ class Settings(BaseModel):
         bool,
         Field(description="Take NodeClasses as launchable without asking EC2 by dry runs."),
     ] = False
+    compute_type_label: Annotated[
+        bool,
+        Field(
+            description="Put eks.amazonaws.com/compute-type=auto on nodes, as Auto Mode does; the "
+            "DaemonSets of AWS's add-ons avoid nodes that have it."
+        ),
+    ] = True
     batch_idle_duration: Annotated[
         Seconds,
         Field(description="Pending pods are decided on when no new one came for this long."),

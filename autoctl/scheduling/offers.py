@@ -270,7 +270,6 @@ def _assemble(
 _ALWAYS: Mapping[str, str] = {
     labels.REGISTERED: "true",
     labels.INITIALIZED: "true",
-    labels.COMPUTE_TYPE: labels.COMPUTE_TYPE_AUTO,
     labels.MANAGED_BY: "eks",
 }
 """Labels that every node of the operator has once pods run on it."""

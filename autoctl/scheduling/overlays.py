@@ -279,7 +279,7 @@ def _type_label(instance_type: InstanceType, own: Mapping[str, str]) -> Callable
             return instance_type.architecture
         if key == labels.OS:
             return next(iter(_systems(instance_type)), None)
-        return labels.COMPUTE_TYPE_AUTO if key == labels.COMPUTE_TYPE else None
+        return None
 
     return value
 

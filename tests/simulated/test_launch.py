@@ -221,3 +221,18 @@ async def test_a_pool_no_node_can_come_from_is_not_ready_and_says_why() -> None:
         right = {"spec": {"template": {"spec": {"taints": twice[:1]}}}}
         await play.world.cluster.users.patch(NODE_POOLS, "general-purpose", right)
         await play.until(lambda: play.running() == 3)
+
+
+async def test_nodes_need_not_look_like_auto_modes() -> None:
+    """Without Auto Mode's label AWS's add-on DaemonSets run on them; pods that want it do not."""
+    marked = deployment("marked", nodeSelector={"eks.amazonaws.com/compute-type": "auto"})
+    operator = {"compute_type_label": False}
+    async with playing(
+        node_class(), node_pool(), deployment(replicas=2), marked, operator=operator
+    ) as play:
+        await play.until(lambda: play.running() == 2)
+        await asyncio.sleep(60)
+        assert play.running() == 2
+        assert len(play.nodes()) == 1, "no node is bought for a label that it would not have"
+        for labelled in (*play.nodes(), *play.claims()):
+            assert "eks.amazonaws.com/compute-type" not in labelled["metadata"]["labels"]

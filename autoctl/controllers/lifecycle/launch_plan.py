@@ -97,8 +97,13 @@ def node_labels(claim: NodeClaim) -> dict[str, str]:
     return {
         **_kubelet_may_set(claim.metadata.labels),
         labels.NODECLASS: claim.spec.node_class_ref.name,
-        labels.COMPUTE_TYPE: labels.COMPUTE_TYPE_AUTO,
     }
+
+
+def _compute_type(chosen: Iterable[tuple[InstanceType, Offering]]) -> dict[str, str]:
+    """Auto Mode's mark, where the operator is to put it on nodes: all types have it, or none."""
+    values = (t.labels.get(labels.COMPUTE_TYPE) for t, _ in chosen)
+    return {labels.COMPUTE_TYPE: value for value in values if value is not None}
 
 
 def _kubelet_may_set(given: Mapping[str, str]) -> dict[str, str]:
@@ -222,7 +227,6 @@ def _groups(
     chosen: Iterable[tuple[InstanceType, Offering]],
     subnets: Mapping[str, str],
 ) -> tuple[TemplateGroup, ...]:
-    given = node_labels(claim)
     taints = (
         *core_taints(claim.spec.taints),
         *core_taints(claim.spec.startup_taints),
@@ -231,6 +235,7 @@ def _groups(
     size = whole(node_class.spec.ephemeral_storage.size)
     grouped: dict[tuple[int, bool], list[Override]] = {}
     ordered = sorted(chosen, key=lambda c: (c[1].price, c[0].name, c[1].zone))[:MOST_OVERRIDES]
+    given = node_labels(claim) | _compute_type(ordered)
     priorities = _priorities([o for _, o in ordered])
     for instance_type, offering in ordered:
         subnet = subnets.get(offering.zone)

@@ -47,6 +47,7 @@ def test_a_whole_type() -> None:
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": "amd64",
         "node.kubernetes.io/instance-type": "fake.large",
+        "eks.amazonaws.com/compute-type": "auto",
         "eks.amazonaws.com/instance-family": "fake",
     }
     first, second = entry.offerings
