@@ -104,6 +104,7 @@ class Caller:
         except (ClientError, BotoCoreError) as error:
             failure = CloudError.of(operation, error)
             code = None if failure.code == DRY_RUN else failure.code
+            status = _status(error)
             raise failure from error
         else:
             status = _status(answer)

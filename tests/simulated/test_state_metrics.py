@@ -9,6 +9,8 @@ import pytest
 from harness import Play, deployment, node_class, node_pool, playing
 
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.kubernetes import DEPLOYMENTS
+from autoctl.sim.cloud.faults import Fault, FaultType, parse_fault
 
 LABELS = {"nodepool": "general-purpose"}
 
@@ -68,6 +70,18 @@ async def test_nodes_and_pools_are_measured_and_forgotten() -> None:
         assert (
             value(play, "operator_nodeclaim_status_condition_transitions_total", **condition) == 1
         )
+        whose = {"group": "karpenter.sh", "kind": "NodeClaim"}
+        assert value(play, "operator_status_condition_count", **whose, **condition) == 1
+        age = value(play, "operator_status_condition_current_status_seconds", **whose, **condition)
+        assert 0 < age < 120
+        total = value(play, "operator_status_condition_transitions_total", **whose, **condition)
+        assert total == 1
+        assert value(play, "karpenter_ec2nodeclasses_userdata_bytes", nodeclass="default") > 500
+        launches = {"service": "EC2", "action": "CreateFleet", "code": "200"}
+        assert value(play, "aws_sdk_go_request_total", **launches) == 1
+        assert value(play, "aws_sdk_go_request_attempt_total", **launches) == 1
+        assert value(play, "aws_sdk_go_request_retry_count_sum", **launches) == 0
+        assert value(play, "aws_sdk_go_request_duration_seconds_count", **launches) == 1
         assert not samples(play, "karpenter_pods_state"), "not at this level of detail"
         await play.scale(0)
         await play.until(play.nothing_left)
@@ -77,6 +91,8 @@ async def test_nodes_and_pools_are_measured_and_forgotten() -> None:
         assert not samples(play, "operator_nodeclaim_status_condition_count")
         assert value(play, "karpenter_nodepools_cost_total", **LABELS) == 0
         assert value(play, "operator_nodeclaim_termination_duration_seconds_count") == 1
+        assert value(play, "operator_termination_duration_seconds_count", **whose) == 1
+        assert not samples(play, "operator_status_condition_count", **whose)
 
 
 async def test_pods_times_and_states() -> None:
@@ -130,3 +146,53 @@ async def test_less_detail_has_no_series_of_objects(level: str) -> None:
         )
         assert price
         assert all(0.05 < p < 0.2 for p in price.values())
+
+
+async def test_pods_that_move_for_a_disruption_are_counted() -> None:
+    async with playing(node_class(), node_pool(), deployment(replicas=3)) as play:
+        await play.until(lambda: play.running() == 3)
+        (old,) = play.instances()
+        play.world.cloud.inject(Fault(FaultType.AMI_RELEASE))
+        await play.until(lambda: not old.alive, 1800)
+        labels = {"reason": "drifted", "termination_mode": "eventual", **LABELS}
+        counted = samples(play, "karpenter_pods_disruption_initiated_total", **labels)
+        assert list(counted.values()) == [3]
+        (shown,) = counted
+        assert dict(shown)["consolidation_policy"] == "WhenEmpty"
+        assert dict(shown)["capacity_type"] == "on-demand"
+
+
+async def test_requests_that_were_tried_again_are_counted() -> None:
+    async with playing(node_class(), node_pool()) as play:
+        await asyncio.sleep(60)
+        throttle = {"type": "api-throttle", "operations": ["ec2:CreateFleet"], "for": "1s"}
+        play.world.cloud.inject(parse_fault(throttle | {"for": "3s"}))
+        await play.world.cluster.users.create(DEPLOYMENTS, deployment(replicas=1), "default")
+        await play.until(lambda: play.running() == 1, 300)
+        mine = {"service": "EC2", "action": "CreateFleet"}
+        requests = sum(samples(play, "aws_sdk_go_request_total", **mine).values())
+        attempts = sum(samples(play, "aws_sdk_go_request_attempt_total", **mine).values())
+        retries = sum(samples(play, "aws_sdk_go_request_retry_count_sum", **mine).values())
+        assert attempts == requests + retries
+        assert retries > 0
+        refused = samples(play, "aws_sdk_go_request_attempt_total", **mine, code="503")
+        assert sum(refused.values()) == attempts - 1
+
+
+async def test_a_node_without_a_known_price_is_an_error_of_the_cost_once() -> None:
+    types = ["m6i.large", "c6i.large"]
+    settings: dict[str, Any] = {"instanceTypes": types, **detailed("pool")}
+    async with playing(node_class(), node_pool(), deployment(), **settings) as play:
+        await play.until(lambda: play.running() == 3)
+        await asyncio.sleep(31)
+        name = "karpenter_nodepools_cost_tracker_errors_total"
+        assert not samples(play, name)
+        (instance,) = play.instances()
+        left = play.world.cloud.ec2.types
+        kept = {n: left.get(n) for n in types if n != instance.instance_type}
+        assert play.world.operator is not None
+        play.world.operator.assembly.gateways.types.refresh(types=kept)
+        await asyncio.sleep(120)
+        assert value(play, name, **LABELS) == 1
+        await asyncio.sleep(120)
+        assert value(play, name, **LABELS) == 1
