@@ -10,12 +10,16 @@ from collections.abc import Mapping
 
 from autoctl.api.quantity import MILLI, WHOLE, QuantityValue, format_quantity, milli, whole
 
+_MOST = 1 << 60
 _BYTES = ("memory", "ephemeral-storage")
 
 
 def amount(resource: str, quantity: QuantityValue) -> int:
-    """The quantity of `resource` in its base unit. Raises `QuantityError`."""
-    return milli(quantity) if resource == "cpu" else whole(quantity)
+    """The quantity of `resource` in its base unit, as far as 64 bits can add it up.
+
+    Raises `QuantityError`.
+    """
+    return min(milli(quantity) if resource == "cpu" else whole(quantity), _MOST)
 
 
 def amounts(quantities: Mapping[str, QuantityValue] | None) -> dict[str, int]:

@@ -22,6 +22,7 @@ from autoctl.controllers.provisioning.static import missing_nodes
 from autoctl.scheduling.problem import NewNode
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import is_reschedulable
+from autoctl.state.pool_readiness import class_fault
 from autoctl.state.pricing import node_price
 from autoctl.state.snapshot import Snapshot
 
@@ -61,17 +62,23 @@ def static_launches(snapshot: Snapshot) -> tuple[NewNode, ...]:
     """The nodes that static pools lack, each the cheapest its pool allows."""
     found: list[NewNode] = []
     for pool in snapshot.node_pools.values():
-        types = snapshot.instance_types.get(pool.spec.template.spec.node_class_ref.name, ())
-        node = cheapest(pool, types) if _is_filled(pool) else None
+        types = snapshot.types_of_pool(pool.name)
+        node = cheapest(pool, types) if _is_filled(snapshot, pool) else None
         if node is not None:
             found += [node] * _missing(snapshot, pool)
     return tuple(found)
 
 
-def _is_filled(pool: NodePool) -> bool:
-    """A pool nobody has judged yet counts, as for pending pods."""
+def _is_filled(snapshot: Snapshot, pool: NodePool) -> bool:
+    """A pool or class nobody has judged yet counts, as for pending pods."""
     ready = find_condition(pool.status.conditions, READY)
-    return pool.is_static and not pool.deleting and (ready is None or ready.status == "True")
+    node_class = snapshot.node_classes.get(pool.spec.template.spec.node_class_ref.name)
+    return (
+        pool.is_static
+        and not pool.deleting
+        and (ready is None or ready.status == "True")
+        and (node_class is None or class_fault(node_class) is None)
+    )
 
 
 def _missing(snapshot: Snapshot, pool: NodePool) -> int:

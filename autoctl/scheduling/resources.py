@@ -20,6 +20,8 @@ from autoctl.catalog.model import Resources
 CPU = "cpu"
 MEMORY = "memory"
 PODS = "pods"
+MOST = 1 << 53
+"""Nobody can mean more millicores or bytes than this; sums of a few still fit 64 bits."""
 
 
 class ResourceError(ValueError):
@@ -32,7 +34,7 @@ def pod_requests(
     """The pod's requests by resource; zero requests are left out.
 
     Raises:
-        ResourceError: a quantity is malformed or negative.
+        ResourceError: a quantity is malformed, negative or beyond all measure.
     """
     actual = {s.name: s.resources for s in statuses or () if s.resources is not None}
     total: dict[str, int] = {}
@@ -65,7 +67,7 @@ def container_requests(
     """One container's requests; a limit without a request is a request, as the API defaults it.
 
     Raises:
-        ResourceError: a quantity is malformed or negative.
+        ResourceError: a quantity is malformed, negative or beyond all measure.
     """
     wanted = _with_limits(container.resources, f"{path}.resources")
     if actual is not None and actual.requests:
@@ -77,7 +79,7 @@ def amounts(given: Mapping[str, core.Quantity], path: str) -> dict[str, int]:
     """A resource list in base units.
 
     Raises:
-        ResourceError: a quantity is malformed or negative.
+        ResourceError: a quantity is malformed, negative or beyond all measure.
     """
     found: dict[str, int] = {}
     for name, quantity in given.items():
@@ -87,6 +89,8 @@ def amounts(given: Mapping[str, core.Quantity], path: str) -> dict[str, int]:
             raise ResourceError(f"{path}[{name}]: {error}") from None
         if amount < 0:
             raise ResourceError(f"{path}[{name}]: {quantity} is negative")
+        if amount > MOST:
+            raise ResourceError(f"{path}[{name}]: {quantity} is more than any node has")
         found[name] = amount
     return found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from autoctl.api.meta import find_condition
+from autoctl.api.nodeclass import READY as CLASS_READY
+from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import (
     NODE_CLASS_READY,
     READY,
@@ -48,11 +50,24 @@ def why_closed(snapshot: Snapshot, pool: NodePool) -> str | None:
     if condition is None and (fault := spec_fault(pool)):
         return fault
     reference = pool.spec.template.spec.node_class_ref
+    node_class = snapshot.node_classes.get(reference.name)
+    if node_class is not None and (why := class_fault(node_class)):
+        return f"{reference.kind} {reference.name!r} {why}"
     if not snapshot.instance_types.get(reference.name):
-        if reference.name not in snapshot.node_classes:
+        if node_class is None:
             return f"{reference.kind} {reference.name!r} not found"
         return f"{reference.kind} {reference.name!r} is not ready, or offers no instance type"
     return None
+
+
+def class_fault(node_class: NodeClass) -> str | None:
+    """Why nothing is launched from the class; one that nobody has judged yet counts as ready."""
+    if node_class.deleting:
+        return "is being deleted"
+    condition = find_condition(node_class.status.conditions, CLASS_READY)
+    if condition is None or condition.status != "False":
+        return None
+    return f"is not ready: {condition.message or condition.reason}"
 
 
 def _cause(pool: NodePool) -> str:

@@ -18,6 +18,7 @@ from plan_builders import (
     Object,
     exists,
     is_in,
+    node,
     node_pool,
     pod,
     requirement,
@@ -28,6 +29,7 @@ from plan_cases import (
     all_of,
     expressions,
     near,
+    on,
     pending,
     prefer,
     prefer_away,
@@ -81,6 +83,14 @@ PODS = [
         resources={"requests": {"cpu": "1x"}},
     ),
     bad("an accelerator's share", "nvidia.com/gpu", requests={"nvidia.com/gpu": "x"}),
+    bad(
+        "a request beyond all measure",
+        "requests[cpu]",
+        "1e30",
+        "more than any node has",
+        cpu="1e30",
+    ),
+    bad("memory beyond all measure", "requests[memory]", "9999999Ei", memory="9999999Ei"),
     bad("a millionfold CPU request", "cpu", "millicores", cpu="5000000"),
     bad(
         "an unknown operator",
@@ -301,6 +311,19 @@ def test_a_pool_that_can_launch_nothing_says_why(tmp_path: Path) -> None:
         [pod("p")],
         all_of(pending("p"), why("p", CAPACITY, "rented")),
         pools=[node_pool(requirements=[is_in(CAPACITY, "rented")])],
+    )
+    run(case, tmp_path)
+
+
+def test_amounts_beyond_all_measure_elsewhere_stop_nothing(tmp_path: Path) -> None:
+    case = Case(
+        "limits and nodes",
+        [
+            node("n1", allocatable={"cpu": "1e30", "memory": "1e30", "pods": "1e30"}),
+            pod("p", cpu="1"),
+        ],
+        on(p="n1"),
+        pools=[node_pool(limits={"cpu": "1e30", "memory": "9e18"})],
     )
     run(case, tmp_path)
 

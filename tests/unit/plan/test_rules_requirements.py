@@ -70,6 +70,38 @@ def custom(*values: str) -> list[Object]:
     return pool_of(exists(CAPACITY), is_in("team", *values))
 
 
+def node_class(
+    name: str = "default",
+    ready: str | None = None,
+    *,
+    going: bool = False,
+    zones: tuple[str, ...] = (Z1, Z2, Z3),
+) -> Object:
+    selected = [{"tags": {"a": "b"}}]
+    condition = {
+        "type": "Ready",
+        "status": ready,
+        "reason": "SubnetsNotFound",
+        "message": "nothing matches",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    leaving = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x"]} if going else {}
+    return {
+        "apiVersion": "eks.amazonaws.com/v1",
+        "kind": "NodeClass",
+        "metadata": {"name": name, **leaving},
+        "spec": {
+            "role": "r",
+            "subnetSelectorTerms": selected,
+            "securityGroupSelectorTerms": selected,
+        },
+        "status": {
+            "subnets": [{"id": f"subnet-{i}", "zone": z} for i, z in enumerate(zones)],
+            "conditions": [condition] if ready else [],
+        },
+    }
+
+
 NODE_POOL = [
     Case(
         "a pool's label is on its nodes",
@@ -163,6 +195,21 @@ NODE_POOL = [
                 },
             }
         ],
+    ),
+    *(
+        Case(f"a class that {name}", [node_class(**status), pod("p")], check)
+        for name, status, check in (
+            ("is ready", {"ready": "True"}, nodes(1)),
+            ("nobody has judged", {}, nodes(1)),
+            ("is not ready", {"ready": "False"}, why("p", "is not ready: nothing matches")),
+            ("is going", {"ready": "True", "going": True}, why("p", "is being deleted")),
+            ("is another", {"ready": "True", "name": "other"}, why("p", "'default' not found")),
+        )
+    ),
+    Case(
+        "a class without subnets in a zone",
+        [node_class(ready="True", zones=(Z2,)), pod("p", nodeSelector={ZONE: Z1}), pod("q")],
+        all_of(pending("p"), lambda p: [c["offer"]["zone"] for c in p.claims] == [Z2]),
     ),
     Case("no pool at all", [pod("p")], pending("p"), pools=[]),
 ]
