@@ -11,7 +11,7 @@ What was begun stands on the Node (taint and annotation), so that a process that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,6 +54,7 @@ class _Arrival:
 
     claim: str
     node: str = ""
+    gone: bool = False
     inherited: bool = False
     """Begun by another process: which pods it sent is not known."""
     sent: dict[str, float] = field(default_factory=dict)
@@ -62,6 +63,8 @@ class _Arrival:
     usable: float | None = None
     """Since when nothing but the taint keeps pods away."""
     opened: float | None = None
+    own: list[core.Pod] = field(default_factory=list)
+    """The waiting pods that the node is meant for, as of this pass."""
 
 
 class ProvisionSteering:
@@ -99,10 +102,17 @@ class ProvisionSteering:
         self._inherit()
         if not self._arrivals:
             return _REST_SECONDS
-        arrivals = list(self._arrivals.values())
         waiting = self._waiting()
-        outcomes = await asyncio.gather(
-            *(self._step(arrival, waiting) for arrival in arrivals), return_exceptions=True
+        now = asyncio.get_running_loop().time()
+        steps = [self._prepare(a, waiting, now) for a in self._arrivals.values()]
+        outcomes = await asyncio.gather(*steps, return_exceptions=True)
+        opening = self._to_open(waiting, now)
+        outcomes += await asyncio.gather(
+            *(self._open(a, now) for a in opening), return_exceptions=True
+        )
+        over = [a for a in self._arrivals.values() if _is_over(a, now)]
+        outcomes += await asyncio.gather(
+            *(self._end(a, waiting) for a in over), return_exceptions=True
         )
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -132,13 +142,12 @@ class ProvisionSteering:
             if claim is not None and claim.name not in self._arrivals:
                 self._arrivals[claim.name] = _Arrival(claim.name, name, inherited=True)
 
-    async def _step(self, arrival: _Arrival, waiting: Sequence[core.Pod]) -> None:
-        """Bring one node further: nominate, open, end."""
-        now = asyncio.get_running_loop().time()
+    async def _prepare(self, arrival: _Arrival, waiting: Sequence[core.Pod], now: float) -> None:
+        """Nominate what may be nominated, once the node is ready."""
         claim = self._state.claim(arrival.claim)
         node = self._node_of(claim)
         if claim is None or claim.deleting or (node is None and arrival.node):
-            await self._end(arrival, waiting)
+            arrival.gone = True
             return
         if node is None or (not arrival.inherited and not _is_ready(node)):
             return
@@ -146,14 +155,13 @@ class ProvisionSteering:
         arrival.ready = now if arrival.ready is None else arrival.ready
         if arrival.usable is None and waits_for(claim, node) is None:
             arrival.usable = now
-        own = self._own(arrival, waiting)
-        await self._send(arrival, own, now)
-        rivals = self._rivals(claim, node, own, waiting) if arrival.opened is None else []
-        if arrival.opened is None and self._may_open(arrival, own, rivals, now):
-            await set_taint(self._api, arrival.node, AWAITING_PODS_TAINT, present=False)
-            arrival.opened = now
-        if self._is_over(arrival, own, now):
-            await self._end(arrival, waiting)
+        arrival.own = self._own(arrival, waiting)
+        if not arrival.inherited:
+            await self._send(arrival, now)
+
+    async def _open(self, arrival: _Arrival, now: float) -> None:
+        await set_taint(self._api, arrival.node, AWAITING_PODS_TAINT, present=False)
+        arrival.opened = now
 
     def _node_of(self, claim: NodeClaim | None) -> core.Node | None:
         return self._state.node(claim.status.node_name or "") if claim is not None else None
@@ -169,72 +177,66 @@ class ProvisionSteering:
             or (pod.key not in promised and pod.metadata.uid in arrival.sent)
         ]
 
-    async def _send(self, arrival: _Arrival, own: Sequence[core.Pod], now: float) -> None:
+    async def _send(self, arrival: _Arrival, now: float) -> None:
         """Nominate those that are not yet, and again those that lost it before they could land."""
-        if arrival.inherited:
-            return
         again = now - RENEW_SECONDS
         unsent = [
             pod
-            for pod in in_turn(own)
+            for pod in in_turn(arrival.own)
             if not pod.status.nominated_node_name
             and arrival.sent.get(pod.metadata.uid, again) <= again
         ]
         arrival.sent.update((pod.metadata.uid, now) for pod in unsent)
         await asyncio.gather(*(self._write(nominate(self._api, p, arrival.node)) for p in unsent))
 
-    def _rivals(
-        self,
-        claim: NodeClaim,
-        node: core.Node,
-        own: Sequence[core.Pod],
-        waiting: Sequence[core.Pod],
-    ) -> list[core.Pod]:
-        """Pods that could take the node's room, and whose own nodes are still to come."""
-        mine = {pod.metadata.uid for pod in own}
+    def _to_open(self, waiting: Sequence[core.Pod], now: float) -> list[_Arrival]:
+        """The nodes to open now.
+
+        Where nominations do not keep the room of all pods of a node, it opens together with the
+        nodes of those that would take it, if these come in time.
+        """
+        opening = [a for a in self._arrivals.values() if _is_prepared(a, now)]
+        while True:
+            names = {a.claim for a in opening}
+            kept = [
+                arrival
+                for arrival in opening
+                if arrival.inherited
+                or arrival.ready is None
+                or now >= arrival.ready + TOGETHER_SECONDS
+                or not self._is_exposed(arrival, self._homeless(waiting, names))
+            ]
+            if len(kept) == len(opening):
+                return kept
+            opening = kept
+
+    def _homeless(self, waiting: Sequence[core.Pod], opening: Collection[str]) -> list[core.Pod]:
+        """Pods whose own nodes are still to come, or still closed."""
+        promised = self._state.nominations.promises()
         return [
             pod
             for pod in waiting
-            if pod.metadata.uid not in mine
-            and not self._has_home(pod)
-            and could_use(pod, claim, node)
+            if pod.key in promised and not self._is_open(promised[pod.key], opening)
         ]
 
-    def _may_open(
-        self,
-        arrival: _Arrival,
-        own: Sequence[core.Pod],
-        rivals: Sequence[core.Pod],
-        now: float,
-    ) -> bool:
-        """Whether all nominations have come out again on the watch, or it has been long enough.
-
-        Where they do not keep the room of all its pods, the node waits for those of its rivals.
-        """
-        if arrival.inherited:
-            return True
-        assert arrival.ready is not None, "a node opens when it is ready"
-        turn = in_turn(own)
-        if rivals and (len(turn) < len(own) or is_outranked(own, rivals)):
-            return now >= arrival.ready + TOGETHER_SECONDS
-        shown = all(pod.status.nominated_node_name for pod in turn)
-        return shown or now >= arrival.ready + OPEN_SECONDS
-
-    def _has_home(self, pod: core.Pod) -> bool:
-        """Whether the pod's own node could take it now, or there will be none."""
-        target = self._state.nominations.promises().get(pod.key)
-        if target is None:
-            return True
+    def _is_open(self, target: str, opening: Collection[str]) -> bool:
+        """Whether the Node or NodeClaim takes its pods now; one that is gone never will."""
+        arrival = self._arrivals.get(target)
+        if arrival is not None:
+            return target in opening or arrival.opened is not None
         claim = self._state.claim(target)
         return claim is None or claim.initialized
 
-    def _is_over(self, arrival: _Arrival, own: Sequence[core.Pod], now: float) -> bool:
-        if arrival.opened is None:
+    def _is_exposed(self, arrival: _Arrival, others: Sequence[core.Pod]) -> bool:
+        """Whether some of the others could take room that nominations do not keep."""
+        claim, node = self._state.claim(arrival.claim), self._state.node(arrival.node)
+        if claim is None or node is None:
             return False
-        if not own and not arrival.inherited:
-            return True
-        since = arrival.opened if arrival.inherited else arrival.usable
-        return since is not None and now >= max(since, arrival.opened) + LANDING_SECONDS
+        mine = {pod.metadata.uid for pod in arrival.own}
+        rivals = [p for p in others if p.metadata.uid not in mine and could_use(p, claim, node)]
+        return bool(rivals) and (
+            len(in_turn(arrival.own)) < len(arrival.own) or is_outranked(arrival.own, rivals)
+        )
 
     async def _end(self, arrival: _Arrival, waiting: Iterable[core.Pod]) -> None:
         """Take nominations back that came to nothing, and the mark off the node."""
@@ -258,6 +260,25 @@ class ProvisionSteering:
     async def _write(self, request: Coroutine[Any, Any, None]) -> None:
         async with self._writes:
             await request
+
+
+def _is_prepared(arrival: _Arrival, now: float) -> bool:
+    """Whether all nominations have come out again on the watch, or it has been long enough."""
+    if arrival.gone or arrival.ready is None or arrival.opened is not None:
+        return False
+    shown = all(pod.status.nominated_node_name for pod in in_turn(arrival.own))
+    return arrival.inherited or shown or now >= arrival.ready + OPEN_SECONDS
+
+
+def _is_over(arrival: _Arrival, now: float) -> bool:
+    if arrival.gone:
+        return True
+    if arrival.opened is None:
+        return False
+    if not arrival.own and not arrival.inherited:
+        return True
+    since = arrival.opened if arrival.inherited else arrival.usable
+    return since is not None and now >= max(since, arrival.opened) + LANDING_SECONDS
 
 
 def _is_ready(node: core.Node) -> bool:
