@@ -12,6 +12,10 @@ _BENCHMARKS: dict[str, tuple[str, str]] = {
         "autoctl.cli.bench_consolidate:consolidate",
         "Consolidate a cluster of badly used nodes until it is at rest.",
     ),
+    "disrupt": (
+        "autoctl.cli.bench_disrupt:disrupt",
+        "Decide one pass of disruption over a large cluster.",
+    ),
     "startup": (
         "autoctl.cli.bench_startup:startup",
         "Start the operator before a large cluster and wait until it is ready.",

@@ -100,7 +100,8 @@ class _Stage:
         """
         dims = demand.dims
         requests = demand.requests.astype(np.float64)
-        fits = demand.nodes & (self.free[:, dims] >= requests[dims]).all(axis=1)
+        needed = requests[dims]
+        fits = demand.nodes & (self.free[:, dims] >= needed).all(axis=1)
         bins = np.flatnonzero(fits)
         scores = self._scores(bins, requests)
         heap = [(0, -s, int(b)) for s, b in zip(scores.tolist(), bins.tolist(), strict=True)]
@@ -110,10 +111,16 @@ class _Stage:
                 return False
             own, _, chosen = heapq.heappop(heap)
             self.free[chosen] -= requests
-            if (self.free[chosen, dims] >= requests[dims]).all():
-                again = self._scores(np.array([chosen]), requests)
-                heapq.heappush(heap, (own + 1 if apart else 0, -float(again[0]), chosen))
+            if (self.free[chosen, dims] >= needed).all():
+                again = self._score(chosen, requests)
+                heapq.heappush(heap, (own + 1 if apart else 0, -again, chosen))
         return True
+
+    def _score(self, chosen: int, requests: NDArray[np.float64]) -> float:
+        """`_scores` of one node, without the cost of arrays."""
+        free, total = self.free[chosen], self._total[chosen]
+        shares = [(free[d] - requests[d]) / total[d] for d in self._weighed]
+        return float(sum(shares)) / len(shares) if shares else 0.0
 
     def _scores(self, bins: Ints, requests: NDArray[np.float64]) -> NDArray[np.float64]:
         """kube-scheduler's LeastAllocated: the mean share of CPU and memory left afterwards."""

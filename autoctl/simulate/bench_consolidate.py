@@ -17,26 +17,31 @@ from typing import Any, Final, TypeVar
 import looptime
 
 from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODECLASS, NODEPOOL
-from autoctl.catalog.embedded import load_catalog
+from autoctl.api.nodeclaim import INITIALIZED, INSTANCE_TERMINATING
 from autoctl.catalog.model import ON_DEMAND, InstanceType
-from autoctl.controllers.disruption.marks import in_flight
+from autoctl.controllers.disruption.marks import COMMAND, in_flight
 from autoctl.controllers.disruption.model import Command
 from autoctl.operator.assembly import Assembly
 from autoctl.operator.planning import world_lower_bound
 from autoctl.ports.kubernetes import DEPLOYMENTS, NODE_CLAIMS, NODE_POOLS, Object
+from autoctl.simulate.bench_cluster import (
+    REGION,
+    class_reference,
+    node_class,
+    node_pool,
+    types_on_sale,
+)
 from autoctl.simulate.recorder import Recorder
 from autoctl.simulate.scenario import Scenario, Settings
 from autoctl.simulate.world import World
 from autoctl.state.snapshot import Snapshot
 
-REGION: Final = "us-west-2"
 BOOT_SECONDS: Final = 40.0
 POD_START_SECONDS: Final = 2.0
 """With the 3 s that a container takes to end, a pod moves in 5 s."""
 QUIET_SECONDS: Final = 60.0
 """A cluster in which nothing changed for this long is at rest."""
 PATIENCE_SECONDS: Final = 3 * 3600.0
-_CATEGORIES: Final = frozenset({"c", "m", "r"})
 _CPUS: Final = (250, 500, 1000, 2000)
 _GIB_A_CORE: Final = (1, 2, 4, 8)
 _WORKLOADS: Final = 32
@@ -96,10 +101,11 @@ class _Run:
     commands: list[Command] = field(default_factory=list)
     stopwatch: _Stopwatch = field(default_factory=_Stopwatch)
     most_disrupted: int = 0
+    most_over_budget: int = 0
 
     async def run(self) -> dict[str, Any]:
         self._rng = random.Random(self.seed)  # noqa: S311 - reproducible, not secret
-        self._types = _types()
+        self._types = types_on_sale()
         scenario = Scenario(
             name="consolidation",
             region=REGION,
@@ -110,7 +116,7 @@ class _Run:
         self._recorder.attach()
         self._world.on_assembly.append(self._listen)
         workloads = self._workloads()
-        await self._world.start([_node_class(), _node_pool(self.budget), *workloads])
+        await self._world.start([node_class(), node_pool(self.budget), *workloads])
         try:
             await self._prepare(workloads)
             return await self._measure()
@@ -168,6 +174,7 @@ class _Run:
             "costOverBound": round(after.usd_per_hour / bound - 1, 4) if bound else 0.0,
             "commands": len(self.commands),
             "mostDisruptedAtOnce": self.most_disrupted,
+            "mostOverBudget": self.most_over_budget,
             "decisionSeconds": round(self.stopwatch.slowest, 3),
         }
 
@@ -195,13 +202,23 @@ class _Run:
         return bool(in_flight(self._snapshot().node_claims.values())) or self._recorder.pending > 0
 
     def _count_disrupted(self) -> None:
-        going = sum(
-            1
+        """Note how many nodes are leaving, and how far that is beyond the budget.
+
+        Counted from the objects as Karpenter counts: nodes whose instances are being terminated
+        are neither part of the pool any more nor on their way out of it.
+        """
+        leaving = [c for c in self._world.cluster.objects(NODE_CLAIMS) if _is_leaving(c)]
+        self.most_disrupted = max(self.most_disrupted, len(leaving))
+        snapshot = self._snapshot()
+        pool = snapshot.node_pools["default"]
+        staying = [
+            c
             for c in self._world.cluster.objects(NODE_CLAIMS)
-            if "deletionTimestamp" in c["metadata"]
-            or "autoctl.io/disruption-command" in (c["metadata"].get("annotations") or {})
-        )
-        self.most_disrupted = max(self.most_disrupted, going)
+            if _has(c, INITIALIZED) and not _has(c, INSTANCE_TERMINATING)
+        ]
+        going = sum(_is_leaving(c) for c in staying)
+        allowed = pool.spec.disruption.allowed("Underutilized", len(staying), snapshot.now)
+        self.most_over_budget = max(self.most_over_budget, going - allowed)
 
     def _snapshot(self) -> Snapshot:
         operator = self._world.operator
@@ -241,74 +258,14 @@ class _Run:
         return made
 
 
-def _types() -> list[InstanceType]:
-    """General types of 2 to 16 vCPU that are sold on demand."""
-    catalog = load_catalog(REGION)
-    return [
-        t
-        for t in catalog.instance_types.values()
-        if t.labels.get("eks.amazonaws.com/instance-category") in _CATEGORIES
-        and int(t.labels.get("eks.amazonaws.com/instance-generation", "0")) > 4
-        and t.architecture == "amd64"
-        and 2000 <= t.capacity["cpu"] <= 16000
-        and not t.exotic
-        and any(o.capacity_type == ON_DEMAND for o in t.offerings)
-    ]
+def _is_leaving(claim: Object) -> bool:
+    annotations = claim["metadata"].get("annotations") or {}
+    return "deletionTimestamp" in claim["metadata"] or COMMAND in annotations
 
 
-def _node_class() -> Object:
-    return {
-        "apiVersion": "eks.amazonaws.com/v1",
-        "kind": "NodeClass",
-        "metadata": {"name": "default"},
-        "spec": {
-            "role": "autoctl-node",
-            "subnetSelectorTerms": [{"tags": {"kubernetes.io/role/internal-elb": "1"}}],
-            "securityGroupSelectorTerms": [{"tags": {"aws:eks:cluster-name": "autoctl"}}],
-        },
-    }
-
-
-def _node_pool(budget: str) -> Object:
-    def is_in(key: str, *values: str) -> Object:
-        return {"key": key, "operator": "In", "values": list(values)}
-
-    return {
-        "apiVersion": "karpenter.sh/v1",
-        "kind": "NodePool",
-        "metadata": {"name": "default"},
-        "spec": {
-            "template": {
-                "spec": {
-                    "nodeClassRef": _reference(),
-                    "requirements": [
-                        is_in(CAPACITY_TYPE, ON_DEMAND),
-                        is_in("eks.amazonaws.com/instance-category", *sorted(_CATEGORIES)),
-                        {
-                            "key": "eks.amazonaws.com/instance-generation",
-                            "operator": "Gt",
-                            "values": ["4"],
-                        },
-                        {
-                            "key": "eks.amazonaws.com/instance-cpu",
-                            "operator": "Lte",
-                            "values": ["16"],
-                        },
-                        is_in("kubernetes.io/arch", "amd64"),
-                    ],
-                }
-            },
-            "disruption": {
-                "consolidationPolicy": "WhenEmptyOrUnderutilized",
-                "consolidateAfter": "Never",
-                "budgets": [{"nodes": budget}],
-            },
-        },
-    }
-
-
-def _reference() -> Mapping[str, str]:
-    return {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"}
+def _has(claim: Object, condition: str) -> bool:
+    found = (claim.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == condition and c["status"] == "True" for c in found)
 
 
 def _claim(index: int, instance_type: InstanceType) -> Object:
@@ -323,7 +280,7 @@ def _claim(index: int, instance_type: InstanceType) -> Object:
             "labels": {NODEPOOL: "default", NODECLASS: "default"},
         },
         "spec": {
-            "nodeClassRef": _reference(),
+            "nodeClassRef": class_reference(),
             "requirements": [
                 is_in(NODEPOOL, "default"),
                 is_in(INSTANCE_TYPE, instance_type.name),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from autoctl.controllers.disruption import balanced
 from autoctl.controllers.disruption.budgets import BudgetLedger
@@ -103,7 +104,6 @@ class _Judge:
         self._simulator = simulator
         self._options = options
         snapshot = simulator.snapshot
-        self._totals = balanced.pool_totals(snapshot)
         self._types = snapshot.types_by_pool
 
     def world(self, candidates: Sequence[Candidate], reasons: dict[str, str]) -> _World:
@@ -154,6 +154,10 @@ class _Judge:
             elif len(move.candidates) == 1:
                 reasons.setdefault(move.candidates[0].name, judged.reason)
         return _World(tuple(moves), sum(self.value(m) for m in moves))
+
+    @cached_property
+    def _totals(self) -> Mapping[str, balanced.PoolTotals]:
+        return balanced.pool_totals(self._simulator.snapshot)
 
     def value(self, move: Move) -> float:
         """USD/hour the move is worth, evictions paid."""

@@ -31,4 +31,9 @@ def eviction_cost(pod: core.Pod) -> float:
 
 def rescheduling_cost(pods: Iterable[core.Pod]) -> float:
     """The cost of moving a node's pods elsewhere; `EMPTY_COST` or less means nothing to move."""
-    return EMPTY_COST + sum(max(0.0, eviction_cost(p)) for p in pods if is_reschedulable(p))
+    return moving_cost(p for p in pods if is_reschedulable(p))
+
+
+def moving_cost(movable: Iterable[core.Pod]) -> float:
+    """The same of pods that are known to need room elsewhere."""
+    return EMPTY_COST + sum(max(0.0, eviction_cost(p)) for p in movable)
