@@ -6,10 +6,13 @@ completion not for boto3.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import io
+import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -73,4 +76,25 @@ def main() -> None:
         # A terminal or pipe that is not UTF-8 gets question marks, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    cli(prog_name="autoctl")
+    try:
+        try:
+            cli(prog_name="autoctl")
+        finally:
+            # Here a full disk can still be told; when the interpreter ends it could not.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN or error.filename is not None:
+            raise
+        _output_lost(error)
+
+
+_NOT_WRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def _output_lost(error: OSError) -> NoReturn:
+    """End because what was to be printed cannot be written where it goes."""
+    click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+    # What is left in the buffer would be tried, and told, once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(os.EX_IOERR)

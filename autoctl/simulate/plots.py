@@ -13,6 +13,8 @@ HEIGHT: Final = 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 12, 12, 30
 COLOURS: Final = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df")
 _MOST_POINTS: Final = 1200
+_GRID_LINES: Final = 4
+_WHOLE_STEPS: Final = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,17 @@ class Line:
     step: bool = True
 
 
-def line_plot(title: str, unit: str, at: Sequence[float], lines: Sequence[Line]) -> str:
-    """An SVG with its title, axes, grid and legend; `at` in seconds."""
+def line_plot(
+    title: str, unit: str, at: Sequence[float], lines: Sequence[Line], *, whole: bool = False
+) -> str:
+    """An SVG with its title, axes, grid and legend; `at` in seconds.
+
+    `whole` values are counts: the axis has no fractions.
+    """
     highest = max((v for line in lines for v in line.values if v is not None), default=0.0)
     top = _nice(highest)
+    if whole:
+        top = _GRID_LINES * math.ceil(_nice(highest / _GRID_LINES, _WHOLE_STEPS))
     last = max(at, default=1.0) or 1.0
     parts = [
         f'<figure><figcaption><b>{escape(title)}</b> <span class="unit">{escape(unit)}</span>',
@@ -56,8 +65,8 @@ def _legend(lines: Sequence[Line]) -> str:
 
 def _grid(top: float, last: float) -> str:
     parts = []
-    for i in range(5):
-        value = top * i / 4
+    for i in range(_GRID_LINES + 1):
+        value = top * i / _GRID_LINES
         y = _y(value, top)
         parts.append(
             f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
@@ -104,12 +113,12 @@ def _y(value: float, top: float) -> float:
     return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * value / top
 
 
-def _nice(value: float) -> float:
-    """The smallest of 1, 2, 2.5, 4, 5, 8, 10 times a power of ten that is not below `value`."""
+def _nice(value: float, steps: Sequence[float] = (1, 2, 2.5, 4, 5, 8, 10)) -> float:
+    """The smallest of `steps` times a power of ten that is not below `value`."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 2.5, 4, 5, 8, 10) if step * power >= value)
+    return next(step * power for step in steps if step * power >= value)
 
 
 def _number(value: float) -> str:

@@ -38,7 +38,7 @@ def render_report(result: SimulationResult) -> str:
     samples = result.samples
     at = [s.at for s in samples]
     plots = [
-        line_plot("Nodes", "count", at, [Line("nodes", [s.nodes for s in samples])]),
+        line_plot("Nodes", "count", at, [Line("nodes", [s.nodes for s in samples])], whole=True),
         line_plot(
             "Cost",
             "USD/hour",
@@ -74,8 +74,15 @@ def render_report(result: SimulationResult) -> str:
                 Line("running", [s.pods_running for s in samples]),
                 Line("pending", [s.pods_pending for s in samples]),
             ],
+            whole=True,
         ),
-        line_plot("Evictions", "in all", at, [Line("evictions", [s.evictions for s in samples])]),
+        line_plot(
+            "Evictions",
+            "in all",
+            at,
+            [Line("evictions", [s.evictions for s in samples])],
+            whole=True,
+        ),
     ]
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
