@@ -78,10 +78,10 @@ def selector_errors(value: Any, path: str) -> Iterator[FieldError]:
     for index, entry in enumerate(sequence(selector.get("matchExpressions"))):
         requirement, place = mapping(entry), f"{path}.matchExpressions[{index}]"
         operator, values = requirement.get("operator"), sequence(requirement.get("values"))
-        if operator in {"In", "NotIn"}:
+        if operator in ("In", "NotIn"):
             if not values:
                 yield required(f"{place}.values", _LISTED)
-        elif operator in {"Exists", "DoesNotExist"}:
+        elif operator in ("Exists", "DoesNotExist"):
             if values:
                 yield forbidden(f"{place}.values", _UNLISTED)
         else:
@@ -111,13 +111,13 @@ def node_term_errors(term: JsonSchema, path: str) -> Iterator[FieldError]:
     for index, entry in enumerate(sequence(term.get("matchExpressions"))):
         requirement, place = mapping(entry), f"{path}.matchExpressions[{index}]"
         operator, values = requirement.get("operator"), sequence(requirement.get("values"))
-        if operator in {"In", "NotIn"}:
+        if operator in ("In", "NotIn"):
             if not values:
                 yield required(f"{place}.values", _LISTED)
-        elif operator in {"Exists", "DoesNotExist"}:
+        elif operator in ("Exists", "DoesNotExist"):
             if values:
                 yield forbidden(f"{place}.values", _UNLISTED)
-        elif operator in {"Gt", "Lt"}:
+        elif operator in ("Gt", "Lt"):
             if len(values) != 1:
                 yield required(f"{place}.values", _SINGLE)
         else:

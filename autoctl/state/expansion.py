@@ -58,9 +58,13 @@ def admitted(pod: Object, priorities: Mapping[str, int], overheads: Mapping[str,
     """Return `pod` with what the API server's admission and defaulting would have set.
 
     `priorities` maps PriorityClass names to values (the empty name: the global default),
-    `overheads` RuntimeClass names to their `overhead.podFixed`. The argument is not changed.
+    `overheads` RuntimeClass names to their `overhead.podFixed`. The argument is not changed. Fields
+    of another type than the API's are left to decoding, which tells where they are.
     """
-    spec = dict(pod.get("spec") or {})
+    given = pod.get("spec") or {}
+    if not isinstance(given, dict):
+        return pod
+    spec = dict(given)
     if spec.get("priority") is None:
         name = spec.get("priorityClassName") or ""
         value = priorities.get(name, _SYSTEM_PRIORITIES.get(name))
@@ -77,8 +81,8 @@ def admitted(pod: Object, priorities: Mapping[str, int], overheads: Mapping[str,
     return {**pod, "spec": spec}
 
 
-def _requests_from_limits(holder: Object) -> Object:
-    resources = holder.get("resources")
+def _requests_from_limits(holder: Any) -> Any:
+    resources = holder.get("resources") if isinstance(holder, dict) else None
     if not isinstance(resources, dict):
         return holder
     limits, requests = resources.get("limits"), resources.get("requests") or {}

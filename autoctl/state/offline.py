@@ -163,6 +163,8 @@ def _admission(documents: Iterable[Document]) -> tuple[dict[str, int], dict[str,
     for document in documents:
         body = document.object
         name = (body.get("metadata") or {}).get("name", "")
+        if not isinstance(name, str):
+            raise document.error("metadata.name", f"expected a string, got {name!r}")
         match (body["apiVersion"], body["kind"]):
             case ("scheduling.k8s.io/v1", "PriorityClass"):
                 if not isinstance(body.get("value"), int):
@@ -171,9 +173,11 @@ def _admission(documents: Iterable[Document]) -> tuple[dict[str, int], dict[str,
                 if body.get("globalDefault"):
                     priorities[""] = body["value"]
             case ("node.k8s.io/v1", "RuntimeClass"):
-                fixed = (body.get("overhead") or {}).get("podFixed")
-                if fixed:
-                    overheads[name] = fixed
+                overhead = body.get("overhead") or {}
+                if not isinstance(overhead, dict):
+                    raise document.error("overhead", f"expected an object, got {overhead!r}")
+                if overhead.get("podFixed"):
+                    overheads[name] = overhead["podFixed"]
     return priorities, overheads
 
 
@@ -182,7 +186,10 @@ def _once(document: Document, seen: dict[tuple[str, str, str], Document]) -> Non
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
         raise document.error("metadata.name", "Required value")
-    key = (document.kind, metadata.get("namespace") or "", name)
+    namespace = metadata.get("namespace") or ""
+    if not isinstance(namespace, str):
+        raise document.error("metadata.namespace", f"expected a string, got {namespace!r}")
+    key = (document.kind, namespace, name)
     first = seen.setdefault(key, document)
     if first is not document:
         raise document.error(

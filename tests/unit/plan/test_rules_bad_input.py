@@ -470,3 +470,82 @@ def test_refused_pool(name: str, pool: Object, told: tuple[str, ...], tmp_path: 
     assert line.startswith("Error: ")
     assert line.count("\n") == 1
     assert all(words in line for words in told), line
+
+
+def pod_with(**fields: Any) -> Object:
+    return {**pod(), **fields}
+
+
+WRONG_TYPES = [
+    ("a pod's spec that is a list", pod_with(spec=["a"]), ("spec", "got `array`")),
+    ("a container that is no object", pod_with(spec={"containers": ["a"]}), ("spec.containers",)),
+    (
+        "a namespace that is a list",
+        pod_with(metadata={"name": "p", "namespace": ["a"]}),
+        ("metadata.namespace", "expected a string"),
+    ),
+    (
+        "a template's container that is nothing",
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "d"},
+            "spec": {
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [None]}},
+            },
+        },
+        ("spec.containers",),
+    ),
+    (
+        "an operator that is a list",
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "pv"},
+            "spec": {
+                "nodeAffinity": {
+                    "required": {
+                        "nodeSelectorTerms": [
+                            {
+                                "matchExpressions": [
+                                    {"key": "a", "operator": ["In"], "values": ["b"]}
+                                ]
+                            }
+                        ]
+                    }
+                }
+            },
+        },
+        ("matchExpressions[0].operator",),
+    ),
+    (
+        "a class's name that is an object",
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": {}},
+            "value": 1,
+        },
+        ("metadata.name", "expected a string"),
+    ),
+    (
+        "an overhead that is a word",
+        {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": "r"},
+            "handler": "r",
+            "overhead": "much",
+        },
+        ("overhead", "expected an object"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "told"), WRONG_TYPES, ids=[w[0] for w in WRONG_TYPES])
+def test_wrong_type(name: str, body: Object, told: tuple[str, ...], tmp_path: Path) -> None:
+    line = refused(tmp_path, node_pool(), body)
+    assert line.startswith("Error: ")
+    assert line.count("\n") == 1
+    assert all(words in line for words in told), line
