@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from autoctl.aws.call import Caller
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.ports.clock import Clock
 
-NODE_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAutoNodePolicy"
+_NODE_POLICY = "cluster-access-policy/AmazonEKSAutoNodePolicy"
+
+
+def node_policy(role_arn: str) -> str:
+    """The ARN of Auto Mode's access policy for nodes, in the partition of the role.
+
+    Partitions are `aws`, `aws-us-gov`, `aws-cn` and others.
+    """
+    partition = role_arn.split(":")[1]
+    return f"arn:{partition}:eks::aws:{_NODE_POLICY}"
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterInfo:
     """What a node must know to join. `version` is the Kubernetes minor, such as 1.34.
 
-    `subnet_ids` and `security_group_id` are the cluster's own.
+    `subnet_ids` and `security_group_id` are the cluster's own. `registry_mirrors` maps container
+    registries to the end points that are tried before them, in order.
     """
 
     name: str
@@ -29,6 +40,7 @@ class ClusterInfo:
     ipv6: bool = False
     subnet_ids: tuple[str, ...] = ()
     security_group_id: str = ""
+    registry_mirrors: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def dns_address(self) -> str:
@@ -37,6 +49,7 @@ class ClusterInfo:
 
 
 _KEEP = timedelta(minutes=5)
+_NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class ClusterFacts:
@@ -65,13 +78,22 @@ class ClusterFacts:
 class EksCluster:
     """DescribeCluster and access entries of one cluster.
 
-    `endpoint` replaces the one that EKS tells, for nodes that reach the API server another way.
+    `endpoint` replaces the one that EKS tells, for nodes that reach the API server another way;
+    `mirrors` go to the nodes with the rest.
     """
 
-    def __init__(self, eks: Caller, *, cluster: str, endpoint: str = "") -> None:
+    def __init__(
+        self,
+        eks: Caller,
+        *,
+        cluster: str,
+        endpoint: str = "",
+        mirrors: Mapping[str, Sequence[str]] = _NO_MIRRORS,
+    ) -> None:
         self._eks = eks
         self._cluster = cluster
         self._endpoint = endpoint
+        self._mirrors = tuple((name, tuple(mirrors[name])) for name in sorted(mirrors))
 
     async def describe(self) -> ClusterInfo:
         answer = await self._eks("describe_cluster", name=self._cluster)
@@ -89,6 +111,7 @@ class EksCluster:
             ipv6=ipv6,
             subnet_ids=tuple(vpc.get("subnetIds", ())),
             security_group_id=vpc.get("clusterSecurityGroupId", ""),
+            registry_mirrors=self._mirrors,
         )
 
     async def ensure_access_entry(self, role_arn: str, tags: Mapping[str, str]) -> None:
@@ -108,7 +131,7 @@ class EksCluster:
             "associate_access_policy",
             clusterName=self._cluster,
             principalArn=role_arn,
-            policyArn=NODE_POLICY,
+            policyArn=node_policy(role_arn),
             accessScope={"type": "cluster"},
         )
 

@@ -12,6 +12,8 @@ from autoctl.aws.clients import Clients
 from autoctl.aws.executor import Executor
 from autoctl.aws.instances import instance_id
 from autoctl.controllers.builtin.controller import BuiltinController
+from autoctl.controllers.capacitybuffer.controller import REST_SECONDS as BUFFER_REST_SECONDS
+from autoctl.controllers.capacitybuffer.controller import CapacityBufferController
 from autoctl.controllers.catalog.memory import MemoryController
 from autoctl.controllers.catalog.refresh import market_refreshes
 from autoctl.controllers.disruption.conditions_controller import DisruptionConditionsController
@@ -64,6 +66,7 @@ from autoctl.operator.gateways import Gateways, make_gateways
 from autoctl.operator.settings import Settings
 from autoctl.operator.wiring import InstanceDescriber, Keys, LaunchFailures
 from autoctl.ports.kubernetes import (
+    CAPACITY_BUFFERS,
     NODE_CLAIMS,
     NODE_CLASSES,
     NODE_OVERLAYS,
@@ -91,6 +94,7 @@ _DISRUPTION_READS = (
     NODE_POOLS,
     NODE_CLASSES,
     NODE_OVERLAYS,
+    CAPACITY_BUFFERS,
     POD_DISRUPTION_BUDGETS,
 )
 
@@ -174,6 +178,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
         region=seams.region,
         cluster=settings.cluster_name,
         endpoint=settings.cluster_endpoint,
+        mirrors=settings.mirrors,
         unlabelled=() if settings.compute_type_label else (COMPUTE_TYPE,),
         interruption_queue=settings.interruption_queue,
         clock=seams.clock,
@@ -322,7 +327,15 @@ def _provisioning(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         )
     )
     return [
-        Registration(provisioner, (Watch(PODS), Watch(NODES), Watch(NODE_CLAIMS))),
+        Registration(
+            provisioner,
+            (Watch(PODS), Watch(NODES), Watch(NODE_CLAIMS), Watch(CAPACITY_BUFFERS)),
+        ),
+        Registration(
+            CapacityBufferController(d.api, d.state, d.clock, d.offload),
+            (Watch(CAPACITY_BUFFERS), Watch(NODES), Watch(PODS)),
+            rest=BUFFER_REST_SECONDS,
+        ),
         Registration(StaticProvisioner(d.state, creator), (Watch(NODE_POOLS), Watch(NODE_CLAIMS))),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoctl.aws.call import Caller
@@ -55,6 +55,7 @@ def make_gateways(
     region: str,
     cluster: str,
     endpoint: str = "",
+    mirrors: Mapping[str, Sequence[str]],
     unlabelled: Collection[str] = (),
     interruption_queue: str,
     clock: Clock,
@@ -63,7 +64,7 @@ def make_gateways(
 ) -> Gateways:
     """Raises `LookupError` for a region of which nothing is packaged.
 
-    `unlabelled` are keys of labels that nodes are not given.
+    `unlabelled` are keys of labels that nodes are not given; `mirrors` are their registries'.
     """
     limits = RateLimits()
     calls, batches = CloudObserver(metrics), BatchObserver(metrics)
@@ -74,7 +75,7 @@ def make_gateways(
 
     ec2 = caller("ec2")
     unavailable = UnavailableOfferings(clock)
-    eks = EksCluster(caller("eks"), cluster=cluster, endpoint=endpoint)
+    eks = EksCluster(caller("eks"), cluster=cluster, endpoint=endpoint, mirrors=mirrors)
     return Gateways(
         fleets=Fleets(ec2, observe=batches),
         dry_runs=DryRuns(ec2),

@@ -59,6 +59,14 @@ def _items(value: object) -> object:
     return value
 
 
+def _mirrors(value: tuple[str, ...]) -> tuple[str, ...]:
+    for item in value:
+        registry, _, endpoint = item.partition("=")
+        if not registry or not endpoint.startswith(("https://", "http://")):
+            raise ValueError(f"expected REGISTRY=URL such as docker.io=https://mirror, got {item}")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), AfterValidator(_positive)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -94,6 +102,16 @@ class Settings(BaseModel):
         bool,
         Field(description="Take NodeClasses as launchable without asking EC2 by dry runs."),
     ] = False
+    registry_mirrors: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_items),
+        AfterValidator(_mirrors),
+        Field(
+            description="Mirrors of container registries on nodes, as docker.io=https://mirror; "
+            "more than one of a registry are tried in order. New nodes have them."
+        ),
+    ] = ()
     compute_type_label: Annotated[
         bool,
         Field(
@@ -171,6 +189,15 @@ class Settings(BaseModel):
     stop_grace: Annotated[
         Seconds, Field(description="Time to finish what was begun when told to stop.")
     ] = 20.0
+
+    @property
+    def mirrors(self) -> dict[str, tuple[str, ...]]:
+        """Registry -> the end points of its mirrors, in order."""
+        found: dict[str, tuple[str, ...]] = {}
+        for item in self.registry_mirrors:
+            registry, _, endpoint = item.partition("=")
+            found[registry] = (*found.get(registry, ()), endpoint)
+        return found
 
     @model_validator(mode="after")
     def _times_in_order(self) -> Settings:
@@ -266,8 +293,10 @@ def _is_seconds(info: FieldInfo) -> bool:
 def _kind(info: FieldInfo) -> str:
     if _is_seconds(info):
         return "duration"
+    if get_origin(info.annotation) is tuple:
+        return "list"
     if _choices(info.annotation):
-        return "list" if get_origin(info.annotation) is tuple else "choice"
+        return "choice"
     kinds: dict[Any, str] = {bool: "boolean", int: "integer", float: "number"}
     return kinds.get(info.annotation, "text")
 

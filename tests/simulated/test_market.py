@@ -9,6 +9,7 @@ from datetime import timedelta
 from harness import Play, deployment, node_class, node_pool, playing
 
 from autoctl.ports.kubernetes import DEPLOYMENTS, NODE_CLASSES, Object
+from autoctl.sim.cloud.faults import Fault, FaultType
 from autoctl.simulate.world import World
 
 RESERVED = ("reserved", "on-demand")
@@ -115,3 +116,37 @@ async def test_at_rest_ec2_is_asked_less_than_thirty_times_a_minute() -> None:
         )
         assert asked, "the log records nothing"
         assert max(asked.values()) < 30, log.counts()
+
+
+async def test_nodes_stay_with_the_release_that_their_class_pins() -> None:
+    """A weekly release is drift; a pinned one is not, and going back to it is."""
+    pin = {"autoctl.io/bottlerocket-version": "1.50.0"}
+    declared = node_class()
+    declared["metadata"]["annotations"] = pin
+    async with playing(declared, node_pool(), deployment(replicas=1)) as play:
+        await play.until(lambda: play.running() == 1)
+        (first,) = play.instances()
+        play.world.cloud.inject(Fault(FaultType.AMI_RELEASE, version="1.51.0"))
+        await asyncio.sleep(1200)
+        assert [i.instance_id for i in play.instances()] == [first.instance_id]
+        users = play.world.cluster.users
+        for key, version in ((None, "1.51.0"), ("1.50.0", "1.50.0")):
+            changed = {"metadata": {"annotations": {"autoctl.io/bottlerocket-version": key}}}
+            await users.patch(NODE_CLASSES, "default", changed)
+            await play.until(lambda v=version: _images(play) == [v] and play.running() == 1, 1200)
+        await users.patch(
+            NODE_CLASSES,
+            "default",
+            {"metadata": {"annotations": {"autoctl.io/bottlerocket-version": "1.49.0"}}},
+        )
+        await asyncio.sleep(120)
+        condition = play.condition(_class(play), "AMIsReady")
+        assert condition["reason"] == "AMINotFound"
+        assert "'1.49.0'" in condition["message"]
+        assert _images(play) == ["1.50.0"], "a node is not replaced for want of an image"
+
+
+def _images(play: Play) -> list[str]:
+    """The releases that run."""
+    images = play.world.cloud.ec2.images
+    return [images.get(i.image_id).name.rpartition("-v")[2] for i in play.instances()]

@@ -34,6 +34,7 @@ from autoctl.controllers.nodeclass.resolve import (
     Verdict,
     failure,
     image_queries,
+    image_version,
     images_part,
     next_status,
     placement_group_part,
@@ -98,7 +99,8 @@ class NodeClassController:
     def __init__(self, dependencies: NodeClassDependencies) -> None:
         self._d = dependencies
         self._profiles: dict[tuple[str, str], datetime] = {}
-        self._resolved: dict[str, tuple[int, datetime]] = {}
+        self._resolved: dict[str, tuple[tuple[int, str], datetime]] = {}
+        """UID -> the generation and pinned image for which it was resolved, and when."""
 
     async def reconcile(self, key: str) -> Result:
         node_class = self._d.state.node_class(key)
@@ -115,7 +117,8 @@ class NodeClassController:
         node_class = await write_metadata(api, NODE_CLASSES, node_class, annotations=hashed)
         now = self._d.clock.now()
         resolved = self._resolved.get(node_class.metadata.uid)
-        if resolved is not None and resolved[0] == node_class.metadata.generation:
+        wanted = (node_class.metadata.generation, image_version(node_class))
+        if resolved is not None and resolved[0] == wanted:
             fresh_for = self._d.refresh_seconds - (now - resolved[1]).total_seconds()
             if fresh_for > 0:
                 return Result(fresh_for)
@@ -124,7 +127,7 @@ class NodeClassController:
         await write_status(api, NODE_CLASSES, node_class, status)
         if errors:
             raise errors[0]
-        self._resolved[node_class.metadata.uid] = (node_class.metadata.generation, now)
+        self._resolved[node_class.metadata.uid] = (wanted, now)
         return Result(self._d.refresh_seconds)
 
     async def _resolve(self, node_class: NodeClass) -> tuple[list[Part], list[CloudError]]:
@@ -203,7 +206,8 @@ class NodeClassController:
         cluster = await self._d.cluster.get()
         queries = image_queries(node_class, cluster.version)
         found = await self._d.images.find(queries)
-        return images_part([(q, found[q]) for q in queries if q in found], cluster.version)
+        images = [(q, found[q]) for q in queries if q in found]
+        return images_part(node_class, images, cluster.version)
 
     async def _profile(self, node_class: NodeClass) -> Part:
         """The class's own profile, or one made for its role."""

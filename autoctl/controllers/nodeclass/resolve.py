@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,13 +31,16 @@ from autoctl.api.nodeclass_status import (
     SubnetStatus,
 )
 from autoctl.aws.errors import CloudError, Kind
-from autoctl.aws.images import ImageQuery
+from autoctl.aws.images import LATEST, ImageQuery
 from autoctl.aws.network import SecurityGroup, Selector, Subnet
 from autoctl.aws.reservations import PlacementGroup, Reservation, ReservationSelector
 
 BLOCK_DRAIN = timedelta(minutes=40)
 """Before the end of a Capacity Block its nodes must be empty: EC2 takes the instances 30 minutes
 before the end, and draining takes its time."""
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9a-f]{4,40})?")
+"""A Bottlerocket release, with or without the commit it was built from."""
 
 CONDITIONS = (
     AMIS_READY,
@@ -76,12 +80,23 @@ def selectors(terms: object) -> tuple[Selector, ...]:
     )
 
 
+def image_version(node_class: NodeClass) -> str:
+    """The Bottlerocket release of the class's nodes: the latest, unless one is pinned."""
+    return node_class.metadata.annotations.get(labels.BOTTLEROCKET_VERSION, LATEST)
+
+
 def image_queries(node_class: NodeClass, minor: str) -> list[ImageQuery]:
-    """The images that nodes of the class may need, the special ones first."""
+    """The images that nodes of the class may need, the special ones first.
+
+    None when the release it pins is no version.
+    """
+    version = image_version(node_class)
+    if version != LATEST and not _VERSION.fullmatch(version):
+        return []
     security = node_class.spec.advanced_security
     fips = security is not None and security.fips
     return [
-        ImageQuery(minor, architecture, nvidia=nvidia, fips=fips)
+        ImageQuery(minor, architecture, nvidia=nvidia, fips=fips, version=version)
         for nvidia in (True, False)
         for architecture in ("amd64", "arm64")
     ]
@@ -151,11 +166,16 @@ def security_groups_part(
     return Part(SECURITY_GROUPS_READY, verdict, fields)
 
 
-def images_part(images: Sequence[tuple[ImageQuery, str]], minor: str) -> Part:
+def images_part(
+    node_class: NodeClass, images: Sequence[tuple[ImageQuery, str]], minor: str
+) -> Part:
     """The images found, in the order of their queries."""
     verdict = Verdict(True)
     if not images:
-        verdict = Verdict(False, "AMINotFound", f"no Bottlerocket image for Kubernetes {minor}")
+        version = image_version(node_class)
+        release = "" if version == LATEST else f" of release {version!r}, which it pins"
+        text = f"no Bottlerocket image for Kubernetes {minor}{release}"
+        verdict = Verdict(False, "AMINotFound", text)
     return Part(AMIS_READY, verdict, {"amis": tuple(image_status(query, i) for query, i in images)})
 
 

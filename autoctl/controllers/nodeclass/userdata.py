@@ -1,6 +1,8 @@
 """User data: the settings a Bottlerocket node starts with, as TOML.
 
-Names and forms are those of the Bottlerocket documentation ("Settings reference").
+Names and forms are those of the Bottlerocket documentation ("Settings reference"); the ones it
+does not list yet (`ids-per-pod`, `single-process-oom-kill`) are those of its settings model,
+`KubernetesSettingsV1` in bottlerocket-settings-sdk.
 """
 
 from __future__ import annotations
@@ -55,6 +57,13 @@ def user_data(node_class: NodeClass, cluster: ClusterInfo, node: NodeSpecifics) 
         settings["pki"] = {
             bundle.name: {"data": bundle.data.strip(), "trusted": True}
             for bundle in sorted(spec.certificate_bundles, key=lambda b: b.name)
+        }
+    if cluster.registry_mirrors:
+        settings["container-registry"] = {
+            "mirrors": [
+                {"registry": registry, "endpoint": list(endpoints)}
+                for registry, endpoints in cluster.registry_mirrors
+            ]
         }
     if node.nvme:
         settings["bootstrap-commands"] = {"ephemeral-storage": _ephemeral_storage()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import yaml
 
 from autoctl.api import core
 from autoctl.api.nodeclass import NodeClass
-from autoctl.aws.eks import ClusterInfo
+from autoctl.aws.eks import ClusterInfo, node_policy
 from autoctl.controllers.nodeclass.launch_template import ReservationTarget, launch_template
 from autoctl.controllers.nodeclass.resolve import (
     image_queries,
+    images_part,
     reservation_selectors,
     selectors,
 )
@@ -462,6 +464,38 @@ def test_fips_is_another_image() -> None:
     assert all("-fips/" in q.parameter for q in fips)
 
 
+def pinned(version: str) -> NodeClass:
+    found = node_class({})
+    notes = {"autoctl.io/bottlerocket-version": version}
+    metadata = found.metadata.model_copy(update={"annotations": notes})
+    return found.model_copy(update={"metadata": metadata})
+
+
+def test_an_older_release_can_be_pinned() -> None:
+    latest = image_queries(node_class({}), "1.34")
+    older = image_queries(pinned("1.50.0"), "1.34")
+    assert all("/latest/" in q.parameter for q in latest)
+    assert [q.parameter for q in older] == [
+        q.parameter.replace("/latest/", "/1.50.0/") for q in latest
+    ]
+    assert image_queries(pinned("1.50.0-a1b2c3d4"), "1.34")
+
+
+@pytest.mark.parametrize("version", ["", "newest", "1.50", "1.50.0/../../x", "v1.50.0"])
+def test_what_is_no_release_finds_nothing_and_says_so(version: str) -> None:
+    declared = pinned(version)
+    assert image_queries(declared, "1.34") == []
+    part = images_part(declared, [], "1.34")
+    assert part.verdict.ok is False
+    assert repr(version) in part.verdict.message
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
+def test_the_access_policy_is_of_the_roles_partition(partition: str) -> None:
+    found = node_policy(f"arn:{partition}:iam::123456789012:role/node")
+    assert found == f"arn:{partition}:eks::aws:cluster-access-policy/AmazonEKSAutoNodePolicy"
+
+
 def test_equal_content_has_the_equal_name() -> None:
     first = launch_template(node_class({}), CLUSTER, NODE, {"team": "a"})
     again = launch_template(node_class({}), CLUSTER, NODE, {"team": "a"})
@@ -495,5 +529,7 @@ def test_user_data_is_as_recorded(name: str) -> None:
         }
     nvme = name == "everything"
     node = NodeSpecifics(NODE.labels, NODE.taints, NODE.max_pods, nvme=nvme)
-    document = user_data(node_class(spec), CLUSTER, node)
+    mirrors = (("docker.io", ("https://a.invalid", "https://b.invalid")), ("*", ("http://c",)))
+    cluster = replace(CLUSTER, registry_mirrors=mirrors) if name == "everything" else CLUSTER
+    document = user_data(node_class(spec), cluster, node)
     assert document == (GOLDEN / f"{name}.toml").read_text()
