@@ -114,6 +114,7 @@ class Board:
         self._free = np.zeros((space, depth), np.int64)
         self._free[: self.existing] = feasibility.free
         self._row = np.full(space, -1, np.int64)
+        self._sealed: set[int] = set()
         self.contents: list[dict[int, int]] = [{} for _ in range(self.existing)]
         self.ports = tuple(sorted({p for s in shapes for p in s.template.ports}))
         self._columns: dict[object, int] = {}
@@ -333,6 +334,8 @@ class Board:
         fits = np.empty(size, np.bool_)
         fits[:first] = demand.nodes
         fits[first:] = demand.rows[self._row[first:size]]
+        if self._sealed:
+            fits[list(self._sealed)] = False
         for key, code in where:
             fits &= self._codes[key][:size] == code
         requests = demand.requests
@@ -417,8 +420,12 @@ class Board:
         """Give up a new node on which there is nothing."""
         assert b >= self.existing, "a node that is there is given up"
         assert not self.contents[b], "a node in use is given up"
-        self._free[b] = -1
+        self.seal(b)
         self.limits.take(int(self._row[b]), -1)
+
+    def seal(self, b: int) -> None:
+        """Let no more pods onto a bin."""
+        self._sealed.add(b)
 
     def move(self, b: int, row: int) -> None:
         """Make a new bin one of another offer of the same domains."""

@@ -19,7 +19,8 @@ from autoctl.scheduling.launch import Launcher
 def divide(board: Board, demands: Sequence[Demand], launcher: Launcher) -> dict[int, int]:
     """Spread the pods of every new bin that is short of types over bins of its offer that are not.
 
-    Each bin that stays holds what its least choice of types may take of the limits.
+    Each bin that stays holds what its least choice of types may take of the limits. Bins among
+    which pods were divided take no more pods, which could undo it.
 
     Pods for which there is no such bin, and pods that must share one node, are taken off the board:
     how many, by demand index.
@@ -45,17 +46,32 @@ class _Division:
         (first,) = self._bins
         for demand, count in self._content:
             board.take(demand, first, count)
-        if any(board.rules(demand).need for demand, _ in self._content):
+        gathered = [e for e in self._content if board.rules(e[0]).need]
+        if gathered and not self._gather(gathered, first):
             board.close(first)
             return {demand.index: count for demand, count in self._content}
         off = {}
         for demand, count in self._content:
-            left = self._deal(demand, count)
+            left = 0 if (demand, count) in gathered else self._deal(demand, count)
             if left:
                 off[demand.index] = left
         if not board.contents[first]:
             board.close(first)
+        for b in self._bins:
+            board.seal(b)
         return off
+
+    def _gather(self, content: Sequence[tuple[Demand, int]], b: int) -> bool:
+        """Keep pods that must share one node on it; False where even that cannot be."""
+        board = self._board
+        for demand, count in content:
+            self._put(demand, b, count)
+        together = all(board.host[b, c] > 0 for d, _ in content for c in board.rules(d).need)
+        if together and self._launcher.hold(b):
+            return True
+        for demand, count in content:
+            board.take(demand, b, count)
+        return False
 
     def _deal(self, demand: Demand, count: int) -> int:
         """Put the pods on the bins there are, then on more of their offer; how many are left."""

@@ -30,12 +30,19 @@ def is_simple(demand: Demand) -> bool:
 
 
 def pack_simple(
-    board: Board, demands: Sequence[tuple[Demand, int]], options: SolverOptions
+    board: Board,
+    demands: Sequence[tuple[Demand, int]],
+    options: SolverOptions,
+    *,
+    unusual: bool = False,
 ) -> tuple[dict[int, int], PackingResult]:
-    """Pack demands onto the board: pods placed by demand index, and the kernel's answer."""
+    """Pack demands onto the board: pods placed by demand index, and the kernel's answer.
+
+    Unusual hardware is for pods that nothing else can hold, unless `unusual` opens it to all.
+    """
     offers = board.offers
     net = board.feasibility.net
-    feasible = np.stack([_rows(board, d) for d, _ in demands])
+    feasible = np.stack([d.rows if unusual else _usual(board, d) for d, _ in demands])
     rows = np.flatnonzero(feasible.any(axis=0))
     question = PackingInput(
         requests=np.stack([d.requests for d, _ in demands]).astype(np.float64),
@@ -69,7 +76,13 @@ def pack_simple(
     return placed, result
 
 
-def _rows(board: Board, demand: Demand) -> Mask:
+def may_be_unusual(board: Board, demand: Demand) -> bool:
+    """Whether there is unusual hardware that would also hold the demand's pods."""
+    unusual = demand.rows & board.offers.exotic
+    return bool(unusual.any()) and not bool((unusual == demand.rows).all())
+
+
+def _usual(board: Board, demand: Demand) -> Mask:
     plain = demand.rows & ~board.offers.exotic
     return plain if plain.any() else demand.rows
 

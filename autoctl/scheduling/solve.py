@@ -27,7 +27,7 @@ from autoctl.scheduling.problem import (
 )
 from autoctl.scheduling.sequential import Placer, within_domains
 from autoctl.scheduling.shapes import Shape
-from autoctl.scheduling.simple import is_simple, pack_simple
+from autoctl.scheduling.simple import is_simple, may_be_unusual, pack_simple
 from autoctl.scheduling.topology import Constraints, Kept
 from autoctl.scheduling.world import World
 
@@ -246,10 +246,15 @@ class _Run:
             task.append((held, count))
         if not task:
             return
-        placed_by, result = pack_simple(self._board, task, self._world.problem.options)
-        self.bound += result.lower_bound
-        self.work += result.work
-        self.methods.add(result.method)
+        placed_by = self._kernel(task)
+        unusual = [
+            (demand, count - placed_by[demand.index])
+            for demand, count in task
+            if placed_by[demand.index] < count and may_be_unusual(self._board, demand)
+        ]
+        if unusual:
+            for index, more in self._kernel(unusual, unusual=True).items():
+                placed_by[index] += more
         for pending in simple:
             self._settle(pending, placed_by[pending.demand.index])
         for (demand, where, count), (held, _) in zip(
@@ -259,6 +264,20 @@ class _Run:
             if missing:
                 self._board.expect(demand, where, -missing)
                 homes[demand.index].left += missing
+
+    def _kernel(
+        self, task: Sequence[tuple[Demand, int]], *, unusual: bool = False
+    ) -> dict[int, int]:
+        """Pods placed by the packing kernel, by demand index."""
+        placed, result = pack_simple(
+            self._board, task, self._world.problem.options, unusual=unusual
+        )
+        if self.bound and result.lower_bound:
+            self.bound_complete = False  # together, pods may cost less than the sum of their bounds
+        self.bound += result.lower_bound
+        self.work += result.work
+        self.methods.add(result.method)
+        return placed
 
     def _held(self, demand: Demand, where: Where) -> Demand:
         """The demand in decided domains, to be placed by price alone."""

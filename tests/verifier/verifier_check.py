@@ -52,7 +52,7 @@ from autoctl.scheduling.problem import (
 
 CENT = 1e-9
 """Prices within this are the same price."""
-ORDERS = 12
+ORDERS = 60
 """In how many orders the replay tries to bind the pods before it gives up."""
 
 
@@ -385,8 +385,11 @@ def stuck_pods(
     bought: Sequence[Bought],
     chosen: Sequence[Launch],
 ) -> list[str]:
-    """Pods that no order of binding tried gets to their nodes; empty when one order does."""
-    stuck: list[str] = []
+    """Pods that no order of binding tried gets to their nodes; empty when one order does.
+
+    The pods that were stuck in one order go first in the next, as soon as they can be bound.
+    """
+    stuck: dict[str, str] = {}
     for attempt in range(ORDERS):
         places = cluster(problem, bought, chosen)
         waiting = [(pod, places[name]) for pod, name in destinations(problem, solution, bought)]
@@ -394,28 +397,29 @@ def stuck_pods(
         waiting.sort(key=lambda w: (not spreads(w[0]), not affinity_terms(w[0])))
         if attempt:
             random.Random(attempt).shuffle(waiting)
+            waiting.sort(key=lambda w: w[0].key not in stuck)
         stuck = bind(problem, list(places.values()), waiting)
         if not stuck:
             return []
-    return stuck
+    return list(stuck.values())
 
 
 def bind(
     problem: SchedulingProblem, places: Sequence[Place], waiting: list[tuple[core.Pod, Place]]
-) -> list[str]:
-    """Bind pods as long as one can be bound; why the rest cannot."""
+) -> dict[str, str]:
+    """Bind pods as long as one can be bound; why the rest cannot, by key."""
     while waiting:
-        reasons = []
+        reasons = {}
         for index, (pod, place) in enumerate(waiting):
             reason = pod_rules_obstacle(pod, place, places, problem)
             if reason is None:
                 place.pods.append(pod)
                 del waiting[index]
                 break
-            reasons.append(f"{pod.key} on {place.name}: {reason}")
+            reasons[pod.key] = f"{pod.key} on {place.name}: {reason}"
         else:
             return reasons
-    return []
+    return {}
 
 
 def cluster(
@@ -471,7 +475,7 @@ def left_out(
             for pool in problem.pools:
                 if not problem.options.allow_new_nodes:
                     break
-                launch = fresh(problem, [pod], pool, bought, places)
+                launch = fresh(problem, [pod], pool, bought, places, empty)
                 if launch is not None:
                     yield (
                         f"{key} is unschedulable, but NodePool {pool.name} could launch "
@@ -481,13 +485,13 @@ def left_out(
 
 
 def empty_domains(problem: SchedulingProblem, bought: Sequence[Bought]) -> list[Place]:
-    """A node without pods in every topology domain that some NodePool could launch."""
+    """A node without pods of every type in every topology domain that a NodePool could launch."""
     keys = topology_keys(problem)
-    found: dict[tuple[str, tuple[str | None, ...]], Place] = {}
+    found: dict[tuple[str, str, tuple[str | None, ...]], Place] = {}
     for pool in problem.pools:
         asked = [*pool.requirements, *open_domains(problem, pool, bought)]
         for launch in launches(pool, asked, pool.instance_types, "empty"):
-            at = (pool.name, domains(keys, launch))
+            at = (pool.name, launch.instance_type.name, domains(keys, launch))
             if at not in found:
                 found[at] = launched(problem, pool, launch, f"empty-{len(found)}")
     return list(found.values())
@@ -525,6 +529,7 @@ def weights(
     Preferences of the pods, and taints that pods had better avoid, go before weight; so may rules
     that tie pods to topology domains, which this check leaves alone.
     """
+    empty = empty_domains(problem, bought)
     tied = topology_keys(problem) - {HOSTNAME}
     if not tied and any(pool.weight for pool in problem.pools):
         for index, one in enumerate(bought):
@@ -538,7 +543,7 @@ def weights(
                 soft = any(t.effect == "PreferNoSchedule" for t in pool.taints)
                 if pool.weight <= one.pool.weight or soft:
                     continue
-                launch = fresh(problem, one.pods, pool, others, places)
+                launch = fresh(problem, one.pods, pool, others, places, empty)
                 if launch is None:
                     continue
                 if one.expected.instance_type.exotic or not launch.instance_type.exotic:
@@ -552,6 +557,7 @@ def fresh(
     pool: Pool,
     bought: Sequence[Bought],
     places: dict[str, Place],
+    empty: Sequence[Place],
 ) -> Launch | None:
     """A launch of the pool that would take these pods, all on one node, beside what is there.
 
@@ -583,7 +589,7 @@ def fresh(
             short = list(min_values(pool.requirements, choice))
             if short and problem.options.min_values_policy is MinValuesPolicy.STRICT:
                 continue
-            if choice and binds_too(problem, pods, pool, choice[0], bought, places):
+            if choice and binds_too(problem, pods, pool, choice[0], places, empty):
                 return choice[0]
     return None
 
@@ -667,13 +673,12 @@ def binds_too(
     pods: Sequence[core.Pod],
     pool: Pool,
     launch: Launch,
-    bought: Sequence[Bought],
     places: dict[str, Place],
+    empty: Sequence[Place],
 ) -> bool:
     """Whether the pods can be bound to the fresh node last, with and without empty domains."""
     extra = launched(problem, pool, launch, "fresh")
     everywhere = [*places.values(), extra]
-    empty = empty_domains(problem, bought)
     for pod in pods:
         if pod_rules_obstacle(pod, extra, everywhere, problem) is not None:
             return False

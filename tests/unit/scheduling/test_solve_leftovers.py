@@ -36,12 +36,13 @@ WEB = {"labels": {"app": "web"}}
 API = {"labels": {"app": "api"}}
 
 
-def family_type(family: str, cpu: int, gib: int, price: float) -> InstanceType:
+def family_type(family: str, cpu: int, gib: int, price: float, pods: int = 5) -> InstanceType:
     offering = Offering("test-zone-1", "on-demand", price)
     return fake_type(
         f"{family}.{cpu}x{gib}",
         cpu,
         gib,
+        pods,
         price=price,
         offerings=[offering],
         labels={FAMILY: family},
@@ -176,6 +177,28 @@ def test_pods_put_out_by_min_values_go_to_another_pool() -> None:
     solution = answer(pods, two_families(limits={"memory": 24 * GIB}), other)
     assert not solution.unschedulable
     assert sorted(n.pool for n in solution.new_nodes) == ["default", "other"]
+
+
+def test_pods_that_leave_a_choice_each_but_not_together_get_nodes_of_their_own() -> None:
+    """The one that would draw others to its host stays where it is."""
+    small, large = family_type("r7", 2, 4, 0.2, pods=29), family_type("c6", 8, 64, 0.15)
+    chosen = pool(
+        "default",
+        RequirementSpec("node.kubernetes.io/instance-type", "Exists", min_values=2),
+        types=(small, large),
+    )
+    drawn = make_pod("a", cpu="250m", **WEB, **affinity("podAffinity", HOSTNAME))
+    solution = answer([drawn, make_pod("b", cpu="1700m", memory="3Gi")], chosen)
+    assert not solution.unschedulable
+    assert [len(n.instance_types) for n in solution.new_nodes] == [2, 2]
+
+
+def test_unusual_hardware_takes_what_limits_keep_off_the_rest() -> None:
+    gpu = replace(family_type("g5", 8, 32, 2.6), exotic=True)
+    plain = pool("plain", types=(family_type("c6", 4, 8, 0.2),), limits={"cpu": 8000})
+    solution = answer(many(3, cpu="3"), plain, pool("gpu", types=(gpu,)))
+    assert not solution.unschedulable
+    assert sorted(n.pool for n in solution.new_nodes) == ["gpu", "plain", "plain"]
 
 
 @pytest.mark.parametrize("policy", list(MinValuesPolicy))
