@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from autoctl.controllers.disruption import balanced
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import Candidate, is_consolidatable
+from autoctl.controllers.disruption.division import divided
 from autoctl.controllers.disruption.launch_filter import Rejected, restrict
 from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
@@ -87,7 +88,7 @@ def consolidate(
         world = judge.world(proposal, reasons)
         if world.rank > best.rank:
             best = world
-    commands = _commands(best.moves, judge)
+    commands = _commands(judge.divided(best.moves), judge)
     taken = {name for command in commands for name in command.nodes}
     for candidate in ledger.trim(candidates, Reason.UNDERUTILIZED):
         if candidate.name not in taken:
@@ -154,6 +155,24 @@ class _Judge:
             elif len(move.candidates) == 1:
                 reasons.setdefault(move.candidates[0].name, judged.reason)
         return _World(tuple(moves), sum(self.value(m) for m in moves))
+
+    def divided(self, moves: Sequence[Move]) -> tuple[Move, ...]:
+        """The moves with large ones in parts, each of which pays."""
+
+        def judged(part: Move) -> Move | None:
+            found = self._judge(part)
+            return None if isinstance(found, Rejected) else found
+
+        return tuple(
+            part
+            for move in moves
+            for part in divided(
+                move,
+                partial(self._simulator.shapes, move.candidates),
+                self._threshold(move),
+                judged,
+            )
+        )
 
     @cached_property
     def _totals(self) -> Mapping[str, balanced.PoolTotals]:

@@ -271,15 +271,23 @@ class Execution:
         if now >= (steering.rest.until or now):
             steering.give_up()
         nodes = homes(steering, self.state.snapshot())
-        for index in steering.ready:
-            node = nodes.get(index)
-            if node is not None:
-                pods = steering.assigned.get(index, ())
-                await asyncio.gather(*(nominate(self.api, pod, node) for pod in pods))
-            await self.open([steering.claims[index]])
-            steering.opened.add(index)
+        await asyncio.gather(
+            *(self._open_for(steering, index, nodes.get(index)) for index in steering.ready)
+        )
         if not steering.slots:
             steering.landing = now + LANDING_SECONDS if steering.claims else now
+
+    async def _open_for(self, steering: Steering, index: int, node: str | None) -> None:
+        """Nominate the replacement's pods to it and let pods in.
+
+        They are nominated twice: kube-scheduler may have tried a pod in between, and forgotten the
+        nomination to a node that was still closed. Its room would then go to whoever comes first.
+        """
+        pods = steering.assigned.get(index, ()) if node is not None else ()
+        await asyncio.gather(*(nominate(self.api, pod, node) for pod in pods))
+        await self.open([steering.claims[index]])
+        steering.opened.add(index)
+        await asyncio.gather(*(nominate(self.api, pod, node) for pod in pods))
 
     async def take_back(self) -> None:
         """Leave pods that never landed where they were sent to themselves, and to provisioning."""

@@ -16,6 +16,7 @@ from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.scheduling.problem import ExistingNode, Pool, SchedulingProblem, Solution
 from autoctl.scheduling.rehearsal import comes_true
 from autoctl.scheduling.solve import solve
+from autoctl.scheduling.world import World
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import unbound
 from autoctl.state.problem import pools, scheduling_problem
@@ -105,6 +106,11 @@ class Simulator:
     def comes_true(self, candidates: Sequence[Candidate], solution: Solution) -> bool:
         """Whether kube-scheduler, placing the candidates' pods itself, finds room for them all."""
         return comes_true(self.problem(candidates, quiet_only=False), solution)
+
+    def shapes(self, candidates: Sequence[Candidate]) -> dict[str, int]:
+        """A number for each of the candidates' pods, equal for those that are interchangeable."""
+        world = World(self.problem(candidates, quiet_only=True))
+        return {pod: shape.index for shape in world.shapes for pod in shape.pods}
 
     def _problem(self) -> SchedulingProblem:
         if self._base is None:
