@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plan_builders import Object, Planned, node_pool, plan
+from plan_builders import (
+    ARCH,
+    CAPACITY,
+    FAKE6,
+    TYPE,
+    ZONE,
+    Object,
+    Planned,
+    node_pool,
+    plan,
+)
+
+from autoctl.catalog.units import amounts
 
 Objects = list[Object | list[Object]]
 Check = Callable[[Planned], bool]
@@ -32,7 +44,82 @@ def run(case: Case, tmp_path: Path) -> None:
     """Plan the case and check the answer."""
     pools = [node_pool()] if case.pools is None else case.pools
     answer = plan(tmp_path, [*pools, *case.objects], "--only", case.only, catalog=case.catalog)
+    consistent(answer, FAKE6 if case.catalog is None else case.catalog)
     assert case.check(answer), answer.json
+
+
+# ---------------------------------------------------------------------------- consistency
+
+
+def consistent(answer: Planned, catalog: list[Object]) -> None:
+    """What holds of every plan: offers are sold, hold their pods and keep the claims' own words."""
+    types = {t["name"]: t for t in catalog}
+    told = answer.json
+    bought = [*answer.claims, *(r for d in answer.disruptions for r in d["replacements"])]
+    for claim in bought:
+        offer = claim["offer"]
+        names = [offer["instanceType"], *claim["alternatives"]]
+        assert len(set(names)) == len(names), claim
+        sold = [
+            o
+            for o in types[offer["instanceType"]]["offerings"]
+            if (o["zone"], o["capacityType"], o["price"])
+            == (offer["zone"], offer["capacityType"], offer["price"])
+        ]
+        assert any(o.get("available", True) for o in sold), claim
+        for name in names:
+            room = _room(types[name])
+            for resource, wanted in amounts(claim["requests"]).items():
+                assert wanted <= room.get(resource, 0), (name, resource, claim)
+        _keeps(claim, types)
+    placed = [p for c in answer.claims for p in c["pods"]]
+    placed += [*answer.placements, *answer.unschedulable]
+    assert len(set(placed)) == len(placed), told
+    going = [n for d in answer.disruptions for n in d["nodes"]]
+    assert len(set(going)) == len(going), told
+    cost = told["cost"]
+    assert cost["lowerBound"] <= cost["after"] + 1e-6, cost
+    for command in answer.disruptions:
+        if command["reason"] == "Underutilized":
+            assert command["savings"] > 0, command
+
+
+def _room(instance_type: Object) -> dict[str, int]:
+    taken = amounts(instance_type["overhead"])
+    return {k: v - taken.get(k, 0) for k, v in amounts(instance_type["capacity"]).items()}
+
+
+def _keeps(claim: Object, types: Mapping[str, Object]) -> None:
+    """The offer satisfies every requirement of its claim that a catalog can tell about."""
+    offer = claim["offer"]
+    known = {
+        **types[offer["instanceType"]]["labels"],
+        ARCH: types[offer["instanceType"]]["architecture"],
+        TYPE: offer["instanceType"],
+        ZONE: offer["zone"],
+        CAPACITY: offer["capacityType"],
+        "karpenter.sh/nodepool": claim["nodePool"],
+    }
+    for asked in claim["requirements"]:
+        value = known.get(asked["key"])
+        if value is None:
+            continue
+        assert _holds(asked["operator"], asked["values"], value), (asked, claim)
+
+
+def _holds(operator: str, values: list[str], value: str) -> bool:
+    match operator:
+        case "In" | "NotIn":
+            return (value in values) == (operator == "In")
+        case "Exists" | "DoesNotExist":
+            return operator == "Exists"
+    number, bound = int(value), int(values[0])
+    return {
+        "Gt": number > bound,
+        "Lt": number < bound,
+        "Gte": number >= bound,
+        "Lte": number <= bound,
+    }[operator]
 
 
 # ---------------------------------------------------------------------------- affinities
