@@ -13,6 +13,7 @@ from autoctl.operator.doctor.report import Finding, error, ok, warning
 
 OLDEST_KUBERNETES: Final = (1, 29)
 """EKS Auto Mode begins with this minor version, and so do its node images here."""
+LOAD_BALANCER_TAGS: Final = ("kubernetes.io/role/internal-elb", "kubernetes.io/role/elb")
 LEAST_VCPUS: Final = 32
 """Less does not start the second node of a middling size."""
 QUOTAS: Final = {
@@ -22,17 +23,20 @@ QUOTAS: Final = {
 """Quota code -> capacity type, the quota's name."""
 
 
-async def check_credentials(sts: Caller) -> Finding:
+async def check_credentials(sts: Caller) -> tuple[Finding, str]:
+    """A finding about who calls, and the caller's ARN; empty when AWS knows none."""
     try:
         identity = await sts("get_caller_identity")
     except CloudError as failure:
-        return error(
+        found = error(
             "credentials",
             "AWS",
             f"AWS does not accept the credentials: {failure.code}: {failure.message}",
             "give the pod an identity (EKS Pod Identity or IRSA), or log in",
         )
-    return ok("credentials", identity["Account"], f"AWS knows the caller as {identity['Arn']}")
+        return found, ""
+    arn = identity["Arn"]
+    return ok("credentials", identity["Account"], f"AWS knows the caller as {arn}"), arn
 
 
 async def check_cluster(eks: Caller, name: str) -> tuple[list[Finding], Mapping[str, Any] | None]:
@@ -75,6 +79,29 @@ async def check_cluster(eks: Caller, name: str) -> tuple[list[Finding], Mapping[
             )
         )
     return findings or [ok("cluster", name, f"Kubernetes {version}")], cluster
+
+
+async def check_load_balancers(ec2: Caller, cluster: Mapping[str, Any]) -> list[Finding]:
+    """Whether load balancers find subnets in the cluster's VPC by the tags that name their role."""
+    vpc = (cluster.get("resourcesVpcConfig") or {}).get("vpcId", "")
+    filters = [
+        {"Name": "vpc-id", "Values": [vpc]},
+        {"Name": "tag-key", "Values": list(LOAD_BALANCER_TAGS)},
+    ]
+    try:
+        subnets = await ec2.pages("describe_subnets", "Subnets", Filters=filters)
+    except CloudError as failure:
+        return [error("load-balancers", vpc, str(failure), "allow ec2:DescribeSubnets")]
+    if subnets:
+        return [ok("load-balancers", vpc, f"{len(subnets)} subnets are tagged for them")]
+    return [
+        warning(
+            "load-balancers",
+            vpc,
+            f"no subnet has a tag {' or '.join(LOAD_BALANCER_TAGS)}: load balancers find none",
+            "tag private subnets with the first, public ones with the second, value 1",
+        )
+    ]
 
 
 async def check_quotas(quotas: Caller, pools: Sequence[NodePool]) -> list[Finding]:

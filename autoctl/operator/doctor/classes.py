@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from autoctl.api.nodeclass import NodeClass
 from autoctl.aws.call import Caller
+from autoctl.aws.eks import node_policy
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.aws.images import Images
 from autoctl.aws.network import Network, Subnet
@@ -15,6 +16,7 @@ from autoctl.aws.reservations import Reservations
 from autoctl.controllers.nodeclass.resolve import image_queries, selectors
 from autoctl.operator.doctor.report import Finding, error, or_ok
 
+_NODE_ENTRIES: Final = frozenset({"EC2", "EC2_LINUX"})
 FEW_ADDRESSES: Final = 32
 """Two nodes with one /28 prefix each, which is where pods begin to wait for addresses."""
 
@@ -92,16 +94,20 @@ class ClassChecks:
         role, profile = node_class.spec.role, node_class.spec.instance_profile
         if profile is not None:
             try:
-                await self.iam("get_instance_profile", InstanceProfileName=profile)
+                answer = await self.iam("get_instance_profile", InstanceProfileName=profile)
             except CloudError as failure:
                 if failure.kind is not Kind.NOT_FOUND:
                     raise
                 text = f"instance profile {profile!r} does not exist"
                 return [error("node-role", subject, text, "create it with the node role in it")]
-            return []
+            roles = answer["InstanceProfile"].get("Roles", ())
+            if not roles:
+                text = f"instance profile {profile!r} has no role"
+                return [error("node-role", subject, text, "put the node role into it")]
+            return await self._access_entry(subject, roles[0]["Arn"], made=False)
         assert role is not None, "admission wants a role or an instance profile"
         try:
-            await self.iam("get_role", RoleName=role)
+            answer = await self.iam("get_role", RoleName=role)
         except CloudError as failure:
             if failure.kind is Kind.UNAUTHORIZED:
                 return []
@@ -111,6 +117,36 @@ class ClassChecks:
             return [
                 error("node-role", subject, text, "create it (hack/iam/README.md), or correct it")
             ]
+        return await self._access_entry(subject, answer["Role"]["Arn"], made=True)
+
+    async def _access_entry(self, subject: str, role: str, *, made: bool) -> list[Finding]:
+        """Whether nodes of the role may join; `made`: the operator makes an entry that is missing.
+
+        A cluster that knows no access entries has a finding of its own.
+        """
+        if (self.cluster.get("accessConfig") or {}).get("authenticationMode") == "CONFIG_MAP":
+            return []
+        names = {"clusterName": self.cluster["name"], "principalArn": role}
+        fix = "aws eks create-access-entry --type EC2, then associate-access-policy " + (
+            node_policy(role)
+        )
+        try:
+            entry = (await self.eks("describe_access_entry", **names))["accessEntry"]
+            policies = await self.eks("list_associated_access_policies", **names)
+        except CloudError as failure:
+            if failure.kind is Kind.UNAUTHORIZED or (made and failure.kind is Kind.NOT_FOUND):
+                return []
+            if failure.kind is not Kind.NOT_FOUND:
+                raise
+            text = f"{role} has no access entry: nodes cannot join the cluster"
+            return [error("access-entry", subject, text, fix)]
+        if entry["type"] not in _NODE_ENTRIES:
+            text = f"the access entry of {role} is of type {entry['type']}, not EC2"
+            return [error("access-entry", subject, text, f"delete it; {fix}")]
+        known = {p["policyArn"] for p in policies.get("associatedAccessPolicies", ())}
+        if entry["type"] == "EC2" and not made and node_policy(role) not in known:
+            text = f"the access entry of {role} lacks the policy AmazonEKSAutoNodePolicy"
+            return [error("access-entry", subject, text, fix)]
         return []
 
     async def _placement_group(self, node_class: NodeClass) -> list[Finding]:

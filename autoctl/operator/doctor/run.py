@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,13 @@ from autoctl.aws.reservations import Reservations
 from autoctl.operator.doctor.account import (
     check_cluster,
     check_credentials,
+    check_load_balancers,
     check_queue,
     check_quotas,
 )
 from autoctl.operator.doctor.classes import ClassChecks
 from autoctl.operator.doctor.permissions import check_permissions
+from autoctl.operator.doctor.policies import Place, check_policies, questions
 from autoctl.operator.doctor.report import Finding, Level, Report, error, ok, warning
 from autoctl.operator.preflight import (
     PreflightError,
@@ -71,17 +73,22 @@ async def examine(patient: Patient) -> Report:
             findings.append(error("objects", "Kubernetes", text, "check the kubeconfig's rights"))
         else:
             findings += _pools(pools, classes)
-    credentials = await check_credentials(callers["sts"])
+    credentials, caller = await check_credentials(callers["sts"])
     findings.append(credentials)
     if credentials.level is Level.ERROR:
         return Report(tuple(findings))
     about_cluster, cluster = await check_cluster(callers["eks"], patient.cluster_name)
     findings += about_cluster
     findings += await check_permissions(callers, patient.cluster_name)
+    place = _place(cluster, patient)
+    if place is not None:
+        roles = {c.spec.role for c in classes if c.spec.role is not None}
+        findings += await check_policies(callers["iam"], caller, questions(place, roles))
     findings += await check_quotas(callers["service_quotas"], pools)
     findings.append(await check_queue(callers["sqs"], patient.interruption_queue))
     if cluster is None:
         return Report(tuple(findings))
+    findings += await check_load_balancers(callers["ec2"], cluster)
     reservations = Reservations(callers["ec2"])
     checks = ClassChecks(
         network=Network(callers["ec2"]),
@@ -96,6 +103,15 @@ async def examine(patient: Patient) -> Report:
     if not classes:
         findings += await _guarded("cluster", checks.default_network)
     return Report(tuple(findings))
+
+
+def _place(cluster: Mapping[str, Any] | None, patient: Patient) -> Place | None:
+    """Where the operator works, as the cluster's ARN tells; None without a cluster."""
+    if cluster is None:
+        return None
+    _, partition, _, region, account, _ = cluster["arn"].split(":", 5)
+    queue = patient.interruption_queue.rpartition("/")[2]
+    return Place(partition, account, region, patient.cluster_name, queue)
 
 
 async def _guarded(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from autoctl.sim.cloud.account import ACCOUNT
+from autoctl.sim.cloud.account import ACCOUNT, OPERATOR
 from autoctl.sim.cloud.errors import AwsFailure
 from autoctl.sim.cloud.service import Answer, Params, Service
 
@@ -164,6 +164,26 @@ class Iam(Service):
         role = self._role(params["RoleName"])
         found = [p for p in self.profiles.values() if p.role == role.name]
         return {"InstanceProfiles": [self._describe(p) for p in found], "IsTruncated": False}
+
+    def simulate_principal_policy(self, params: Params) -> Answer:
+        """The operator's role may do whatever is not denied; IAM knows of no others."""
+        source = params["PolicySourceArn"]
+        if source != OPERATOR:
+            raise AwsFailure("NoSuchEntity", f"Could not find entity: {source}", 404)
+        return {
+            "EvaluationResults": [
+                {
+                    "EvalActionName": action,
+                    "EvalResourceName": resource,
+                    "EvalDecision": "implicitDeny" if action in self.cloud.denied else "allowed",
+                    "MatchedStatements": [],
+                    "MissingContextValues": [],
+                }
+                for action in params["ActionNames"]
+                for resource in params.get("ResourceArns", ("*",))
+            ],
+            "IsTruncated": False,
+        }
 
     def _describe(self, profile: Profile) -> dict[str, Any]:
         role = self.roles.get(profile.role) if profile.role else None

@@ -31,7 +31,7 @@ class Service:
     def __init__(self, cloud: SimulatedCloud) -> None:
         self.cloud = cloud
 
-    def further_actions(self, operation: str, params: Params) -> tuple[str, ...]:
+    def further_actions(self, _operation: str, _params: Params) -> tuple[str, ...]:
         """The IAM actions that a request needs beside the one of its operation."""
         return ()
 

@@ -261,6 +261,58 @@ def dangling_pool(place: Place) -> None:
     place.cluster.lists[NODE_CLASSES] = []
 
 
+def no_load_balancer_tags(place: Place) -> None:
+    for subnet in place.cloud.ec2.network.subnets.values():
+        subnet.tags.pop("kubernetes.io/role/internal-elb")
+
+
+def no_access_entries_made(place: Place) -> None:
+    place.cloud.denied = {"eks:CreateAccessEntry", "iam:PassRole"}
+
+
+def no_queue_read(place: Place) -> None:
+    place.cloud.denied = {"sqs:ReceiveMessage"}
+
+
+def policies_cannot_be_read(place: Place) -> None:
+    place.cloud.denied = {"iam:SimulatePrincipalPolicy"}
+
+
+def own_profile(place: Place, role: str | None = "autoctl-node") -> None:
+    """A NodeClass with an instance profile of its owner's."""
+    del place.spec["role"]
+    place.spec["instanceProfile"] = "eks-own"
+    iam = place.cloud.client("iam")
+    iam.create_instance_profile(InstanceProfileName="eks-own")
+    if role is not None:
+        iam.add_role_to_instance_profile(InstanceProfileName="eks-own", RoleName=role)
+
+
+def empty_profile(place: Place) -> None:
+    own_profile(place, None)
+
+
+def no_access_entry(place: Place) -> None:
+    own_profile(place)
+
+
+def access_entry(place: Place, kind: str) -> None:
+    own_profile(place)
+    place.cloud.client("eks").create_access_entry(
+        clusterName=CLUSTER,
+        principalArn=place.cloud.iam.roles["autoctl-node"].arn,
+        type=kind,
+    )
+
+
+def access_entry_of_a_person(place: Place) -> None:
+    access_entry(place, "STANDARD")
+
+
+def access_entry_without_policy(place: Place) -> None:
+    access_entry(place, "EC2")
+
+
 CASES: list[tuple[Callable[[Place], None], list[tuple[str, str, str]]]] = [
     (lost_credentials, [("credentials", "error", "InvalidClientTokenId")]),
     (another_cluster, [("cluster", "error", "no EKS cluster 'elsewhere'")]),
@@ -284,6 +336,20 @@ CASES: list[tuple[Callable[[Place], None], list[tuple[str, str, str]]]] = [
     (no_queue, [("interruption-queue", "error", "queue 'forgotten': does not exist")]),
     (unset_queue, [("interruption-queue", "warning", "no queue is set")]),
     (no_image, [("images", "error", "no Bottlerocket image for Kubernetes 1.99")]),
+    (no_load_balancer_tags, [("load-balancers", "warning", "kubernetes.io/role/internal-elb")]),
+    (
+        no_access_entries_made,
+        [
+            ("permissions", "error", "eks:CreateAccessEntry"),
+            ("permissions", "error", "iam:PassRole"),
+        ],
+    ),
+    (no_queue_read, [("permissions", "error", "sqs:ReceiveMessage")]),
+    (policies_cannot_be_read, [("permissions", "warning", "iam:SimulatePrincipalPolicy")]),
+    (empty_profile, [("node-role", "error", "instance profile 'eks-own' has no role")]),
+    (no_access_entry, [("access-entry", "error", "has no access entry: nodes cannot join")]),
+    (access_entry_of_a_person, [("access-entry", "error", "of type STANDARD, not EC2")]),
+    (access_entry_without_policy, [("access-entry", "error", "lacks the policy AmazonEKSAuto")]),
     (no_definition, [("definitions", "error", "nodepools.karpenter.sh (missing)")]),
     (old_definition, [("definitions", "error", "serves v1beta1, not v1")]),
     (karpenter, [("karpenter", "error", "Karpenter runs in this cluster")]),
