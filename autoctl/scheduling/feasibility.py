@@ -96,6 +96,8 @@ class Feasibility:
         for d in dims:
             rows = rows & (self.net[:, d] >= requests[d])
         nodes = self.static_nodes(terms, tolerations, kept.taints)
+        if shape.refused:
+            nodes = nodes & np.array([n.name not in shape.refused for n in self.nodes.nodes])
         kind = self._kinds.setdefault((id(static), dims.tobytes()), len(self._kinds))
         return Demand(
             index=index,

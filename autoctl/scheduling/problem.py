@@ -144,6 +144,8 @@ class SchedulingProblem:
     volumes: Volumes = field(default_factory=Volumes)
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     closed_pools: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Pod key -> names of nodes it must not be placed on, whatever speaks for them."""
     reserve: tuple[core.Pod, ...] = ()
     options: SolverOptions = field(default_factory=SolverOptions)
 

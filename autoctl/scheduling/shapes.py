@@ -28,7 +28,7 @@ class Shape:
 
     `pods` are keys, in the order they are placed. `requests` includes one attachment for each
     volume of its own, under `attachable-volumes-csi-DRIVER`; `shared` volumes are used by other
-    pods too and are counted once a node.
+    pods too and are counted once a node. `refused` names nodes that the pods must not be placed on.
     """
 
     index: int
@@ -41,6 +41,7 @@ class Shape:
     shared: tuple[Attachment, ...] = ()
     error: str | None = None
     needs: VolumeNeeds = field(default=NO_VOLUMES)
+    refused: frozenset[str] = frozenset()
 
 
 def intern_pods(
@@ -75,13 +76,15 @@ def intern_pods(
             key: tuple[object, ...] = (id(template), namespace, projected, volumes_key)
         else:
             key = (id(template), namespace, projected)
+        if pod.key in problem.refused:
+            key = (*key, problem.refused[pod.key])
         group = groups.get(key)
         if group is None:
             groups[key] = [pod]
             parts[key] = (template, needs, problem_text)
         else:
             group.append(pod)
-    return _shapes(groups, parts, keys, shared)
+    return _shapes(groups, parts, keys, shared, problem.refused)
 
 
 def _shapes(
@@ -89,6 +92,7 @@ def _shapes(
     parts: Mapping[tuple[object, ...], tuple[Template, VolumeNeeds, str | None]],
     keys: tuple[str, ...],
     shared: frozenset[Attachment],
+    refused: Mapping[str, frozenset[str]],
 ) -> tuple[Shape, ...]:
     for pods in groups.values():
         if len(pods) > 1:
@@ -116,6 +120,7 @@ def _shapes(
                 shared=tuple(a for a in needs.attachments if a in shared),
                 error=template.error or error or conflict,
                 needs=needs,
+                refused=refused.get(pods[0].key, frozenset()),
             )
         )
     return tuple(found)

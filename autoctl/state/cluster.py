@@ -41,8 +41,11 @@ from autoctl.ports.kubernetes import (
     Resource,
 )
 from autoctl.state.nodes import StateNode, join
-from autoctl.state.nominations import Nominations
+from autoctl.state.nominations import Nomination, Nominations
+from autoctl.state.pods import is_refused
 from autoctl.state.reflector import Change, Reflector, split_key
+from autoctl.state.refusals import Refusals
+from autoctl.state.scheduler_signs import SchedulerSigns
 from autoctl.state.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -195,6 +198,8 @@ class ClusterState:
         )
 
         self.nominations = Nominations()
+        self.refusals = Refusals()
+        self._signs = SchedulerSigns()
         self._assumed: dict[str, NodeClaim] = {}
         self._born_here: set[str] = set()
         self._pod_events: dict[str, datetime] = {}
@@ -350,6 +355,8 @@ class ClusterState:
             namespaces=self.namespaces.copy(),
             instance_types={name: self._types.launchable(c) for name, c in classes.items()},
             nominations=self._nominated(instant),
+            refused=self._refused(instant),
+            resting=self.refusals.resting(instant, self._keys()),
             disrupting=self._disrupting,
         )
         revision = (
@@ -390,7 +397,37 @@ class ClusterState:
             node = self.node(target)
             return None if node is None or node.metadata.deletion_timestamp else True
 
-        return self.nominations.current(now, uid_of, state_of)
+        def lapsed(key: str, promise: Nomination) -> None:
+            pod = pods[key]
+            if is_refused(pod):
+                self.refusals.lapsed(
+                    (key, promise.uid),
+                    self._machine(promise.target),
+                    now,
+                    seen=self._signs.seen_since(promise.since, now),
+                    others=map(self._machine, self.nodes.reflector.store),
+                )
+
+        return self.nominations.current(now, uid_of, state_of, lapsed)
+
+    def _refused(self, now: datetime) -> Mapping[str, frozenset[str]]:
+        """Pod key -> names of Nodes and NodeClaims that are left out for it."""
+        found = {}
+        for key, targets in self.refusals.affected(now, self._keys()).items():
+            claims = (self.claim(name) for name in targets)
+            nodes = (c.status.node_name for c in claims if c is not None and c.status.node_name)
+            found[key] = targets.union(nodes)
+        return found
+
+    def _keys(self) -> Mapping[str, str]:
+        """UID -> key of the pods that kube-scheduler refused something."""
+        return {p.metadata.uid: p.key for p in self.unbound_pods()} if self.refusals else {}
+
+    def _machine(self, name: str) -> str:
+        """A Node's NodeClaim, where it has one."""
+        node = self.node(name)
+        claim = None if node is None else self.claim_of_node(node)
+        return name if claim is None else claim.name
 
     def _tell(self, resource: Resource, changes: Sequence[Change[Any]]) -> None:
         for change in changes:
@@ -404,8 +441,10 @@ class ClusterState:
             bound = (
                 before is not None and not before.spec.node_name and change.object.spec.node_name
             )
+            self._signs.note(change, self._clock.now(), promised=self.nominations.holds(change.key))
             if bound or change.type is EventType.DELETED:
                 self.nominations.forget(change.key)
+                self.refusals.forget(change.object.metadata.uid)
 
     def _claims_changed(self, changes: Sequence[Change[NodeClaim]]) -> None:
         for change in changes:

@@ -22,6 +22,8 @@ class Nomination:
     target: str
     uid: str
     until: datetime | None
+    since: datetime | None = None
+    """When it began to be counted."""
 
 
 class Nominations:
@@ -34,12 +36,16 @@ class Nominations:
     def nominate(self, pods: Iterable[tuple[str, str]], target: str, now: datetime) -> None:
         """Promise `target` (a Node's or NodeClaim's name) to the pods (key and UID)."""
         for key, uid in pods:
-            self._promises[key] = Nomination(target, uid, now + self._window)
+            self._promises[key] = Nomination(target, uid, now + self._window, now)
 
     def await_node(self, pods: Iterable[tuple[str, str]], claim: str) -> None:
         """Promise the node of a NodeClaim that is still to come."""
         for key, uid in pods:
             self._promises[key] = Nomination(claim, uid, None)
+
+    def holds(self, key: str) -> bool:
+        """Whether the pod of the key was promised something."""
+        return key in self._promises
 
     def forget(self, key: str) -> None:
         """The pod is bound or gone."""
@@ -64,11 +70,13 @@ class Nominations:
         now: datetime,
         uid_of: Callable[[str], str | None],
         state_of: Callable[[str], bool | None],
+        lapsed: Callable[[str, Nomination], None],
     ) -> Mapping[str, str]:
         """Pod key -> target of the promises that hold at `now`; drops the others.
 
         `uid_of` gives the UID of the pending pod of a key, None when there is none; `state_of`
-        whether a target is initialized, None when it does not exist.
+        whether a target is initialized, None when it does not exist. `lapsed` is told of promises
+        whose time is over although pod and target are there.
         """
         kept: dict[str, Nomination] = {}
         for key, promise in self._promises.items():
@@ -76,8 +84,10 @@ class Nominations:
             if uid_of(key) != promise.uid or ready is None:
                 continue
             if promise.until is None and ready:
-                promise = Nomination(promise.target, promise.uid, now + self._window)
+                promise = Nomination(promise.target, promise.uid, now + self._window, now)
             if promise.until is None or now < promise.until:
                 kept[key] = promise
+            else:
+                lapsed(key, promise)
         self._promises = kept
         return {key: promise.target for key, promise in kept.items()}

@@ -82,16 +82,17 @@ def is_pending(pod: core.Pod) -> bool:
     )
 
 
-def is_provisionable(pod: core.Pod) -> bool:
+def is_refused(pod: core.Pod) -> bool:
     """Pending, and kube-scheduler has said that it cannot place it."""
-    return (
-        is_pending(pod)
-        and not pod.status.nominated_node_name
-        and any(
-            c.type == "PodScheduled" and c.status == "False" and c.reason == "Unschedulable"
-            for c in pod.status.conditions or ()
-        )
+    return is_pending(pod) and any(
+        c.type == "PodScheduled" and c.status == "False" and c.reason == "Unschedulable"
+        for c in pod.status.conditions or ()
     )
+
+
+def is_provisionable(pod: core.Pod) -> bool:
+    """Refused, and not about to be bound to a nominated node."""
+    return is_refused(pod) and not pod.status.nominated_node_name
 
 
 def _scheduled_condition_says_otherwise(pod: core.Pod) -> bool:

@@ -90,14 +90,19 @@ def scheduling_problem(
         daemons=daemons(snapshot.daemon_sets.values()),
         volumes=Volumes(snapshot.volume_claims, snapshot.volumes, snapshot.storage_classes),
         namespaces={n: o.metadata.labels or {} for n, o in snapshot.namespaces.items()},
+        refused=snapshot.refused,
         reserve=tuple(reserve),
         options=options or SolverOptions(),
     )
 
 
 def provisionable_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:
-    """Pods kube-scheduler has given up on and that no earlier decision has promised a node."""
-    return _unpromised(snapshot, (p for p in snapshot.pods.values() if is_provisionable(p)))
+    """Pods kube-scheduler has given up on and that no earlier decision has promised a node.
+
+    Those are left out for which nodes were made in vain, for a while.
+    """
+    waiting = (p for p in snapshot.pods.values() if is_provisionable(p))
+    return _unpromised(snapshot, (p for p in waiting if p.key not in snapshot.resting))
 
 
 def pending_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:

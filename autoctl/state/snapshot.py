@@ -33,7 +33,9 @@ class Snapshot:
     at the market's prices; decisions ask `types_of_pool` and `types_of_claim`, where NodeOverlays
     have their say.
     `nominations` maps a pending pod's key to the Node or NodeClaim name an earlier decision
-    promised it. `disrupting` names NodeClaims that a command in flight is taking away.
+    promised it. `refused` maps a pod's key to the Nodes and NodeClaims that kube-scheduler did not
+    take for it, `resting` has the keys of pods for which nothing is bought for now.
+    `disrupting` names NodeClaims that a command in flight is taking away.
     """
 
     now: datetime
@@ -53,6 +55,8 @@ class Snapshot:
     namespaces: Mapping[str, core.Namespace] = field(default_factory=dict)
     instance_types: Mapping[str, tuple[InstanceType, ...]] = field(default_factory=dict)
     nominations: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    resting: frozenset[str] = frozenset()
     disrupting: frozenset[str] = frozenset()
 
     @cached_property

@@ -15,6 +15,7 @@ from autoctl.catalog.units import amounts
 from autoctl.controllers.metrics.series import Series
 from autoctl.controllers.provisioning.claims import ClaimCreator
 from autoctl.controllers.provisioning.limits import exceeded
+from autoctl.controllers.provisioning.refusals import tell_refusals
 from autoctl.controllers.provisioning.window import BatchWindow
 from autoctl.controllers.provisioning.zones import pending_by_zone
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
@@ -124,14 +125,16 @@ class Provisioner:
     async def _provision(self) -> None:
         state = self._d.state
         snapshot = state.snapshot()
+        tell_refusals(state, snapshot, self._d.events, self._d.metrics)
         pending = provisionable_pods(snapshot)
         pods = (*pending, *displaced_pods(snapshot))
         # Promised pods may have to be planned for anew once their promises are over.
-        self._unplaced = bool(pods) or bool(snapshot.nominations)
+        self._unplaced = bool(pods or snapshot.nominations or snapshot.resting)
         if not pods:
             self._zones.replace({})
             return
-        question = state.revision(), tuple(sorted(p.metadata.uid for p in pods))
+        uids = tuple(sorted(p.metadata.uid for p in pods))
+        question = state.revision(), snapshot.refused, uids
         if question == self._asked:
             return
         started = asyncio.get_running_loop().time()
@@ -158,6 +161,7 @@ class Provisioner:
                 claim = await self._d.creator.launch(node, pool, "provisioned", {})
             placed = [pods[key] for key in node.pods]
             self._d.state.nominations.await_node(_identities(placed), claim.name)
+            self._d.state.refusals.buy((pod.metadata.uid for pod in placed), claim.name)
             self._tell_nominated(placed, f"nodeclaim/{claim.name}")
 
         outcomes = await asyncio.gather(

@@ -366,6 +366,16 @@ class Metrics:
             "Pods that no capacity could be found for.",
             "controller",
         )
+        self.scheduler_refusals = self._counter(
+            "autoctl_scheduler_refusals_total",
+            "Times that kube-scheduler did not take what decisions held to fit, by what is left "
+            "out for the pod: the node, all-nodes that are there, or no-new-node is launched.",
+            "outcome",
+        )
+        self.refused_pods = self._gauge(
+            "autoctl_scheduler_refused_pods_count",
+            "Pods for which nothing is launched now, as kube-scheduler refused nodes made for them.",
+        )
         self.pending_pods_by_zone = self._gauge(
             "karpenter_scheduler_pending_pods_by_effective_zone_count",
             "Pending pods by the one zone they can run in; flexible: in several, none: in no zone.",

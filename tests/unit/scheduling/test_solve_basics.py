@@ -537,3 +537,12 @@ def test_a_preference_that_contradicts_the_selector_opens_no_unlabelled_node() -
     assert solution.new_nodes[0].offer.capacity_type == "on-demand"
     assert answer([pod], nodes=[theirs]).placements == {"default/p": "theirs"}
     assert answer([pod], nodes=[bare], options=SolverOptions(allow_new_nodes=False)).unschedulable
+
+
+def test_a_node_that_was_refused_is_left_out_for_that_pod_alone() -> None:
+    pods = [make_pod(name, cpu="1") for name in "ab"]
+    solution = answer(pods, nodes=[node("n")], refused={pods[0].key: frozenset({"n"})})
+    assert solution.placements == {pods[1].key: "n"}
+    assert [new.pods for new in solution.new_nodes] == [(pods[0].key,)]
+    alone = answer(pods[:1], nodes=[node("m"), node("n")], refused={pods[0].key: frozenset({"m"})})
+    assert alone.placements == {pods[0].key: "n"}
