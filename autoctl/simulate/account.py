@@ -13,6 +13,7 @@ from itertools import cycle
 from autoctl.ports.kubernetes import Object
 from autoctl.sim.cloud.cloud import SimulatedCloud
 from autoctl.sim.cloud.ec2.records import SecurityGroup
+from autoctl.simulate.scenario import Reservation
 
 _ANY = "*"
 
@@ -31,6 +32,15 @@ def furnish(cloud: SimulatedCloud, node_class: Object) -> None:
     for field in ("securityGroupSelectorTerms", "podSecurityGroupSelectorTerms"):
         for term in spec.get(field) or ():
             _furnish_groups(cloud, term)
+
+
+def furnish_reservations(cloud: SimulatedCloud, wanted: Iterable[Reservation]) -> None:
+    """Make the capacity reservations of a scenario."""
+    for one in wanted:
+        ends = None if one.for_ is None else cloud.now() + one.for_
+        cloud.ec2.capacity.add_reservation(
+            one.instance_type, one.zone, one.count, tags=dict(one.tags), ends_at=ends
+        )
 
 
 def _furnish_profile(cloud: SimulatedCloud, name: str) -> None:

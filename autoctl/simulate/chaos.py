@@ -7,13 +7,25 @@ the world is given time to come to rest. What must hold is in `invariants`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final
 
 from autoctl.ports.kubernetes import Object
+from autoctl.simulate.chaos_extras import (
+    RESERVED_TAGS,
+    Feature,
+    clock_jumps,
+    features_of,
+    generator,
+    lost_leases,
+    reservations,
+    stateful_workload,
+    static_pool,
+    storage_class,
+)
 from autoctl.simulate.chaos_objects import (
     TYPES,
     Pool,
@@ -33,7 +45,8 @@ _SOLVER_BUDGET: Final = 0
 
 def random_scenario(seed: int) -> Scenario:
     """The scenario of a seed; the same for the same seed, always."""
-    return _Story(Random(f"chaos/{seed}")).scenario(seed)  # noqa: S311 - reproducible, not secret
+    rng = Random(f"chaos/{seed}")  # noqa: S311 - reproducible, not secret
+    return _Story(rng, features_of(seed)).scenario(seed)
 
 
 @dataclass
@@ -41,6 +54,7 @@ class _Story:
     """Makes up one scenario."""
 
     rng: Random
+    features: frozenset[Feature] = frozenset()
     pools: dict[str, Pool] = field(default_factory=dict)
     budgets: set[str] = field(default_factory=set)
     scalable: dict[str, str] = field(default_factory=dict)
@@ -62,6 +76,7 @@ class _Story:
             action = rng.choices([a for a, _ in actions], weights=[w for _, w in actions], k=1)[0]
             for step in action():
                 self.steps.append({"at": timedelta(seconds=at), **step})
+        settings = self._add_features(seed, busy, objects)
         self._make_peace(busy)
         return Scenario.model_validate(
             {
@@ -76,10 +91,55 @@ class _Story:
                     "podStartSeconds": rng.choice((1, 5, 20)),
                     "instanceTypes": list(TYPES),
                     "operator": {"solver_budget": _SOLVER_BUDGET, "metrics_detail": "pool"},
+                    **settings,
                 },
                 "steps": self.steps,
             }
         )
+
+    def _add_features(self, seed: int, busy: timedelta, objects: list[Object]) -> dict[str, Any]:
+        """Add what this world has beside the rest, and return settings for it."""
+        settings: dict[str, Any] = {}
+        if Feature.STATIC in self.features:
+            rng = generator(seed, Feature.STATIC)
+            pool = self.pools["static"] = static_pool(rng)
+            objects.append(pool.manifest())
+            for at in sorted(rng.sample(range(20, int(busy.total_seconds())), 3)):
+                pool = self.pools["static"] = pool.edited(rng)
+                self.steps.append({"at": timedelta(seconds=at), "apply": [pool.manifest()]})
+        if Feature.BALANCED in self.features:
+            name = min(self.pools)
+            self.pools[name] = replace(self.pools[name], policy="Balanced")
+            for spec in self._versions(name, objects):
+                spec["disruption"]["consolidationPolicy"] = "Balanced"
+        if Feature.VOLUMES in self.features:
+            rng = generator(seed, Feature.VOLUMES)
+            objects += [storage_class(), stateful_workload(rng)]
+            for at in rng.sample(range(20, int(busy.total_seconds())), 3):
+                scale = {"kind": "StatefulSet", "name": "data", "replicas": rng.randrange(5)}
+                self.steps.append({"at": timedelta(seconds=at), "scale": scale})
+        if Feature.RESERVATIONS in self.features:
+            settings["reservations"] = reservations(generator(seed, Feature.RESERVATIONS))
+            terms = [{"tags": RESERVED_TAGS}]
+            objects[0] = node_class(capacityReservationSelectorTerms=terms)
+            name = min(self.pools)
+            kinds = (*self.pools[name].capacity_types, "reserved")
+            self.pools[name] = replace(self.pools[name], capacity_types=kinds)
+            for spec in self._versions(name, objects):
+                spec["template"]["spec"]["requirements"][0]["values"] = list(kinds)
+        if Feature.STANDBY in self.features:
+            settings["operators"] = 2
+            self.steps += lost_leases(generator(seed, Feature.STANDBY), busy)
+        if Feature.CLOCKS in self.features:
+            self.steps += clock_jumps(generator(seed, Feature.CLOCKS), busy)
+        return settings
+
+    def _versions(self, name: str, objects: list[Object]) -> Iterator[Object]:
+        """The specs of a pool: at the start, and as steps apply them later."""
+        applied = (o for s in self.steps for o in s.get("apply") or ())
+        for obj in (*objects, *applied):
+            if obj["kind"] == "NodePool" and obj["metadata"]["name"] == name:
+                yield obj["spec"]
 
     def _add_pool(self, name: str) -> Object:
         pool = self.pools[name] = random_pool(self.rng, name)

@@ -33,7 +33,7 @@ _BUDGETS: Final[tuple[list[dict[str, Any]], ...]] = (
 )
 
 
-def node_class(name: str = NODE_CLASS) -> Object:
+def node_class(name: str = NODE_CLASS, **spec: Any) -> Object:
     """A NodeClass that the simulated account satisfies."""
     tags = {"tags": {"kubernetes.io/cluster/autoctl": "*"}}
     return {
@@ -44,6 +44,7 @@ def node_class(name: str = NODE_CLASS) -> Object:
             "role": "autoctl-node",
             "subnetSelectorTerms": [tags],
             "securityGroupSelectorTerms": [tags],
+            **spec,
         },
     }
 
@@ -63,6 +64,7 @@ class Pool:
     weight: int | None
     limit: int | None
     labels: tuple[tuple[str, str], ...] = ()
+    replicas: int | None = None
 
     def manifest(self) -> Object:
         """The NodePool."""
@@ -84,6 +86,7 @@ class Pool:
             },
         ]
         spec: dict[str, Any] = {
+            "replicas": self.replicas,
             "weight": self.weight,
             "limits": None if self.limit is None else {"cpu": str(self.limit)},
             "disruption": {
@@ -114,6 +117,8 @@ class Pool:
 
     def edited(self, rng: Random) -> Pool:
         """The pool with one thing changed: some changes make its nodes drift, others do not."""
+        if self.replicas is not None:
+            return self._static_edited(rng)
         match rng.randrange(6):
             case 0:
                 return replace(self, labels=(("edited", str(rng.randrange(1000))),))
@@ -127,6 +132,15 @@ class Pool:
                 return replace(self, consolidate_after=rng.choice(("0s", "30s", "5m", "Never")))
             case _:
                 return replace(self, weight=rng.randrange(1, 100))
+
+    def _static_edited(self, rng: Random) -> Pool:
+        match rng.randrange(4):
+            case 0:
+                return replace(self, labels=(("edited", str(rng.randrange(1000))),))
+            case 1:
+                return replace(self, budgets=rng.randrange(len(_BUDGETS)))
+            case _:
+                return replace(self, replicas=rng.randrange(4))
 
     def calm(self) -> Pool:
         """The pool as it is left at the end: no short lives, no closed budgets."""

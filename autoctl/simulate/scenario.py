@@ -203,13 +203,27 @@ class Expectation(_Strict):
         }
 
 
+class Reservation(_Strict):
+    """Instances of one type in one zone that the account has reserved, in one reservation.
+
+    With `for` the reservation ends by itself.
+    """
+
+    instance_type: str
+    zone: str
+    count: Annotated[int, Field(ge=1)] = 1
+    tags: dict[str, str] = Field(default_factory=dict)
+    for_: Annotated[Duration | None, Field(alias="for")] = None
+
+
 class Settings(_Strict):
     """How fast the simulated world is, what it offers, and what the operator is told.
 
     `instance_types` are all that the region offers; empty means the whole catalog. `patience`
     stretches the periods in which the operator looks again at what rarely changes (resolved
     NodeClasses, instance status, garbage): weeks are then played faster. `operators` is how many
-    replicas there are; all but one stand by.
+    replicas there are; all but one stand by. `reservations` are the account's capacity
+    reservations.
     """
 
     boot_seconds: Annotated[float, Field(ge=0)] = 40.0
@@ -218,6 +232,7 @@ class Settings(_Strict):
     patience: Annotated[float, Field(ge=1)] = 1.0
     instance_types: tuple[str, ...] = ()
     operators: Annotated[int, Field(ge=1, le=3)] = 1
+    reservations: tuple[Reservation, ...] = ()
     operator: dict[str, Any] = Field(default_factory=dict)
 
 

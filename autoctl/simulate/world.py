@@ -25,7 +25,7 @@ from autoctl.sim.cloud.ec2.records import InstanceRecord
 from autoctl.sim.cloud.nodes import UserDataError, registration
 from autoctl.sim.cluster import SimCluster, crd_defaults, crd_errors
 from autoctl.sim.cluster.timings import Timings as ClusterTimings
-from autoctl.simulate.account import furnish
+from autoctl.simulate.account import furnish, furnish_reservations
 from autoctl.simulate.operators import Lease, MachineClock, OperatorRun
 from autoctl.simulate.scenario import Scenario
 
@@ -93,6 +93,7 @@ class World:
 
     async def start(self, objects: Iterable[Object]) -> None:
         """Fill the cluster, then start cloud, cluster and operator."""
+        furnish_reservations(self.cloud, self.scenario.settings.reservations)
         self.cluster.store.subscribe(NODE_CLASSES, self._class_changed)
         self.cluster.load(objects)
         await self.cluster.start()

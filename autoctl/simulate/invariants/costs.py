@@ -67,5 +67,7 @@ class Costs:
             record = cloud.ec2.instances.records.get(provider.rpartition("/")[2])
             if record is None or not record.alive:
                 return None
-            total += hourly_price(cloud.ec2.types, record)
+            # A reservation is paid for whether it is used or not.
+            if record.reservation_id is None:
+                total += hourly_price(cloud.ec2.types, record)
         return total

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
+from typing import Final
 
 from autoctl.api.labels import NODECLAIM_TAG
 from autoctl.api.nodeclaim import MAX_LIFETIME
@@ -10,6 +12,9 @@ from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, Object
 from autoctl.simulate.invariants.violations import Report
 from autoctl.simulate.leaks import find_leaks
 from autoctl.simulate.world import World
+
+_TEMPLATE_KEPT: Final = timedelta(minutes=12)
+"""Ten minutes after its last use, and what it takes to notice."""
 
 
 class Ownership:
@@ -54,9 +59,10 @@ class Ownership:
         for kind, found in leaks.to_json().items():
             for name in found:
                 self._report("leak", f"{kind}: {name}")
-        # Nothing has been launched for long: no launch template is needed any more.
+        # Nothing has been launched for long: only dry runs need a launch template now and then.
         for template in cloud.ec2.templates.templates.values():
-            self._report("leak", f"launch template {template.name} is unused")
+            if now - template.created_at > _TEMPLATE_KEPT:
+                self._report("leak", f"launch template {template.name} is unused")
         self._matched()
 
     def _matched(self) -> None:

@@ -56,6 +56,7 @@ class Invariants:
         from autoctl.simulate.invariants.evictions import Evictions
         from autoctl.simulate.invariants.ownership import Ownership
         from autoctl.simulate.invariants.rest import Rest
+        from autoctl.simulate.invariants.static import Static
         from autoctl.simulate.invariants.workloads import Workloads
 
         start = world.clock.now()
@@ -73,6 +74,7 @@ class Invariants:
             Evictions,
             Costs,
             Workloads,
+            Static,
             Rest,
         )
         self._checks = [make(world, report) for make in makers]

@@ -249,6 +249,7 @@ class Instances:
             "InstanceLifecycle": instance.lifecycle,
             "SpotInstanceRequestId": instance.spot_request_id,
             "CapacityReservationId": instance.reservation_id,
+            "CapacityReservationSpecification": instance.reservation_specification,
         }
         if instance.state != TERMINATED:
             optional |= {"SubnetId": instance.subnet_id, "VpcId": instance.vpc_id}

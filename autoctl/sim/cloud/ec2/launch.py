@@ -160,6 +160,7 @@ class Launcher:
             client_token=request.client_token,
             profile_arn=self._profile_arn(data),
             reservation_id=reservation.reservation_id if reservation else None,
+            reservation_specification=data.get("CapacityReservationSpecification"),
             placement_group_id=group.group_id if group else None,
             partition=partition,
             tenancy=placement.get("Tenancy", "default"),

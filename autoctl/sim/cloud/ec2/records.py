@@ -173,6 +173,7 @@ class InstanceRecord:
     client_token: str | None = None
     profile_arn: str | None = None
     reservation_id: str | None = None
+    reservation_specification: dict[str, Any] | None = None
     placement_group_id: str | None = None
     partition: int | None = None
     tenancy: str = "default"
