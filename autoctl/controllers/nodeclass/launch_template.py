@@ -16,6 +16,9 @@ from autoctl.aws.tags import to_api
 from autoctl.controllers.nodeclass.userdata import NodeSpecifics, user_data
 
 _GIB = 1024**3
+_IOPS_A_GIB = 500
+_IOPS_A_MIB_S = 4
+"""What gp3 volumes take at most (EBS User Guide, "General Purpose SSD volumes")."""
 ROOT_GIB = 4
 """Bottlerocket's root volume is read-only and small."""
 NVME_DATA_GIB = 20
@@ -92,13 +95,19 @@ def _volumes(node_class: NodeClass, *, nvme: bool) -> list[dict[str, Any]]:
     }
     if storage.kms_key_id is not None:
         common["KmsKeyId"] = storage.kms_key_id
-    size = NVME_DATA_GIB if nvme else -(-whole(storage.size) // _GIB)
+    size = -(-whole(storage.size) // _GIB)
+    iops, throughput = storage.iops, storage.throughput
+    if nvme:
+        # The data volume is small beside an instance store, and EC2 binds its speed to its size.
+        size = NVME_DATA_GIB
+        iops = min(iops, size * _IOPS_A_GIB)
+        throughput = min(throughput, iops // _IOPS_A_MIB_S)
     return [
         {"DeviceName": "/dev/xvda", "Ebs": common | {"VolumeSize": ROOT_GIB}},
         {
             "DeviceName": "/dev/xvdb",
             "Ebs": common
-            | {"VolumeSize": size, "Iops": storage.iops, "Throughput": storage.throughput},
+            | {"VolumeSize": size, "Iops": iops, "Throughput": throughput},
         },
     ]
 

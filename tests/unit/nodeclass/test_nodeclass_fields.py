@@ -401,6 +401,12 @@ def test_an_instance_store_becomes_the_nodes_storage() -> None:
         NodeSpecifics(NODE.labels, NODE.taints, NODE.max_pods, nvme=True),
     )
     assert at(data, f"{EBS}/VolumeSize") == 20
+    fast, _ = made(
+        node_class({"ephemeralStorage": {"iops": 16000, "throughput": 1000}}),
+        NodeSpecifics(NODE.labels, NODE.taints, NODE.max_pods, nvme=True),
+    )
+    assert at(fast, f"{EBS}/Iops") == 10000, "a small volume takes 500 a GiB"
+    assert at(fast, f"{EBS}/Throughput") == 1000
     commands = settings["bootstrap-commands"]["ephemeral-storage"]["commands"]
     assert commands[0] == ["apiclient", "ephemeral-storage", "init"]
 

@@ -209,10 +209,10 @@ def test_a_type_that_a_zone_does_not_offer(world: World) -> None:
         ({"KmsKeyId": "alias/mine"}, False),
         ({"Iops": 3000}, True),
         ({"Iops": 2999}, False),
-        ({"Iops": 16000}, True),
+        ({"Iops": 16000, "VolumeSize": 32}, True),
         ({"Iops": 16001}, False),
         ({"Throughput": 124}, False),
-        ({"Throughput": 1000}, True),
+        ({"Iops": 4000, "Throughput": 1000}, True),
         ({"Throughput": 1001}, False),
     ],
 )

@@ -38,6 +38,10 @@ NOT_FOUND = {
 }
 
 
+MOST_TAGS = 50
+"""Tags that a resource takes beside AWS's own."""
+
+
 class Ec2(Service):
     """EC2 with one VPC, a subnet a zone, and security groups tagged for the cluster."""
 
@@ -108,6 +112,22 @@ class Ec2(Service):
         """Tags that come with a creation are a permission of their own."""
         tagged = operation.startswith(("Create", "Run")) and params.get("TagSpecifications")
         return ("ec2:CreateTags",) if tagged else ()
+
+    def check_tags(self, params: Params) -> None:
+        """Raises for more tags than a resource takes, and for keys that AWS keeps for itself."""
+        for specification in params.get("TagSpecifications", ()):
+            keys = [tag.get("Key", "") for tag in specification.get("Tags", ())]
+            if len(keys) > MOST_TAGS:
+                raise AwsFailure(
+                    "TagLimitExceeded",
+                    f"The maximum number of Tags for a resource has been reached: {MOST_TAGS}.",
+                )
+            reserved = [key for key in keys if key.lower().startswith("aws:")]
+            if reserved:
+                raise AwsFailure(
+                    "InvalidParameterValue",
+                    f"Tag keys starting with 'aws:' are reserved for internal use: {reserved[0]}",
+                )
 
     def now(self) -> datetime:
         return self.cloud.now()

@@ -52,6 +52,7 @@ class Fleets:
                 f"Value ({params.get('Type', 'maintain')}) for parameter Type is invalid. Only "
                 "instant fleets are simulated.",
             )
+        self._ec2.check_tags(params)
         targets = self._targets(params)
         pools = self._pools(params)
         if params.get("DryRun"):
@@ -284,6 +285,7 @@ class Fleets:
             )
 
     def run_instances(self, params: Params) -> Answer:
+        self._ec2.check_tags(params)
         template: tuple[LaunchTemplate, int] | None = None
         data: Params = {}
         if reference := params.get("LaunchTemplate"):
@@ -291,6 +293,12 @@ class Fleets:
             number, data = self._ec2.templates.version(found, reference.get("Version", "$Default"))
             template = (found, number)
         data = {**data, **{key: value for key, value in params.items() if key in _RUN_KEYS}}
+        if "SubnetId" in params and data.get("NetworkInterfaces"):
+            raise AwsFailure(
+                "InvalidParameterCombination",
+                "Network interfaces and an instance-level subnet ID may not be specified on the "
+                "same request",
+            )
         for key in ("ImageId", "InstanceType"):
             if key not in data:
                 raise missing_parameter(key)

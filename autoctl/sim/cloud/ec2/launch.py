@@ -32,7 +32,12 @@ KMS_KEY = re.compile(
 )
 """A key by id, key ARN, alias name or alias ARN."""
 
+GP3_GIB = (1, 65_536)
 GP3_IOPS = (3000, 16000)
+GP3_IOPS_A_GIB = 500
+"""Beyond the 3,000 that every volume has."""
+GP3_THROUGHPUT_AN_IOPS = 0.25
+"""MiB/s."""
 GP3_THROUGHPUT = (125, 1000)
 
 
@@ -254,6 +259,12 @@ class Launcher:
         network = api["NetworkInfo"]
         cards = {card["NetworkCardIndex"]: card for card in network["NetworkCards"]}
         counts: dict[int, int] = {}
+        places = [(e.get("NetworkCardIndex", 0), e.get("DeviceIndex", 0)) for e in wanted]
+        if len(set(places)) < len(places):
+            raise AwsFailure(
+                "InvalidParameterValue",
+                "Each network interface needs a device index of its own on its network card.",
+            )
         for entry in wanted:
             card = entry.get("NetworkCardIndex", 0)
             if card not in cards:
@@ -325,10 +336,15 @@ def _lifecycle(market: str, reservation: Reservation | None) -> str | None:
 def check_volume(ebs: dict[str, Any]) -> None:
     """The limits of a gp3 volume and the form of its key."""
     if ebs.get("VolumeType", "gp3") == "gp3":
-        for name, (low, high) in (("Iops", GP3_IOPS), ("Throughput", GP3_THROUGHPUT)):
+        for name, (low, high) in (
+            ("VolumeSize", GP3_GIB),
+            ("Iops", GP3_IOPS),
+            ("Throughput", GP3_THROUGHPUT),
+        ):
             value = ebs.get(name)
             if value is not None and not low <= value <= high:
                 raise invalid_value(name, value, f"gp3 volumes take {low} to {high}.")
+        _check_ratios(ebs)
     key = ebs.get("KmsKeyId")
     if key is not None:
         if not ebs.get("Encrypted"):
@@ -340,3 +356,22 @@ def check_volume(ebs: dict[str, Any]) -> None:
             raise AwsFailure(
                 "InvalidParameterValue", f"Value ({key}) for parameter KmsKeyId is malformed"
             )
+
+
+def _check_ratios(ebs: dict[str, Any]) -> None:
+    """What a gp3 volume's size allows of operations, and these of throughput."""
+    iops = ebs.get("Iops", GP3_IOPS[0])
+    size = ebs.get("VolumeSize")
+    if size is not None and iops > max(GP3_IOPS[0], size * GP3_IOPS_A_GIB):
+        raise AwsFailure(
+            "InvalidParameterValue",
+            f"Iops to volume size ratio of {iops / size:.6f} is too high; maximum is "
+            f"{GP3_IOPS_A_GIB} Iops per GiB",
+        )
+    throughput = ebs.get("Throughput", GP3_THROUGHPUT[0])
+    if throughput > iops * GP3_THROUGHPUT_AN_IOPS:
+        raise AwsFailure(
+            "InvalidParameterValue",
+            f"Throughput (MiBps) to iops ratio of {throughput / iops:.6f} is too high; maximum is "
+            f"{GP3_THROUGHPUT_AN_IOPS:.6f} MiBps per iops",
+        )

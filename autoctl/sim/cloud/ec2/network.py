@@ -168,6 +168,8 @@ class Network:
         return self.subnets[subnet_id]
 
     def group(self, group_id: str) -> SecurityGroup:
+        if not group_id.startswith("sg-"):
+            raise AwsFailure("InvalidGroupId.Malformed", f'Invalid id: "{group_id}"')
         if group_id not in self.groups:
             raise AwsFailure(
                 "InvalidGroup.NotFound", f"The security group '{group_id}' does not exist"

@@ -93,6 +93,8 @@ class LaunchTemplates:
                 "letters, numbers, and the following characters: - ( ) . / _",
             )
         check_user_data(params["LaunchTemplateData"])
+        self._ec2.check_tags(params)
+        self._ec2.check_tags(params["LaunchTemplateData"])
         if params.get("DryRun"):
             raise dry_run_succeeded()
         return self._ec2.idempotent("CreateLaunchTemplate", params, self._create)
