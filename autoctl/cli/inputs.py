@@ -161,13 +161,17 @@ def _live(source: SnapshotInput, catalog: Catalog) -> ReadSnapshot:
     from autoctl.state.offline import snapshot_of
 
     try:
-        documents, server = asyncio.run(live_documents(source.kubeconfig, source.context))
+        live = asyncio.run(live_documents(source.kubeconfig, source.context))
     except (ApiError, ConfigError) as error:
         fail(f"the cluster cannot be read: {error}")
     offline = snapshot_of(
-        documents, now=source.now, catalog=catalog, assume_node_class=source.catalog is not None
+        live.documents,
+        now=source.now,
+        catalog=catalog,
+        assume_node_class=source.catalog is not None,
+        referents=live.referents,
     )
-    return ReadSnapshot(offline.snapshot, server)
+    return ReadSnapshot(offline.snapshot, live.server)
 
 
 def wall_clock() -> datetime:

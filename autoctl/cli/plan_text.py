@@ -36,6 +36,13 @@ def render_plan(plan: Plan, read: ReadSnapshot, console: Console | None = None) 
     for overlay in plan.overlays:
         if overlay.refusal is not None:
             out.print(f"NodeOverlay {overlay.name} is not in force: {overlay.refusal.message}.")
+    for buffer in plan.buffers:
+        why = "" if buffer.why is None else f": {buffer.why}"
+        out.print(
+            f"CapacityBuffer {buffer.buffer} keeps room for {_pods(buffer.replicas)}: "
+            f"{buffer.there} on nodes that are there, {buffer.bought} on nodes to launch{why}.",
+            soft_wrap=True,
+        )
     if blocked:
         table = Table("Stays", "Why", title="Not disrupted", title_justify="left")
         for name, why in blocked:
@@ -76,6 +83,10 @@ def _headline(plan: Plan, read: ReadSnapshot) -> str:
 
 def _count(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _pods(number: int) -> str:
+    return f"{number} pod{'' if number == 1 else 's'}"
 
 
 def _launches(nodes: tuple[NewNode, ...]) -> Table:

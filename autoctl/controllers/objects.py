@@ -36,7 +36,8 @@ async def write_status(api: KubernetesApi, resource: Resource, obj: M, status: A
     if not patch:
         return obj
     body = {"metadata": {"resourceVersion": obj.metadata.resource_version}, "status": patch}
-    written = await api.patch(resource, obj.metadata.name, body, subresource="status")
+    name, namespace = obj.metadata.name, obj.metadata.namespace
+    written = await api.patch(resource, name, body, namespace, subresource="status")
     return type(obj).from_dict(written)
 
 

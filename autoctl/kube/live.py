@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
+from autoctl.api.capacitybuffer import CapacityBuffer
 from autoctl.kube.client import KubeClient
 from autoctl.kube.config import load_config
 from autoctl.ports.clock import SystemClock
 from autoctl.ports.kubernetes import (
+    CAPACITY_BUFFERS,
     CSI_NODES,
     DAEMON_SETS,
     NAMESPACES,
@@ -26,6 +29,7 @@ from autoctl.ports.kubernetes import (
     NotFound,
     Resource,
 )
+from autoctl.state.buffers import reference_of
 from autoctl.state.manifests import Document
 
 READ: Final = (
@@ -43,15 +47,23 @@ READ: Final = (
     VOLUME_ATTACHMENTS,
     NAMESPACES,
     NODE_OVERLAYS,
+    CAPACITY_BUFFERS,
 )
-_OPTIONAL: Final = frozenset({NODE_OVERLAYS})
+_OPTIONAL: Final = frozenset({NODE_OVERLAYS, CAPACITY_BUFFERS})
 """Kinds that a cluster of EKS Auto Mode or an older Karpenter does not know."""
 
 
-async def live_documents(
-    kubeconfig: str | None = None, context: str | None = None
-) -> tuple[list[Document], str]:
-    """Every object planning reads, and the server's URL.
+@dataclass(frozen=True)
+class Live:
+    """What was read: every object for planning, what CapacityBuffers refer to, the server's URL."""
+
+    documents: list[Document]
+    referents: list[Document]
+    server: str
+
+
+async def live_documents(kubeconfig: str | None = None, context: str | None = None) -> Live:
+    """Read everything that planning reads.
 
     Raises `ApiError` when the server refuses or cannot be reached, `ConfigError` for a kubeconfig
     that cannot be used.
@@ -59,18 +71,37 @@ async def live_documents(
     config = load_config(kubeconfig, context, clock=SystemClock())
     async with KubeClient(config) as client:
         lists = await asyncio.gather(*(_objects(client, r) for r in READ))
+        buffers = lists[READ.index(CAPACITY_BUFFERS)]
+        referents = await asyncio.gather(*(_referent(client, b) for b in buffers))
     server = config.server
-    return [
+    documents = [
         Document(f"{server} {resource}", 1, obj)
         for resource, objects in zip(READ, lists, strict=True)
         for obj in objects
-    ], server
+    ]
+    found = [Document(server, 1, obj) for obj in referents if obj is not None]
+    return Live(documents, found, server)
+
+
+async def _referent(client: KubeClient, buffer: dict[str, object]) -> dict[str, object] | None:
+    """The object that a CapacityBuffer takes its shape from, if there is one."""
+    reference = reference_of(CapacityBuffer.from_dict(buffer))
+    if reference is None:
+        return None
+    try:
+        found = await client.get(reference.resource, reference.name, reference.namespace)
+    except NotFound:
+        return None
+    resource = reference.resource
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **found}
 
 
 async def _objects(client: KubeClient, resource: Resource) -> list[dict[str, object]]:
     try:
         found = await client.list(resource)
     except NotFound as error:
+        if resource in _OPTIONAL:
+            return []
         if not resource.group.endswith((".sh", ".amazonaws.com")):
             raise
         raise NotFound(

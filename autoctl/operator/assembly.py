@@ -103,6 +103,8 @@ _ROUTINE = frozenset(
     {
         "interruption.instancestatus",
         "static.provisioning",
+        "static.deprovisioning",
+        "capacitybuffer",
         "nodeoverlay",
         "nodeclaim.garbagecollection",
         "capacityreservation",

@@ -73,7 +73,7 @@ def explain_pod(snapshot: Snapshot, key: str) -> PodExplanation:
     if promised is not None:
         return PodExplanation(key, f"promised to {promised}", placed_on=promised)
     waiting = (*pending_pods(snapshot), *displaced_pods(snapshot))
-    solution = solve(scheduling_problem(snapshot, pods=waiting))
+    solution = solve(scheduling_problem(snapshot, pods=waiting, reserve=snapshot.reserve))
     relaxed = solution.relaxed.get(key, ())
     if key in solution.placements:
         node = solution.placements[key]

@@ -21,6 +21,7 @@ from autoctl.scheduling.bound import problem_bound
 from autoctl.scheduling.overlays import Refusal
 from autoctl.scheduling.problem import NewNode, RequirementSpec, Solution
 from autoctl.scheduling.solve import solve
+from autoctl.state.buffers import RESOLVED
 from autoctl.state.pods import is_pending, is_reschedulable, unbound
 from autoctl.state.pricing import node_prices
 from autoctl.state.problem import displaced_pods, pending_pods, scheduling_problem
@@ -61,6 +62,25 @@ class OverlayReport:
 
 
 @dataclass(frozen=True)
+class BufferReport:
+    """A CapacityBuffer: for how many pods it keeps room, and where that room is.
+
+    `there` counts those that fit on nodes that are there or coming, `bought` those for which the
+    plan launches nodes; `why` tells why the others have none, or why the buffer keeps nothing.
+    """
+
+    buffer: str
+    replicas: int
+    there: int
+    bought: int
+    why: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {"replicas": self.replicas, "there": self.there, "bought": self.bought}
+        return {"name": self.buffer, **counts, **({} if self.why is None else {"why": self.why})}
+
+
+@dataclass(frozen=True)
 class Plan:
     """What would be done: the solution for pending pods and the disruptions after it."""
 
@@ -68,11 +88,13 @@ class Plan:
     decision: Decision
     cost: Cost
     overlays: tuple[OverlayReport, ...] = ()
+    buffers: tuple[BufferReport, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract's form: plain dicts, lists, strings and numbers, in a stable order."""
         names = _names(self.solution.new_nodes)
         overlays = [o.to_json() for o in self.overlays]
+        buffers = [b.to_json() for b in self.buffers]
         return {
             "schema": SCHEMA,
             "nodeClaims": [
@@ -117,6 +139,7 @@ class Plan:
                 "lowerBound": round(self.cost.lower_bound, 6),
             },
             **({"nodeOverlays": overlays} if overlays else {}),
+            **({"capacityBuffers": buffers} if buffers else {}),
         }
 
 
@@ -138,14 +161,38 @@ def make_plan(
     ending = endings(snapshot)
     staying = without(snapshot, ending)
     waiting = (*pending_pods(staying), *displaced_pods(staying))
-    solution = solve(scheduling_problem(staying, pods=waiting))
+    problem = scheduling_problem(
+        staying, pods=waiting, reserve=staying.reserve, options=options.solver
+    )
+    solution = solve(problem)
+    buffers = buffer_reports(staying, solution)
     decision = Decision()
     if only != "provision":
         decision = decide(nominate(staying, solution), options)
         decision = replace(decision, commands=(*ending, *decision.commands))
     solution = Solution() if only == "disrupt" else _with_static(solution, snapshot)
     cost = _cost(snapshot, solution, decision)
-    return Plan(solution, decision, cost, overlay_reports(snapshot))
+    return Plan(solution, decision, cost, overlay_reports(snapshot), buffers)
+
+
+def buffer_reports(snapshot: Snapshot, solution: Solution) -> tuple[BufferReport, ...]:
+    """Every CapacityBuffer of the snapshot, by name, as `solution` keeps its room."""
+    bought = {key for node in solution.new_nodes for key in node.pods}
+    found = []
+    for name, buffer in sorted(snapshot.buffers.items()):
+        keys = [pod.key for pod in buffer.pods]
+        left = next((w for k in keys if (w := solution.unschedulable.get(k)) is not None), None)
+        why = buffer.message if buffer.reason != RESOLVED else None
+        found.append(
+            BufferReport(
+                name,
+                buffer.replicas,
+                sum(key in solution.placements for key in keys),
+                sum(key in bought for key in keys),
+                why if left is None else left.reason,
+            )
+        )
+    return tuple(found)
 
 
 def overlay_reports(snapshot: Snapshot) -> tuple[OverlayReport, ...]:
@@ -172,7 +219,8 @@ def _with_static(solution: Solution, snapshot: Snapshot) -> Solution:
 
 def nominate(snapshot: Snapshot, solution: Solution) -> Snapshot:
     """The snapshot with the solution's placements promised, as provisioning promises them."""
-    return replace(snapshot, nominations={**snapshot.nominations, **solution.placements})
+    promised = {key: n for key, n in solution.placements.items() if key in snapshot.pods}
+    return replace(snapshot, nominations={**snapshot.nominations, **promised})
 
 
 def node_claim_json(node: NewNode, name: str) -> dict[str, Any]:
@@ -232,6 +280,7 @@ def world_lower_bound(snapshot: Snapshot) -> float:
     """
     pods: list[core.Pod] = [p for p in snapshot.pods.values() if is_pending(p)]
     managed = {n.name: n for n in snapshot.state_nodes.values() if n.managed}
+    pods += snapshot.reserve
     for node in managed.values():
         pods += [unbound(p) for p in node.pods if is_reschedulable(p)]
     problem = scheduling_problem(snapshot, pods=pods, exclude_nodes=managed)

@@ -133,8 +133,8 @@ class SchedulingProblem:
     pods already left out. `daemons` has one representative pod for each DaemonSet, with its
     namespace, labels and owner. `namespaces` maps a namespace to its labels (for selectors).
     `closed_pools` are NodePools that launch nothing now, with the reason; a pod that stays pending
-    is told so. `reserve` are pods that stand for room to be kept: they are placed as `pods` are, but
-    what is there is given to `pods` first.
+    is told so. `reserve` are pods that stand for room to be kept: they are placed as `pods` are,
+    but what is there is given to `pods` first.
     """
 
     pods: tuple[core.Pod, ...]

@@ -25,6 +25,7 @@ from autoctl.scheduling.problem import (
     Solution,
     Unschedulable,
 )
+from autoctl.scheduling.reserve import solve_with_reserve
 from autoctl.scheduling.sequential import Placer, within_domains
 from autoctl.scheduling.shapes import Shape
 from autoctl.scheduling.simple import is_simple, may_be_unusual, pack_simple
@@ -38,6 +39,8 @@ def solve(problem: SchedulingProblem) -> Solution:
     Always answers, the same for the same problem: pods that cannot be placed are in
     `unschedulable` with the reason, and never keep others from being placed.
     """
+    if problem.reserve:
+        return solve_with_reserve(problem, solve)
     world = World(problem)
     outcome = _Run(world).run([world.shapes])
     if outcome.left and len({s.template.priority for s in world.shapes}) > 1:

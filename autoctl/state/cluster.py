@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from autoctl.api import core
+from autoctl.api.capacitybuffer import CapacityBuffer
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodeoverlay import NodeOverlay
@@ -22,6 +23,7 @@ from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import (
+    CAPACITY_BUFFERS,
     CSI_NODES,
     DAEMON_SETS,
     NAMESPACES,
@@ -40,6 +42,7 @@ from autoctl.ports.kubernetes import (
     KubernetesApi,
     Resource,
 )
+from autoctl.state.buffers import Buffer, retained
 from autoctl.state.nodes import StateNode, join
 from autoctl.state.nominations import Nomination, Nominations
 from autoctl.state.pods import is_refused
@@ -171,6 +174,7 @@ class ClusterState:
         self.node_pools = custom(NODE_POOLS, NodePool.from_dict)
         self.node_classes = custom(NODE_CLASSES, NodeClass.from_dict)
         self.node_overlays = custom(NODE_OVERLAYS, NodeOverlay.from_dict)
+        self.capacity_buffers = custom(CAPACITY_BUFFERS, CapacityBuffer.from_dict)
         self.daemon_sets = table(DAEMON_SETS, core.DaemonSet)
         self.disruption_budgets = table(POD_DISRUPTION_BUDGETS, core.PodDisruptionBudget)
         self.volume_claims = table(PERSISTENT_VOLUME_CLAIMS, core.PersistentVolumeClaim)
@@ -204,6 +208,9 @@ class ClusterState:
         self._born_here: set[str] = set()
         self._pod_events: dict[str, datetime] = {}
         self._disrupting: frozenset[str] = frozenset()
+        self.buffers: Mapping[str, Buffer] = MappingProxyType({})
+        """The active CapacityBuffers as last resolved."""
+        self._resolved: frozenset[str] = frozenset()
         self._joined: tuple[tuple[int, int, int, int], Mapping[str, StateNode]] | None = None
         self._assumptions = 0
         self.pods.reflector.subscribe(self._pods_changed)
@@ -318,6 +325,22 @@ class ClusterState:
             self._pod_events[claim] = when
             self._assumptions += 1
 
+    def set_buffers(self, found: Mapping[str, Buffer], looked_at: Iterable[str]) -> None:
+        """Take over what CapacityBuffers come to; `looked_at` are the keys of all that there are.
+
+        What did not change stays the same object.
+        """
+        kept = {key: retained(self.buffers.get(key), buffer) for key, buffer in found.items()}
+        if kept != self.buffers:
+            self.buffers = MappingProxyType(kept)
+            self._assumptions += 1
+        self._resolved = frozenset(looked_at)
+
+    @property
+    def buffers_known(self) -> bool:
+        """Whether every CapacityBuffer has been looked at, so that its room is not taken away."""
+        return self.capacity_buffers.reflector.store.keys() <= self._resolved
+
     def set_disrupting(self, claims: Iterable[str]) -> None:
         """Name all NodeClaims that commands in flight are taking away."""
         self._disrupting = frozenset(claims)
@@ -353,6 +376,7 @@ class ClusterState:
             csi_nodes=self.csi_nodes.copy(),
             volume_attachments=self.volume_attachments.copy(),
             namespaces=self.namespaces.copy(),
+            buffers=self.buffers,
             instance_types={name: self._types.launchable(c) for name, c in classes.items()},
             nominations=self._nominated(instant),
             refused=self._refused(instant),

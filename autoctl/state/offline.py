@@ -16,6 +16,7 @@ import msgspec
 import pydantic
 
 from autoctl.api import core
+from autoctl.api.capacitybuffer import CapacityBuffer
 from autoctl.api.labels import NAMESPACE_NAME
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
@@ -23,7 +24,9 @@ from autoctl.api.nodeoverlay import NodeOverlay
 from autoctl.api.nodepool import NodePool
 from autoctl.api.validation import apply_defaults, validate_core, validate_manifest
 from autoctl.catalog.model import Catalog, InstanceType
+from autoctl.ports.kubernetes import POD_TEMPLATES, Object
 from autoctl.state.budgets import with_status
+from autoctl.state.buffers import SCALABLE, Reference, resolve_all
 from autoctl.state.expansion import EXPANDED_KINDS, admitted, expand_workloads
 from autoctl.state.manifests import Document
 from autoctl.state.snapshot import Snapshot
@@ -53,6 +56,7 @@ _CORE_KINDS: Mapping[tuple[str, str], tuple[str, type[Any], bool]] = {
 }
 """API version and kind -> the Snapshot's field, the struct, whether it is namespaced."""
 
+_BUFFER = ("autoscaling.x-k8s.io/v1beta1", "CapacityBuffer")
 _CUSTOM_KINDS: Mapping[tuple[str, str], tuple[str, type[Any]]] = {
     ("karpenter.sh/v1", "NodePool"): ("node_pools", NodePool),
     ("karpenter.sh/v1", "NodeClaim"): ("node_claims", NodeClaim),
@@ -71,9 +75,17 @@ class Offline:
 
 
 def snapshot_of(
-    documents: Sequence[Document], *, now: datetime, catalog: Catalog, assume_node_class: bool
+    documents: Sequence[Document],
+    *,
+    now: datetime,
+    catalog: Catalog,
+    assume_node_class: bool,
+    referents: Sequence[Document] = (),
 ) -> Offline:
     """Build the snapshot. Raises `ManifestError`.
+
+    `referents` are objects that CapacityBuffers may refer to, beside those among `documents`, and
+    that stand for nothing else.
 
     With `assume_node_class` and no NodeClass among the documents, every NodePool's `nodeClassRef`
     resolves to a ready NodeClass with all zones of `catalog`.
@@ -81,6 +93,7 @@ def snapshot_of(
     fields: dict[str, Any] = {entry[0]: {} for entry in _CORE_KINDS.values()}
     fields |= {entry[0]: {} for entry in _CUSTOM_KINDS.values()}
     ignored: dict[str, int] = {}
+    buffers: list[CapacityBuffer] = []
     priorities, overheads = _admission(documents)
     workloads: list[Document] = []
     pods: list[Document] = []
@@ -92,6 +105,9 @@ def snapshot_of(
             _once(document, seen)
             value = _custom(document, model)
             fields[field][value.metadata.name] = value
+        elif version_kind == _BUFFER:
+            _once(document, seen)
+            buffers.append(_custom(document, CapacityBuffer))
         elif version_kind == ("v1", "Pod"):
             _once(document, seen)
             pods.append(document)
@@ -106,7 +122,7 @@ def snapshot_of(
             workloads.append(document)
         elif validate_manifest(document.object):
             raise document.error(*_first(validate_manifest(document.object)))
-        elif version_kind not in _ADMISSION_KINDS:
+        elif version_kind not in (*_ADMISSION_KINDS, ("v1", POD_TEMPLATES.kind)):
             ignored[document.kind] = ignored.get(document.kind, 0) + 1
     pods += _expanded(workloads, pods)
     for document in pods:
@@ -125,8 +141,10 @@ def snapshot_of(
     )
     if assume_node_class and not fields["node_classes"]:
         fields["node_classes"] = _assumed_classes(fields["node_pools"].values(), catalog)
+    named = _by_reference((*documents, *referents)) if buffers else {}
     snapshot = Snapshot(
         now=now,
+        buffers=resolve_all(buffers, named.get),
         instance_types={
             name: launchable(node_class, catalog)
             for name, node_class in fields["node_classes"].items()
@@ -134,6 +152,20 @@ def snapshot_of(
         **fields,
     )
     return Offline(snapshot, ignored)
+
+
+def _by_reference(documents: Iterable[Document]) -> dict[Reference, Object]:
+    """The objects that a CapacityBuffer can refer to."""
+    resources = (POD_TEMPLATES, *(resource for resource, _ in SCALABLE.values()))
+    kinds = {(r.api_version, r.kind): r for r in resources}
+    found: dict[Reference, Object] = {}
+    for document in documents:
+        resource = kinds.get((str(document.object["apiVersion"]), document.kind))
+        if resource is not None:
+            metadata = document.object.get("metadata") or {}
+            namespace = metadata.get("namespace") or "default"
+            found[Reference(resource, namespace, metadata.get("name", ""))] = document.object
+    return found
 
 
 def launchable(node_class: NodeClass, catalog: Catalog) -> tuple[InstanceType, ...]:

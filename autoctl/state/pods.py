@@ -20,6 +20,9 @@ from autoctl.api.labels import DISRUPTED_TAINT, DO_NOT_DISRUPT
 STUCK_TERMINATING = timedelta(minutes=1)
 """A pod that outlives its deletion time by this much no longer holds up a drain."""
 
+ROOM_UID = "capacity-buffer/"
+"""How the UIDs of pods that stand for room begin."""
+
 DEFAULT_SCHEDULER = "default-scheduler"
 CRITICAL_CLASSES = frozenset({"system-cluster-critical", "system-node-critical"})
 
@@ -44,6 +47,14 @@ def is_daemon(pod: core.Pod) -> bool:
 def is_mirror(pod: core.Pod) -> bool:
     """A static pod's mirror, owned by its Node."""
     return _owned_by(pod, "Node")
+
+
+def stands_for_room(pod: core.Pod) -> bool:
+    """Whether the pod is none, but room that a CapacityBuffer keeps.
+
+    Its UID tells, which nobody chooses for a pod of his own; an annotation could be written on any.
+    """
+    return pod.metadata.uid.startswith(ROOM_UID)
 
 
 def is_terminal(pod: core.Pod) -> bool:
@@ -137,7 +148,7 @@ def is_drainable(pod: core.Pod, now: datetime) -> bool:
 
 def is_evictable(pod: core.Pod, now: datetime) -> bool:
     """Whether an eviction may be asked for now."""
-    return is_active(pod) and is_drainable(pod, now)
+    return is_active(pod) and is_drainable(pod, now) and not stands_for_room(pod)
 
 
 def is_reschedulable(pod: core.Pod, *, include_terminating_stateful: bool = True) -> bool:

@@ -21,6 +21,7 @@ from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType
 from autoctl.catalog.names import by_name
 from autoctl.scheduling.overlays import Overlaid, PoolTypes, apply_overlays
+from autoctl.state.buffers import Buffer
 from autoctl.state.nodes import StateNode, join
 
 
@@ -31,7 +32,7 @@ class Snapshot:
     Namespaced objects are keyed `namespace/name`, others by name. `instance_types` has, for each
     NodeClass name, what that class can launch with the offerings' availability as known at `now`,
     at the market's prices; decisions ask `types_of_pool` and `types_of_claim`, where NodeOverlays
-    have their say.
+    have their say. `buffers` are CapacityBuffers, resolved.
     `nominations` maps a pending pod's key to the Node or NodeClaim name an earlier decision
     promised it. `refused` maps a pod's key to the Nodes and NodeClaims that kube-scheduler did not
     take for it, `resting` has the keys of pods for which nothing is bought for now.
@@ -53,6 +54,7 @@ class Snapshot:
     csi_nodes: Mapping[str, core.CSINode] = field(default_factory=dict)
     volume_attachments: Mapping[str, core.VolumeAttachment] = field(default_factory=dict)
     namespaces: Mapping[str, core.Namespace] = field(default_factory=dict)
+    buffers: Mapping[str, Buffer] = field(default_factory=dict)
     instance_types: Mapping[str, tuple[InstanceType, ...]] = field(default_factory=dict)
     nominations: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -95,6 +97,16 @@ class Snapshot:
     def types_by_pool(self) -> Mapping[str, Mapping[str, InstanceType]]:
         """NodePool name -> instance type name -> instance type, with NodeOverlays applied."""
         return {pool: by_name(types) for pool, types in self.overlaid.types.items()}
+
+    @cached_property
+    def reserve(self) -> tuple[core.Pod, ...]:
+        """The pods that stand for the room of `buffers`, unless a real one has the name."""
+        return tuple(
+            pod
+            for _, buffer in sorted(self.buffers.items())
+            for pod in buffer.pods
+            if pod.key not in self.pods
+        )
 
     @cached_property
     def state_nodes(self) -> Mapping[str, StateNode]:

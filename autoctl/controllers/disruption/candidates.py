@@ -26,6 +26,7 @@ from autoctl.state.pods import (
     is_active,
     is_evictable,
     is_reschedulable,
+    stands_for_room,
 )
 from autoctl.state.pricing import instance_type_of, node_price
 from autoctl.state.snapshot import Snapshot
@@ -70,7 +71,18 @@ class Candidate:
 
     @property
     def empty(self) -> bool:
-        return self.cost <= EMPTY_COST
+        """Nothing to move, and no room kept for a CapacityBuffer."""
+        return self.cost <= EMPTY_COST and not any(map(stands_for_room, self.movable))
+
+    @property
+    def holds_room_only(self) -> bool:
+        """No pod to move, but room that a CapacityBuffer keeps."""
+        return bool(self.movable) and all(map(stands_for_room, self.movable))
+
+    @property
+    def evictions(self) -> int:
+        """How many pods have to move."""
+        return sum(not stands_for_room(p) for p in self.movable)
 
     @property
     def savings_ratio(self) -> float:

@@ -88,7 +88,7 @@ class DisruptionController:
     """What was asked when the answer was to leave everything, and until when that holds."""
 
     async def run_once(self) -> float:
-        if not self.state.synced:
+        if not (self.state.synced and self.state.buffers_known):
             return UNSYNCED_SECONDS
         revision = self.state.revision()
         snapshot = self._observe()

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from autoctl.api import core
-from autoctl.api.labels import CAPACITY_BUFFER_NAME
 from autoctl.api.nodeclaim import DRIFTED
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import (
@@ -34,6 +33,7 @@ from autoctl.controllers.disruption.pdbs import EvictionLimits
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import split
 from autoctl.controllers.disruption.static import may_replace, replacement
+from autoctl.state.held import with_held_room
 from autoctl.state.pods import Protection, do_not_disrupt
 from autoctl.state.snapshot import Snapshot
 
@@ -41,8 +41,10 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Decision:
-    """Decide a whole pass over `snapshot`."""
+    """Decide a whole pass over `snapshot`, with the room of CapacityBuffers as if it were used."""
     options = options or DisruptionOptions()
+    room = frozenset(p.key for p in snapshot.reserve)
+    snapshot = with_held_room(snapshot, options.solver)
     selection = find_candidates(snapshot)
     graceful, eventual = selection.graceful, selection.eventual
     ledger = BudgetLedger(snapshot)
@@ -65,6 +67,12 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
     consolidation = consolidate(simulator, chosen, ledger, options)
     commands += consolidation.commands
     unconsolidatable.update(consolidation.unconsolidatable)
+    going = {name for command in commands for name in command.nodes}
+    unconsolidatable.update(
+        (c.name, f'Node "{c.name}" has buffer pods')
+        for c in remaining
+        if c.holds_room_only and c.name not in going
+    )
     return Decision(
         commands=tuple(commands),
         blocked=(*selection.blocked, *drift_blocked),
@@ -100,10 +108,7 @@ def _emptiness(
     empty = [
         c
         for c in candidates
-        if c.empty
-        and not c.pool.is_static
-        and is_consolidatable(c.claim, c.pool, snapshot.now)
-        and not _holds_buffer(c)
+        if c.empty and not c.pool.is_static and is_consolidatable(c.claim, c.pool, snapshot.now)
     ]
     empty.sort(key=lambda c: (-c.price, c.name))
     going = ledger.trim(empty, Reason.EMPTY)
@@ -116,14 +121,10 @@ def _emptiness(
             reason=Reason.EMPTY,
             nodes=tuple(c.name for c in going),
             savings=sum(c.price for c in going),
-            evictions=sum(len(c.movable) for c in going),
+            evictions=sum(c.evictions for c in going),
             consolidation_type=ConsolidationType.EMPTY,
         )
     ]
-
-
-def _holds_buffer(candidate: Candidate) -> bool:
-    return any(CAPACITY_BUFFER_NAME in (p.metadata.annotations or {}) for p in candidate.node.pods)
 
 
 def _drift(
@@ -189,7 +190,7 @@ def _static_drift(
                 nodes=(candidate.name,),
                 replacements=(new,),
                 savings=candidate.price - new.offer.price,
-                evictions=len(candidate.movable),
+                evictions=candidate.evictions,
                 waiting=frozenset(p.key for p in candidate.movable),
             )
         )

@@ -37,7 +37,7 @@ class Move:
 
     @property
     def evictions(self) -> int:
-        return sum(len(c.movable) for c in self.candidates)
+        return sum(c.evictions for c in self.candidates)
 
     @property
     def disruption(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -29,6 +29,8 @@ from autoctl.scheduling.problem import (
     SolverOptions,
     Unschedulable,
 )
+from autoctl.scheduling.reserve import without_placements
+from autoctl.state.buffers import Buffer
 from autoctl.state.cluster import ClusterState
 from autoctl.state.pods import is_provisionable
 from autoctl.state.problem import displaced_pods, pool_usage, provisionable_pods, scheduling_problem
@@ -41,6 +43,7 @@ RETRY_SECONDS = 10.0
 """How soon pods that could not be placed are tried again."""
 _UNSYNCED_SECONDS = 1.0
 _REST_SECONDS = 600.0
+_ROUNDING_SECONDS = 0.001
 _FAILED_DEDUPE_SECONDS = 300.0
 _CREATES_AT_ONCE = 50
 _NAME = "provisioner"
@@ -75,6 +78,9 @@ class Provisioner:
         self._first_seen: dict[str, float] = {}
         self._asked: tuple[object, ...] | None = None
         self._unplaced = False
+        self._kept: Mapping[str, Buffer] = {}
+        """The buffers whose room was looked at last, at `_looked` (loop time)."""
+        self._looked = 0.0
         self._zones = Series(dependencies.metrics.pending_pods_by_zone)
         dependencies.state.pods.reflector.subscribe(self._pods_changed)
         dependencies.state.nodes.reflector.subscribe(self._nodes_changed)
@@ -86,12 +92,17 @@ class Provisioner:
         now = asyncio.get_running_loop().time()
         wait = self._window.closes_in(now)
         if wait is None and not self._unplaced:
-            return _REST_SECONDS
+            if not self._d.state.buffers:
+                return _REST_SECONDS
+            # Room may be taken without any pod waiting for a node.
+            due = self._looked + RETRY_SECONDS - now
+            if due > _ROUNDING_SECONDS and self._d.state.buffers is self._kept:
+                return due
         if wait is not None and wait > 0:
             return wait
         self._window.take()
         await self._provision()
-        return RETRY_SECONDS if self._unplaced else 0.0
+        return RETRY_SECONDS if self._unplaced or self._d.state.buffers else 0.0
 
     def _pods_changed(self, changes: Sequence[Change[core.Pod]]) -> None:
         now = asyncio.get_running_loop().time()
@@ -130,7 +141,9 @@ class Provisioner:
         pods = (*pending, *displaced_pods(snapshot))
         # Promised pods may have to be planned for anew once their promises are over.
         self._unplaced = bool(pods or snapshot.nominations or snapshot.resting)
-        if not pods:
+        reserve = snapshot.reserve
+        self._kept, self._looked = snapshot.buffers, asyncio.get_running_loop().time()
+        if not pods and not reserve:
             self._zones.replace({})
             return
         uids = tuple(sorted(p.metadata.uid for p in pods))
@@ -138,11 +151,13 @@ class Provisioner:
         if question == self._asked:
             return
         started = asyncio.get_running_loop().time()
-        problem = scheduling_problem(snapshot, pods, options=self._d.options)
+        problem = scheduling_problem(snapshot, pods, reserve=reserve, options=self._d.options)
         solution = await self._d.solve(problem)
+        reserved = {p.key for p in reserve}
         self._d.metrics.scheduling_duration.labels(_NAME).observe(
             asyncio.get_running_loop().time() - started
         )
+        solution = without_placements(solution, reserved)
         self._measure(snapshot, pending, solution)
         zones = pending_by_zone(problem, pending)
         self._zones.replace({(_NAME, zone): float(count) for zone, count in zones.items()})
@@ -159,7 +174,7 @@ class Provisioner:
         async def create(node: NewNode, pool: NodePool) -> None:
             async with slots:
                 claim = await self._d.creator.launch(node, pool, "provisioned", {})
-            placed = [pods[key] for key in node.pods]
+            placed = [pods[key] for key in node.pods if key in pods]
             self._d.state.nominations.await_node(_identities(placed), claim.name)
             self._d.state.refusals.buy((pod.metadata.uid for pod in placed), claim.name)
             self._tell_nominated(placed, f"nodeclaim/{claim.name}")

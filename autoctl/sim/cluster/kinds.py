@@ -15,6 +15,7 @@ _NO_STATUS: Final = frozenset(
         k8s.STORAGE_CLASSES,
         k8s.CSI_NODES,
         k8s.PRIORITY_CLASSES,
+        k8s.POD_TEMPLATES,
     }
 )
 _STATUS_ON_CREATE: Final = frozenset({k8s.NODES, k8s.PERSISTENT_VOLUMES, k8s.NAMESPACES})

@@ -1,0 +1,1 @@
+"""CapacityBuffers: what they come to, and whether their room is there."""
