@@ -28,20 +28,23 @@ class Terminator:
         launch EC2 may not know it yet.
         """
         id = instance_id(provider_id)  # noqa: A001 - EC2's word
-        if id not in self._asked:
+        asked = self._asked.get(id)
+        if asked is None:
             await self._instances.terminate(id)
-            self._asked[id] = self._clock.now()
+            asked = self._asked.setdefault(id, self._clock.now())
         found = await self._instances.get(id)
-        if found is None and self._clock.now() - self._asked[id] < SETTLE:
+        if found is None and self._clock.now() - asked < SETTLE:
             return False
         if found is not None and not found.ended:
             if not found.ending:
                 await self._instances.terminate(id)
             return False
-        took = self._clock.now() - self._asked.pop(id)
-        self._metrics.nodeclaims_instance_termination_duration.labels(pool).observe(
-            took.total_seconds()
-        )
+        # The Node's termination and the NodeClaim's may both have waited: it is measured once.
+        if self._asked.pop(id, None) is not None:
+            took = self._clock.now() - asked
+            self._metrics.nodeclaims_instance_termination_duration.labels(pool).observe(
+                took.total_seconds()
+            )
         return True
 
     async def lost(self, provider_id: str) -> bool:

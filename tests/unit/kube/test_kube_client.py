@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -356,3 +357,26 @@ async def test_a_line_longer_than_the_transports_buffer_is_one_event(wire: Wire)
     wire.handler = handler
     events = [e async for e in wire.client.watch(PODS, resource_version="4")]
     assert events[0].object == big
+
+
+@pytest.mark.parametrize("code", [200, 404])
+async def test_every_answer_tells_the_servers_time(wire: Wire, code: int) -> None:
+    """What cannot be read as a time is no news."""
+    heard: list[datetime] = []
+    dates = iter(["Mon, 05 Jan 2026 10:20:30 GMT", "yesterday", "Mon, 05 Jan 2026 10:20:31 GMT"])
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        headers = {"Date": next(dates)}
+        if code != 200:
+            return status(code, "NotFound", headers=headers)
+        return web.json_response(pod("a"), headers=headers)
+
+    wire.handler = answer
+    wire.client._heard = heard.append
+    for _ in range(3):
+        try:
+            await wire.client.get(PODS, "a", "default")
+        except NotFound:
+            assert code == 404
+    first = datetime(2026, 1, 5, 10, 20, 30, tzinfo=UTC)
+    assert heard == [first, first + timedelta(seconds=1)]
