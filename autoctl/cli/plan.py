@@ -41,6 +41,13 @@ Examples:
     type=click.Choice(["provision", "disrupt"]),
     help="Tell only what is launched for pending pods, or only which nodes go.",
 )
+@click.option(
+    "--max-pod-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Largest share of the pending pods' requests on one new node, where that costs no more.",
+)
 @output_option
 def plan(
     files: tuple[str, ...],
@@ -50,6 +57,7 @@ def plan(
     context: str | None,
     now: datetime | None,
     only: Any,
+    max_pod_share: float,
     output: str,
 ) -> None:
     """Show what the operator would do: nodes to launch, pods' places, nodes to take away.
@@ -58,11 +66,14 @@ def plan(
     neither a cluster nor AWS is needed. Exit code 2: the input cannot be used.
     """
     from autoctl.cli.plan_text import render_plan
+    from autoctl.controllers.disruption.options import DisruptionOptions
     from autoctl.operator.planning import make_plan
+    from autoctl.scheduling.problem import SolverOptions
 
     source = SnapshotInput(files, catalog, region, kubeconfig, context, now or wall_clock())
     read = read_snapshot(source)
-    result = make_plan(read.snapshot, only=only)
+    options = DisruptionOptions(solver=SolverOptions(max_pod_share=max_pod_share))
+    result = make_plan(read.snapshot, options=options, only=only)
     if output == "text":
         render_plan(result, read)
     else:

@@ -241,6 +241,7 @@ def _solver_options(settings: Settings) -> SolverOptions:
         budget=settings.solver_budget,
         preference_policy=settings.preference_policy,
         min_values_policy=settings.min_values_policy,
+        max_pod_share=settings.max_pod_share,
     )
 
 

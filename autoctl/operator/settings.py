@@ -137,6 +137,15 @@ class Settings(BaseModel):
     solver_budget: Annotated[
         int, Field(ge=0, description="Units of work for one solve; 0 packs greedily only.")
     ] = 5_000_000
+    max_pod_share: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="Largest share of a batch's requests on one new node, where that costs no "
+            "more: what a dead node takes along. 1 allows all on one.",
+        ),
+    ] = 0.5
     savings_threshold: Annotated[
         float,
         Field(ge=0, le=1, description="Least share of cost a move with replacements must save."),

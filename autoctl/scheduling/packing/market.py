@@ -45,6 +45,11 @@ class Market:
         )
         return smaller.with_fit(self.fit[:, keep])
 
+    def with_room(self, room: FloatArray) -> Market:
+        """The same offers with `room` (O', D), no more than `allocatable`, for pods."""
+        smaller = replace(self, allocatable=room)
+        return smaller.with_fit(fits(self.requests, self.fit > 0, room, self.cap))
+
     def with_fit(self, fit: IntArray) -> Market:
         """The same offers with other pods-per-node limits (`fit` (K, O'), 0 forbids)."""
         part = shares(self.requests, self.allocatable, self.price, fit, self.cap)

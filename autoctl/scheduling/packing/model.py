@@ -42,7 +42,7 @@ class PackingOptions:
         work_base, work_per_pod: a batch of P pods may spend work_base + work_per_pod * P units, so
             that a small batch is answered at once; at most `work_budget`.
         good_enough: stop searching once the cost is within this fraction of the lower bound.
-        spread_share: one new node should hold at most this share of the batch (of its largest
+        spread_share: one new node should be loaded with at most this share of the batch (of any
             resource), so that a node's death does not take the batch with it. 1.0 turns it off.
         spread_min_pods: batches of fewer pods than this are packed without regard to the spread.
         spread_premium: the spread is given up when it would raise the cost by more than this

@@ -122,22 +122,21 @@ def affordable(plan: Plan, stock: Stock) -> bool:
 
 
 def _spread(market: Market, wanted: IntArray, options: PackingOptions) -> Market | None:
-    """The market without nodes that could hold too much of the batch; None if nothing changes.
+    """The market with nodes filled no further than the spread allows; None if nothing changes.
 
-    Classes that fit on no smaller node keep their offers.
+    What counts is the load of a node in any resource, not what it could hold. A node may always
+    hold one pod of any class.
     """
     if options.spread_share >= 1 or wanted.sum() < options.spread_min_pods:
         return None
-    total = wanted @ market.requests
-    asked = total > 0
-    part = (market.allocatable[:, asked] / total[asked]).min(axis=1, initial=np.inf)
-    large = part > options.spread_share
-    if not large.any() or large.all():
+    most = np.maximum(
+        options.spread_share * (wanted @ market.requests),
+        market.requests[wanted > 0].max(axis=0, initial=0),
+    )
+    room = np.minimum(market.allocatable, most)
+    if (room == market.allocatable).all():
         return None
-    movable = (market.fit[:, ~large] > 0).any(axis=1)
-    fit = market.fit.copy()
-    fit[np.ix_(movable, large)] = 0
-    return market.with_fit(fit)
+    return market.with_room(room)
 
 
 class _Contest:

@@ -82,6 +82,7 @@ def test_every_setting_reaches_the_operator(
         "preference_policy": "Ignore",
         "min_values_policy": "BestEffort",
         "solver_budget": 123_456_789,
+        "max_pod_share": 0.75,
         "savings_threshold": 0.125,
         "node_repair": False,
         "leader_elect": False,

@@ -52,6 +52,7 @@ def test_lists_are_read_as_helm_writes_them(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_model_alone_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOCTL_SOLVER_BUDGET", "1")
     assert Settings(cluster_name="c").solver_budget == SolverOptions().budget
+    assert Settings(cluster_name="c").max_pod_share == SolverOptions().max_pod_share
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,7 @@ def test_the_model_alone_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -
         ({}, {"PREFERENCE_POLICY": "Maybe"}, r"AUTOCTL_PREFERENCE_POLICY: .*got 'Maybe'"),
         ({}, {"NODE_REPAIR": "perhaps"}, r"AUTOCTL_NODE_REPAIR: .*boolean.*got 'perhaps'"),
         ({"solver_budget": -1}, {}, r"--solver-budget: .*got -1"),
+        ({"max_pod_share": 0}, {}, r"--max-pod-share: .*got 0"),
         ({"builtin_node_pools": "gpu"}, {}, r"--builtin-node-pools: .*'gpu'"),
         ({"builtin_node_pools": "system"}, {}, r"builtin-node-pools need node-role"),
         ({"batch_idle_duration": "20s"}, {}, r"batch-idle-duration must not be more"),

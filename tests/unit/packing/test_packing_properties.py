@@ -239,6 +239,45 @@ def test_a_batch_is_not_put_on_one_node_where_two_cost_the_same(
     assert nodes == expected
 
 
+@pytest.mark.parametrize(
+    ("pods", "share", "loads"),
+    [
+        pytest.param(60, 0.5, [30, 30], id="halves on nodes that could hold more"),
+        pytest.param(60, 1.0, [20, 40], id="switched off"),
+        pytest.param(6000, 0.5, [40] * 150, id="many nodes anyway"),
+    ],
+)
+def test_the_spread_counts_what_a_node_is_loaded_with(
+    pods: int, share: float, loads: list[int]
+) -> None:
+    question = PackingInput(
+        requests=np.array([[1.0]]),
+        counts=np.array([pods]),
+        allocatable=np.array([[28.0], [40.0]]),
+        price=np.array([2.9, 2.9]),
+        feasible=np.ones((1, 2), np.bool_),
+        options=PackingOptions(spread_share=share),
+    )
+    found = [
+        sum(count for _, count in pattern.pods)
+        for pattern in pack(question).nodes
+        for _ in range(pattern.multiplicity)
+    ]
+    assert sorted(found) == loads
+
+
+def test_a_pod_larger_than_the_share_is_placed_all_the_same() -> None:
+    question = PackingInput(
+        requests=np.array([[1.0], [40.0]]),
+        counts=np.array([59, 1]),
+        allocatable=np.array([[28.0], [40.0]]),
+        price=np.array([2.1, 3.0]),
+        feasible=np.ones((2, 2), np.bool_),
+        options=PackingOptions(spread_share=0.25),
+    )
+    assert not pack(question).unplaced.any()
+
+
 def test_greedy_hurries_when_the_budget_is_overrun() -> None:
     """All pods are placed all the same, for a small part of the work."""
     asked = sample("wild", 3000, ec2_catalog(), 1)
