@@ -63,7 +63,10 @@ class World:
             seed,
             admission=crd_errors,
             defaulting=crd_defaults,
-            timings=ClusterTimings(pod_start=settings.pod_start_seconds),
+            timings=ClusterTimings(
+                pod_start=settings.pod_start_seconds,
+                bookmark_interval=ClusterTimings().bookmark_interval * settings.patience,
+            ),
         )
         self.cloud = SimulatedCloud(
             self.clock,
@@ -81,6 +84,7 @@ class World:
             on_boot=self._booted,
             on_gone=self._gone,
         )
+        self._clients = _clients(self.cloud)
         self.cluster.instance_exists = self._instance_exists
         self.operator: OperatorRun | None = None
         """The one that leads."""
@@ -120,7 +124,7 @@ class World:
         assembly = assemble(
             Seams(
                 api=GatedApi(self.cluster.api, lease.check),
-                clients=_clients(self.cloud),
+                clients=self._clients,
                 executor=GatedExecutor(DirectExecutor(), lease.check),
                 clock=clock,
                 rng=random.Random(f"{self.seed}/operator/{self._made}"),  # noqa: S311

@@ -1,6 +1,6 @@
 """Made-up worlds full of faults: what must hold in every world holds in each of them.
 
-`AUTOCTL_RANDOM_SEEDS` sets how many seeds are played (60 unless given), `AUTOCTL_RANDOM_FIRST` the
+`AUTOCTL_RANDOM_SEEDS` sets how many seeds are played (300 unless given), `AUTOCTL_RANDOM_FIRST` the
 first one. A failing seed prints the command that plays it again.
 """
 
@@ -14,10 +14,11 @@ import pytest
 import structlog
 
 from autoctl.simulate.chaos import random_scenario
+from autoctl.simulate.chaos_extras import Feature, features_of
 from autoctl.simulate.random_runs import play_random
 from autoctl.simulate.scenario import CLUSTER_FAULTS
 
-SEEDS = int(os.environ.get("AUTOCTL_RANDOM_SEEDS", "60"))
+SEEDS = int(os.environ.get("AUTOCTL_RANDOM_SEEDS", "300"))
 FIRST = int(os.environ.get("AUTOCTL_RANDOM_FIRST", "0"))
 CHUNK = 5
 FOUND = [115]
@@ -69,3 +70,29 @@ def test_the_seeds_reach_every_fault() -> None:
                 written += step.fault["type"] == "leader-loss" and "write" in step.fault
     assert played == {f.value for f in FaultType} | set(CLUSTER_FAULTS)
     assert written > 100, "leaders die in the middle of what they do"
+
+
+def test_the_seeds_have_every_feature_and_many_have_two() -> None:
+    found = [features_of(seed) for seed in range(300)]
+    assert frozenset().union(*found) == set(Feature)
+    assert all(sum(f in features for features in found) > 30 for f in Feature)
+    assert sum(len(features) > 1 for features in found) > 60
+    assert sum(not features for features in found) > 60
+
+
+def test_features_are_in_the_worlds_that_have_them() -> None:
+    """What a feature adds to a world is there from the start, or comes while it is busy."""
+    for seed in range(300):
+        features, world = features_of(seed), random_scenario(seed)
+        pools = [o for o in world.objects if o["kind"] == "NodePool"]
+        faults = [s.fault for s in world.steps if s.fault is not None]
+        policies = {p["spec"]["disruption"]["consolidationPolicy"] for p in pools}
+        present = {
+            Feature.STATIC: any("replicas" in p["spec"] for p in pools),
+            Feature.BALANCED: "Balanced" in policies,
+            Feature.VOLUMES: any(o["kind"] == "StorageClass" for o in world.objects),
+            Feature.RESERVATIONS: bool(world.settings.reservations),
+            Feature.STANDBY: world.settings.operators == 2 and any("cutOff" in f for f in faults),
+            Feature.CLOCKS: any(f["type"] == "clock-jump" for f in faults),
+        }
+        assert {f for f, there in present.items() if there} == features
