@@ -104,6 +104,22 @@ class Requirement:
         """
         return self.allows_absence if value is None else self.has(value)
 
+    def some_value(self) -> str | None:
+        """A value for a node of which nobody asks one: the first allowed one, by name or number.
+
+        None where a node may do without the label, or no value is allowed.
+        """
+        if self.allows_absence:
+            return None
+        if not self.complement:
+            return min(self.values)
+        number = self.gte if self.gte is not None else min(0, self.lte or 0)
+        while not self.has(str(number)):
+            if self.lte is not None and number > self.lte:
+                return None
+            number += 1
+        return str(number)
+
     def intersection(self, other: Requirement) -> Requirement:
         """The values both allow; the larger `min_values` stays."""
         gte = _pick(max, self.gte, other.gte)

@@ -15,6 +15,7 @@ from autoctl.catalog.units import format_amount
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, Object
 from autoctl.scheduling.problem import NewNode, RequirementSpec
+from autoctl.scheduling.requirements import Requirements
 from autoctl.state.cluster import ClusterState
 
 
@@ -97,7 +98,7 @@ def claim_object(
         "metadata": {
             "generateName": f"{pool.name}-",
             "labels": {
-                **_fixed(template.requirements),
+                **_given(template.requirements),
                 **source.metadata.labels,
                 labels.NODEPOOL: pool.name,
                 labels.NODECLASS: source.spec.node_class_ref.name,
@@ -159,13 +160,22 @@ class ClaimCreator:
         return await self.create(pool, ClaimTemplate.of(node), reason, annotations, taints)
 
 
-def _fixed(requirements: Iterable[RequirementSpec]) -> dict[str, str]:
-    """Labels that requirements fix already and that users may see before the launch."""
-    return {
-        r.key: r.values[0]
-        for r in requirements
-        if r.operator == "In" and len(r.values) == 1 and not labels.is_restricted_label(r.key)
-    }
+def _given(requirements: Iterable[RequirementSpec]) -> dict[str, str]:
+    """Labels that users may see before the launch.
+
+    They are those that the requirements fix, and for labels that are the users' own, where the
+    requirements leave a choice, one of the values: the launch knows nothing of them, and a node
+    without would have drifted at once.
+    """
+    found: dict[str, str] = {}
+    for key, requirement in Requirements.of_specs(requirements).items():
+        if labels.is_restricted_label(key):
+            continue
+        fixed = requirement.operator == "In" and len(requirement.values) == 1
+        value = requirement.some_value()
+        if value is not None and (fixed or key not in labels.WELL_KNOWN_LABELS):
+            found[key] = value
+    return found
 
 
 def _requirement(requirement: RequirementSpec) -> dict[str, Any]:
