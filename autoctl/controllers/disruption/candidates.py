@@ -16,7 +16,7 @@ from autoctl.api.labels import DO_NOT_DISRUPT, NODEPOOL
 from autoctl.api.nodeclaim import INITIALIZED, NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType
-from autoctl.controllers.disruption.cost import EMPTY_COST, rescheduling_cost
+from autoctl.controllers.disruption.cost import EMPTY_COST, moving_cost
 from autoctl.controllers.disruption.model import Blocked
 from autoctl.controllers.disruption.pdbs import EvictionLimits
 from autoctl.state.nodes import StateNode
@@ -145,14 +145,15 @@ def make_candidate(
     node: StateNode, claim: NodeClaim, pool: NodePool, snapshot: Snapshot
 ) -> Candidate:
     """Weigh a node, whether or not something blocks it."""
+    movable = tuple(p for p in node.pods if is_reschedulable(p))
     return Candidate(
         node=node,
         claim=claim,
         pool=pool,
         instance_type=instance_type_of(node, snapshot),
         price=node_price(node, snapshot),
-        cost=rescheduling_cost(node.pods),
-        movable=tuple(p for p in node.pods if is_reschedulable(p)),
+        cost=moving_cost(movable),
+        movable=movable,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+from autoctl.api.labels import CAPACITY_TYPE, ZONE
 from autoctl.controllers.disruption import balanced
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import Candidate, is_consolidatable
@@ -68,6 +69,8 @@ def eligible(
             )
         elif candidate.instance_type is None:
             reasons[candidate.name] = f'Instance Type "{candidate.node.instance_type}" not found'
+        elif (label := _missing_label(candidate)) is not None:
+            reasons[candidate.name] = f'Node does not have label "{label}"'
         elif is_consolidatable(candidate.claim, candidate.pool, snapshot.now):
             chosen.append(candidate)
     chosen.sort(key=lambda c: (-c.savings_ratio, c.name))
@@ -96,6 +99,12 @@ def consolidate(
     return Consolidation(
         commands, {name: why for name, why in reasons.items() if name not in taken}
     )
+
+
+def _missing_label(candidate: Candidate) -> str | None:
+    """A label without which the node's offering, and so its price, is not known."""
+    labels = candidate.node.labels
+    return next((key for key in (CAPACITY_TYPE, ZONE) if key not in labels), None)
 
 
 class _Judge:

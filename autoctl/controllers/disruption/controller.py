@@ -148,6 +148,7 @@ class DisruptionController:
         }
         starts = []
         for command in commands:
+            self.reporter.considered(snapshot, command)
             by_name = allowed[
                 DisruptionClass.EVENTUAL
                 if command.reason is Reason.DRIFTED
@@ -155,10 +156,10 @@ class DisruptionController:
             ]
             candidates = [by_name[name] for name in command.nodes if name in by_name]
             if len(candidates) < len(command.nodes) or self._arrivals(command, snapshot):
-                self.reporter.rejected(command, "churn")
+                self.reporter.rejected(snapshot, command, "churn")
                 continue
             if not ledger.allows(candidates, command.reason):
-                self.reporter.rejected(command, "budget")
+                self.reporter.rejected(snapshot, command, "budget")
                 continue
             ledger.take(candidates)
             self._promises.add(command, (c.claim.name for c in candidates), snapshot.now)
@@ -222,7 +223,8 @@ class DisruptionQueue:
                 starting=command.mark.id in self.execution.starting,
             )
             busy = busy or verdict.next is not Next.NOTHING
-            if verdict.next is Next.FINISH:
+            begun = verdict.next is Next.ROLL_BACK and self.execution.committed(command)
+            if verdict.next is Next.FINISH or begun:
                 steps.append(self.execution.finish(command))
             elif verdict.next is Next.ADVANCE:
                 steps.append(self.execution.advance(command))

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import structlog
 
-from autoctl.api import core
 from autoctl.api.labels import AWAITING_PODS_TAINT, DISRUPTED_TAINT
 from autoctl.api.meta import Condition, set_condition
 from autoctl.api.nodeclaim import DISRUPTION_REASON, NodeClaim, Taint
@@ -24,6 +23,7 @@ from autoctl.controllers.disruption.steering import (
     HOLD_SECONDS,
     LANDING_SECONDS,
     SETTLE_SECONDS,
+    Crowd,
     Steering,
     assign,
     homes,
@@ -167,27 +167,40 @@ class Execution:
         When those of several commands move at once, before any pod that waits for a replacement,
         they find what was planned for them.
         """
+        self.events.publish(
+            *(
+                Event(
+                    reference(NODE_CLAIMS, claim),
+                    "DisruptionWaitingReadiness",
+                    "Waiting on readiness to continue disruption",
+                )
+                for claim in command.replacements
+                if not claim.initialized
+            )
+        )
         steering = self.steering.get(command.mark.id)
-        if steering is None or steering.ahead.until is not None:
-            return
-        if any(s.rest.settling(self.state.snapshot(), self._now()) for s in self._others(command)):
+        if steering is None or steering.ahead.until is not None or self._wave_under_way():
             return
         steering.ahead.begin(self.state.snapshot(), self._now() + SETTLE_SECONDS)
-        await self._evict(command, lambda pod: pod.key in steering.ahead.keys)
+        await self._evict(command, steering.ahead)
 
     async def finish(self, command: InFlight) -> None:
-        """Evict the pods and delete the NodeClaims.
+        """Evict the pods, wave by wave, and then delete the NodeClaims.
 
-        What an eviction leaves behind is left to the nodes' drains.
+        What an eviction leaves behind is left to the nodes' drains. Without a plan (another leader
+        made it) all pods go at once.
         """
         steering = self.steering.get(command.mark.id)
-        if steering is not None:
+        if steering is None:
+            await self._evict(command, None)
+        else:
             await self.advance(command)
             if steering.ahead.until is None or self._must_wait(steering):
                 return
-            steering.rest.begin(self.state.snapshot(), self._now() + HOLD_SECONDS)
-        asked = steering.ahead.keys if steering is not None else frozenset[str]()
-        await self._evict(command, lambda pod: pod.key not in asked)
+            if steering.begun < len(steering.waves):
+                wave = steering.begin_wave(self.state.snapshot(), self._now() + HOLD_SECONDS)
+                await self._evict(command, wave)
+                return
         for claim in command.candidates:
             if claim.deleting:
                 continue
@@ -198,38 +211,46 @@ class Execution:
                 continue
             self._count_disrupted(claim, command.mark.reason)
 
+    def committed(self, command: InFlight) -> bool:
+        """Whether pods have moved to replacements already: the command is not taken back."""
+        steering = self.steering.get(command.mark.id)
+        return steering is not None and steering.begun > 0
+
     def leave(self, command: InFlight) -> None:
         """Somebody else terminates all nodes of the command: pods come from their drains."""
         steering = self.steering.get(command.mark.id)
-        if steering is not None and steering.rest.until is None:
-            steering.rest.begin(self.state.snapshot(), self._now() + HOLD_SECONDS)
+        while steering is not None and steering.begun < len(steering.waves):
+            steering.begin_wave(self.state.snapshot(), self._now() + HOLD_SECONDS)
 
     def forget(self, under_way: Container[str]) -> None:
         """Steer no more for commands that have gone, and that this process did not end."""
         for name, steering in list(self.steering.items()):
             gone = name not in under_way and name not in self.starting
-            if gone and steering.rest.until is None and self._now() >= steering.seen_by:
+            unended = steering.begun < len(steering.waves)
+            if gone and unended and self._now() >= steering.seen_by:
                 del self.steering[name]
 
     def _must_wait(self, steering: Steering) -> bool:
-        """Whether pods for nodes that are there are still on their way, of any command.
+        """Whether pods are on their way, of any command, that the next step would get in between.
 
-        Only a command with pods for replacements minds: they would take the room of the others.
+        Pods for replacements would take the room of those for nodes that are there.
         """
-        if not steering.rest.keys:
+        if not steering.waves:
             return False
         snapshot, now = self.state.snapshot(), self._now()
-        return any(s.ahead.settling(snapshot, now) for s in self.steering.values())
+        settling = any(s.ahead.settling(snapshot, now) for s in self.steering.values())
+        return settling or self._wave_under_way()
 
-    def _others(self, command: InFlight) -> list[Steering]:
-        return [s for name, s in self.steering.items() if name != command.mark.id]
+    def _wave_under_way(self) -> bool:
+        snapshot, now = self.state.snapshot(), self._now()
+        return any(s.under_way(snapshot, now) for s in self.steering.values())
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    async def _evict(self, command: InFlight, chosen: Callable[[core.Pod], bool]) -> None:
-        """Evict the chosen pods, the largest of all nodes first.
+    async def _evict(self, command: InFlight, crowd: Crowd | None) -> None:
+        """Evict the pods of `crowd` (None: all), the largest of all nodes first.
 
         The order is what lets kube-scheduler find the room that was planned: large pods come to
         nodes that are still empty.
@@ -241,7 +262,7 @@ class Execution:
             for node in snapshot.state_nodes.values()
             if node.claim is not None and node.claim.name in going
             for pod in node.pods
-            if chosen(pod)
+            if (crowd is None or pod.key in crowd.keys)
             and is_reschedulable(pod)
             and is_evictable(pod, snapshot.now)
             and not is_critical(pod)
@@ -251,30 +272,36 @@ class Execution:
         reason = command.mark.reason.value
         for start in range(0, len(pods), _EVICTIONS_AT_ONCE):
             batch = pods[start : start + _EVICTIONS_AT_ONCE]
-            await asyncio.gather(*(self.evictor.evict(p, reason) for p in batch))
+            answers = await asyncio.gather(*(self.evictor.evict(p, reason) for p in batch))
+            for pod, refusal in zip(batch, answers, strict=True):
+                if refusal is not None and crowd is not None:
+                    crowd.refused(pod)
 
     async def steer(self) -> bool:
         """Send pods that have come to their replacements; whether any are still waited for."""
         now = self._now()
         for name, steering in list(self.steering.items()):
-            if steering.rest.until is None:
+            if steering.ahead.until is None:
                 continue
             if steering.landing is None:
                 await self._receive(steering, now)
             elif now >= steering.landing:
                 del self.steering[name]
-        return any(s.rest.until is not None and s.landing is None for s in self.steering.values())
+        return any(s.begun and s.landing is None for s in self.steering.values())
 
     async def _receive(self, steering: Steering, now: float) -> None:
         """Open the replacements whose pods have all come, to these first."""
         assign(steering, self.state.snapshot())
-        if now >= (steering.rest.until or now):
-            steering.give_up()
+        wave = steering.wave
+        if wave is not None and wave.until is not None and now >= wave.until:
+            for owner in list(steering.slots):
+                steering.give_up(owner)
         nodes = homes(steering, self.state.snapshot())
         await asyncio.gather(
             *(self._open_for(steering, index, nodes.get(index)) for index in steering.ready)
         )
-        if not steering.slots:
+        ended = steering.begun == len(steering.waves) and not steering.slots
+        if ended and not steering.ahead.settling(self.state.snapshot(), now):
             steering.landing = now + LANDING_SECONDS if steering.claims else now
 
     async def _open_for(self, steering: Steering, index: int, node: str | None) -> None:

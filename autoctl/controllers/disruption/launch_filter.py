@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
-from autoctl.catalog.model import ON_DEMAND, SPOT, InstanceType, Offering
+from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
 from autoctl.controllers.disruption.split import Move
 from autoctl.scheduling.problem import NewNode, RequirementSpec
 from autoctl.scheduling.requirements import Requirements
@@ -96,11 +96,11 @@ def _with_types(node: NewNode, names: Sequence[str]) -> NewNode:
 
 
 def _worst_price(node: NewNode, instance_type: InstanceType | None) -> float:
-    """The dearest the launch of this type may become: it prefers spot, then on demand."""
+    """The dearest the launch of this type may become, by the capacity type that it prefers."""
     if instance_type is None:
         return float("inf")
     requirements = Requirements.of_specs(node.requirements)
-    for capacity_type in (SPOT, ON_DEMAND):
+    for capacity_type in (RESERVED, SPOT, ON_DEMAND):
         prices = [
             o.price
             for o in instance_type.offerings

@@ -6,7 +6,7 @@ would take the room that the others were promised. A replacement is bought with 
 `autoctl.io/awaiting-pods`, so that no other pod takes its room. When the successors of its own pods
 are pending, each is given it as its nominated node, which kube-scheduler looks at before any other,
 and the taint goes at once: kube-scheduler forgets a nomination to a node that does not take the
-pod. What is not there in time finds its own way.
+pod. Pods for replacements go in waves, one at a time. What is not there in time finds its own way.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ SETTLE_SECONDS: Final = 10.0
 HOLD_SECONDS: Final = 8.0
 """How long after the evictions replacements wait for pods that have not come."""
 
+WAVE_PODS: Final = 120
+"""So many pods for replacements are on their way at a time: the fewer wait, the fewer are tried on
+a node in the moment in which it opens for others."""
+
 LANDING_SECONDS: Final = 20.0
 """How long a pod may take from its nomination to be bound; then it is taken back."""
 
@@ -43,7 +47,7 @@ class Crowd:
     """
 
     keys: frozenset[str]
-    expected: Mapping[Owner, int]
+    expected: Counter[Owner]
     until: float | None = None
     """Loop time until which they are waited for; None before the evictions."""
     _known: frozenset[str] = frozenset()
@@ -52,6 +56,12 @@ class Crowd:
         """The evictions start: pods that are not in `snapshot` are successors."""
         self.until = until
         self._known = frozenset(p.metadata.uid for p, _ in self._members(snapshot))
+
+    def refused(self, pod: core.Pod) -> None:
+        """The pod stays for now: nobody comes for it."""
+        owner = owner_of(pod)
+        if owner is not None:
+            self.expected[owner] -= 1
 
     def arrived(self, snapshot: Snapshot, settled: Container[str] = frozenset()) -> set[Owner]:
         """The controllers all of whose successors are bound, or have their uid in `settled`."""
@@ -87,16 +97,30 @@ class Steering:
     slots: dict[Owner, list[int]]
     ahead: Crowd
     """The pods for nodes that are there."""
-    rest: Crowd
-    """The pods for replacements."""
+    waves: tuple[Crowd, ...]
+    """The pods for replacements, in the order of these."""
+    last: tuple[int, ...]
+    """The last replacement of each wave."""
     seen_by: float = 0.0
     """Loop time from which the mirror shows the command, if it is still under way."""
+    begun: int = 0
+    """How many waves have been evicted."""
     assigned: dict[int, list[core.Pod]] = field(default_factory=dict)
     """By replacement: the successors it was chosen for."""
     opened: set[int] = field(default_factory=set)
     """Replacements that take pods."""
     landing: float | None = None
     """Loop time until which the pods that were sent may land; None before all are open."""
+
+    @property
+    def wave(self) -> Crowd | None:
+        """The wave that is on its way, or came last."""
+        return self.waves[self.begun - 1] if self.begun else None
+
+    @property
+    def reach(self) -> int:
+        """How many replacements the waves up to now are for."""
+        return self.last[self.begun - 1] + 1 if self.begun else 0
 
     @property
     def claimed(self) -> set[str]:
@@ -107,20 +131,34 @@ class Steering:
     def ready(self) -> list[int]:
         """The replacements that wait for no more pods, and are not open yet."""
         missing = {index for slots in self.slots.values() for index in slots}
-        return [i for i in range(len(self.claims)) if i not in missing and i not in self.opened]
+        return [i for i in range(self.reach) if i not in missing and i not in self.opened]
 
-    def give_up(self) -> None:
-        """Wait for no more pods."""
-        self.slots.clear()
+    def begin_wave(self, snapshot: Snapshot, until: float) -> Crowd:
+        """The next wave's evictions start."""
+        self.begun += 1
+        crowd = self.waves[self.begun - 1]
+        crowd.begin(snapshot, until)
+        return crowd
+
+    def under_way(self, snapshot: Snapshot, now: float) -> bool:
+        """Whether pods of the last wave are still on their way."""
+        return self.wave is not None and self.wave.settling(snapshot, now)
+
+    def give_up(self, owner: Owner) -> None:
+        """Wait for no more pods of a controller than later waves bring."""
+        self.slots[owner] = [index for index in self.slots[owner] if index >= self.reach]
+        if not self.slots[owner]:
+            del self.slots[owner]
 
 
 def plan_of(
     command: Command, claims: Iterable[str], snapshot: Snapshot, *, seen_by: float = 0.0
 ) -> Steering:
     """The steering of a command whose replacements are `claims`, in order."""
+    names = tuple(claims)
     slots: dict[Owner, list[int]] = {}
     ahead: dict[str, Owner | None] = {}
-    rest: dict[str, Owner | None] = {}
+    rest: list[dict[str, Owner | None]] = [{} for _ in names]
     for key, home in sorted(command.moves.items()):
         prefix, _, index = home.partition(":")
         pod = snapshot.pods.get(key)
@@ -128,10 +166,23 @@ def plan_of(
         if prefix != "replacement":
             ahead[key] = owner
             continue
-        rest[key] = owner
+        rest[int(index)][key] = owner
         if owner is not None:
             slots.setdefault(owner, []).append(int(index))
-    return Steering(tuple(claims), slots, _crowd(ahead), _crowd(rest), seen_by)
+    for indices in slots.values():
+        indices.sort()
+    waves: list[dict[str, Owner | None]] = []
+    last: list[int] = []
+    for row, pods in enumerate(rest):
+        if waves and len(waves[-1]) + len(pods) <= WAVE_PODS:
+            waves[-1].update(pods)
+            last[-1] = row
+        else:
+            waves.append(dict(pods))
+            last.append(row)
+    return Steering(
+        names, slots, _crowd(ahead), tuple(map(_crowd, waves)), tuple(last), seen_by=seen_by
+    )
 
 
 def _crowd(pods: Mapping[str, Owner | None]) -> Crowd:
@@ -152,11 +203,13 @@ def assign(steering: Steering, snapshot: Snapshot) -> None:
             continue
         owner = owner_of(pod)
         slots = steering.slots.get(owner) if owner is not None else None
-        if slots:
+        if slots and slots[0] < steering.reach:
             steering.assigned.setdefault(slots.pop(0), []).append(pod)
     # A successor that found room elsewhere leaves its slot for nobody.
-    for owner in steering.rest.arrived(snapshot, steering.claimed):
-        steering.slots.pop(owner, None)
+    if steering.wave is not None:
+        for owner in steering.wave.arrived(snapshot, steering.claimed):
+            if owner in steering.slots:
+                steering.give_up(owner)
 
 
 def homes(steering: Steering, snapshot: Snapshot) -> Mapping[int, str]:
