@@ -237,7 +237,8 @@ def _check_list(value: list[Any], schema: JsonSchema, path: str, old: Any) -> It
         )
     if len(value) < schema.get("minItems", 0):
         least = schema["minItems"]
-        yield _invalid(path, value, f"{path} in body should have at least {least} items")
+        # The API server names the length there, not the value.
+        yield _invalid(path, len(value), f"{path} in body should have at least {least} items")
     items = schema.get("items", {})
     before = _correlated(schema, old)
     for index, item in enumerate(value):

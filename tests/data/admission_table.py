@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from nodeclass_limits import Error, entries
 
 from autoctl.api.nodeclass_compute import SYSCTL_RANGES
 
 ADMISSION = Path(__file__).with_name("admission.yaml")
 CORE = Path(__file__).with_name("core.yaml")
+UNCHECKED = (
+    "<nil>",
+    (
+        "Invalid value: null: some validation rules were not checked because the object was "
+        "invalid; correct the existing errors to complete validation"
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,11 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def custom_cases() -> list[Case]:
-    """`admission.yaml`, then both sides of every sysctl's range."""
+    """`admission.yaml`, then both sides of sysctls' ranges and of NodeClasses' other limits."""
     table = yaml.safe_load(ADMISSION.read_text(encoding="utf-8"))
     read = [_case(entry, table["bases"]) for entry in table["cases"]]
-    return read + _sysctl_cases(table["bases"]["class"])
+    base = table["bases"]["class"]
+    return read + _sysctl_cases(base) + _limit_cases(base)
 
 
 def core_cases() -> list[Case]:
@@ -82,6 +91,27 @@ def _put(target: Any, path: list[str | int], value: Any) -> None:
         else:
             target.setdefault(key, {})
         target = target[key]
+
+
+def _limit_cases(base: dict[str, Any]) -> list[Case]:
+    return [
+        Case(
+            name=name,
+            manifest=copy.deepcopy(merge_patch(base, {"spec": spec})),
+            old=None,
+            errors=_with_unchecked([] if error is None else error),
+        )
+        for name, spec, error in entries()
+    ]
+
+
+def _with_unchecked(error: Error | list[Error]) -> frozenset[Error]:
+    """The errors; with some, the API server says that it left rules unchecked."""
+    errors = {error} if isinstance(error, tuple) else set(error)
+    blocking = ("Too long", "Too many", "Unsupported value")
+    if any(message.startswith(blocking) for _, message in errors):
+        errors.add(UNCHECKED)
+    return frozenset(errors)
 
 
 def _sysctl_cases(base: dict[str, Any]) -> list[Case]:
