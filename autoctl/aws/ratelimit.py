@@ -1,9 +1,9 @@
 """Token buckets in front of the AWS API, one per operation, that give way when AWS throttles.
 
 EC2 keeps a request bucket for each account, region and operation (EC2 Developer Guide, "Request
-throttling"). The buckets here start at those rates. A throttled answer halves an operation's rate,
-successes bring it back step by step (additive increase, multiplicative decrease), so that several
-controllers sharing an account settle on what the account allows.
+throttling"). The buckets here start a little below those rates. A throttled answer halves an
+operation's rate, successes bring it back step by step (additive increase, multiplicative decrease),
+so that several controllers sharing an account settle on what the account allows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_SHARE = 0.9
+"""Of the account's rates: exactly at them, every late or early request would be refused."""
 _LOWEST_SHARE = 0.05
 _DECREASE = 0.5
 _INCREASE_SHARE = 0.02
@@ -104,5 +106,7 @@ class RateLimits:
         if bucket is None:
             reads = operation.startswith(("describe_", "get_", "list_", "receive_"))
             rate = self._rates.get(operation, NON_MUTATING if reads else MUTATING)
-            bucket = self._buckets[operation] = TokenBucket(rate)
+            bucket = self._buckets[operation] = TokenBucket(
+                Rate(max(1.0, rate.burst * _SHARE), rate.per_second * _SHARE)
+            )
         return bucket

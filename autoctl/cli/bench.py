@@ -16,6 +16,10 @@ _BENCHMARKS: dict[str, tuple[str, str]] = {
         "autoctl.cli.bench_disrupt:disrupt",
         "Decide one pass of disruption over a large cluster.",
     ),
+    "launch": (
+        "autoctl.cli.bench_launch:launch",
+        "Launch NodeClaims at once, and count what EC2 is asked.",
+    ),
     "startup": (
         "autoctl.cli.bench_startup:startup",
         "Start the operator before a large cluster and wait until it is ready.",

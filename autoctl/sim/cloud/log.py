@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,13 +56,18 @@ class RequestLog:
 
     def busiest_minute(self, operation: str | None = None) -> int:
         """The most requests within any 60 seconds."""
-        times = [request.at for request in self.select(operation)]
-        most = start = 0
-        for end, time in enumerate(times):
-            while time - times[start] >= timedelta(minutes=1):
-                start += 1
-            most = max(most, end - start + 1)
-        return most
+        return busiest_minute(self.select(operation))
 
     def clear(self) -> None:
         self.requests.clear()
+
+
+def busiest_minute(requests: Iterable[Request]) -> int:
+    """The most requests within any 60 seconds; `requests` are in the order of time."""
+    times = [request.at for request in requests]
+    most = start = 0
+    for end, time in enumerate(times):
+        while time - times[start] >= timedelta(minutes=1):
+            start += 1
+        most = max(most, end - start + 1)
+    return most

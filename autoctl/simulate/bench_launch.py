@@ -1,0 +1,180 @@
+"""Launching measured: many NodeClaims at once, then a cluster at rest, by what EC2 was asked.
+
+The NodeClaims come in one moment, as a large plan leaves them; the operator, its requests and EC2's
+request limits are those of `autoctl simulate`. The figures come from the account's request log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import looptime
+
+from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODECLASS, NODEPOOL
+from autoctl.catalog.model import ON_DEMAND
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_POOLS, NODES, Object
+from autoctl.sim.cloud.log import Request, RequestLog, busiest_minute
+from autoctl.simulate.bench_cluster import (
+    REGION,
+    class_reference,
+    node_class,
+    node_pool,
+    types_on_sale,
+)
+from autoctl.simulate.scenario import Scenario, Settings
+from autoctl.simulate.world import World
+
+PATIENCE_SECONDS: Final = 3600.0
+REST_SECONDS: Final = 1800.0
+"""How long the cluster at rest is watched, after as long for it to come to rest."""
+TYPES_A_CLAIM: Final = 20
+"""Instance types that each NodeClaim leaves open."""
+
+Progress = Callable[[str, int, int], None]
+"""Hears what is under way, how much of it is done, and of how much."""
+
+
+class BenchError(Exception):
+    """The nodes never came."""
+
+
+def bench_launch(
+    claims: int, shapes: int = 32, seed: int = 42, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Run the benchmark; the keys of the answer are documented in `docs/performance.md`.
+
+    `shapes` is how many different NodeClaims there are among the `claims`. Raises `BenchError`.
+    """
+    if not 1 <= shapes <= claims:
+        raise ValueError(f"shapes must be between 1 and {claims}, got {shapes}")
+    loop = looptime.new_event_loop(start=0, noop_cycles=2)
+    try:
+        return loop.run_until_complete(_Run(claims, shapes, seed, progress).run())
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+@dataclass
+class _Run:
+    claims: int
+    shapes: int
+    seed: int
+    progress: Progress | None
+
+    async def run(self) -> dict[str, Any]:
+        scenario = Scenario(name="launch", region=REGION, settings=Settings())
+        world = World(scenario, self.seed)
+        self._world = world
+        # Everything that is asked is counted, so everything is kept.
+        world.cloud.log = RequestLog()
+        await world.start([node_class(), _unhurried(node_pool("100%"))])
+        try:
+            await self._until("NodePool ready", self._pool_ready)
+            world.cloud.log.clear()
+            began = asyncio.get_running_loop().time()
+            types = [t.name for t in types_on_sale()]
+            world.cluster.load(
+                _claim(index, index % self.shapes, types) for index in range(self.claims)
+            )
+            await self._until("nodes ready", lambda: (self._initialized(), self.claims))
+            seconds = asyncio.get_running_loop().time() - began
+            launching = list(world.cloud.log.select(service="ec2"))
+            await self._pass(REST_SECONDS, "coming to rest")
+            nodes = sum(1 for _ in world.cluster.objects(NODES))
+            world.cloud.log.clear()
+            await self._pass(REST_SECONDS, "at rest")
+            resting = list(world.cloud.log.select(service="ec2"))
+        finally:
+            await world.stop()
+        return self._figures(nodes, seconds, launching, resting)
+
+    def _figures(
+        self, nodes: int, seconds: float, launching: list[Request], resting: list[Request]
+    ) -> dict[str, Any]:
+        fleets = [r for r in launching if r.operation == "CreateFleet"]
+        throttled = Counter(r.operation for r in launching if r.outcome == "RequestLimitExceeded")
+        return {
+            "nodeClaims": self.claims,
+            "shapes": self.shapes,
+            "nodes": nodes,
+            "clusterSeconds": round(seconds, 1),
+            "createFleet": len(fleets),
+            "createFleetBusiestMinute": busiest_minute(fleets),
+            "requestsBusiestMinute": busiest_minute(launching),
+            "throttled": dict(sorted(throttled.items())),
+            "requestsAtRestAMinute": round(len(resting) * 60 / REST_SECONDS, 2),
+            "requestsAtRestBusiestMinute": busiest_minute(resting),
+            "requestsAtRest": dict(sorted(Counter(r.operation for r in resting).items())),
+        }
+
+    def _initialized(self) -> int:
+        return sum(
+            any(c["type"] == "Initialized" and c["status"] == "True" for c in conditions)
+            for claim in self._world.cluster.objects(NODE_CLAIMS)
+            if (conditions := claim.get("status", {}).get("conditions"))
+        )
+
+    def _pool_ready(self) -> tuple[int, int]:
+        (pool,) = self._world.cluster.objects(NODE_POOLS)
+        conditions = pool.get("status", {}).get("conditions", ())
+        return sum(c["type"] == "Ready" and c["status"] == "True" for c in conditions), 1
+
+    async def _until(self, what: str, state: Callable[[], tuple[int, int]]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            await asyncio.sleep(1.0)
+            self._world.check()
+            done, wanted = state()
+            self._tell(what, done, wanted)
+            if done >= wanted:
+                return
+            if loop.time() - began > PATIENCE_SECONDS:
+                raise BenchError(f"{what}: {done} of {wanted} after an hour of cluster time")
+
+    async def _pass(self, seconds: float, what: str) -> None:
+        for minute in range(int(seconds // 60)):
+            self._tell(what, minute, int(seconds // 60))
+            await asyncio.sleep(60)
+            self._world.check()
+
+    def _tell(self, what: str, done: int, wanted: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, wanted)
+
+
+def _claim(index: int, shape: int, types: list[str]) -> Object:
+    """One NodeClaim; those of one shape leave the same types open."""
+    open_types = [types[(shape + n) % len(types)] for n in range(min(TYPES_A_CLAIM, len(types)))]
+
+    def is_in(key: str, *values: str) -> Object:
+        return {"key": key, "operator": "In", "values": list(values)}
+
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {
+            "name": f"launch-{index:05d}",
+            "labels": {NODEPOOL: "default", NODECLASS: "default"},
+        },
+        "spec": {
+            "nodeClassRef": class_reference(),
+            "requirements": [
+                is_in(NODEPOOL, "default"),
+                is_in(INSTANCE_TYPE, *open_types),
+                is_in(CAPACITY_TYPE, ON_DEMAND),
+            ],
+            "expireAfter": "336h",
+        },
+    }
+
+
+def _unhurried(pool: Object) -> Object:
+    """The pool without anything that would take idle nodes away."""
+    pool["spec"]["disruption"]["consolidateAfter"] = "Never"
+    return pool
