@@ -28,7 +28,8 @@ class Requirement:
 
     Without `complement`, `values` are the allowed ones (none: the label must be absent). With it,
     every value but `values` is allowed. `gte` and `lte` narrow a complement to integers in bounds.
-    `min_values` asks for that many distinct values among a NodeClaim's instance types.
+    `min_values` asks for that many distinct values among a NodeClaim's instance types. `present` is
+    what Exists adds to a NotIn: the label must be there.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Requirement:
     gte: int | None = None
     lte: int | None = None
     min_values: int | None = None
+    present: bool = False
 
     @classmethod
     def of(
@@ -59,7 +61,7 @@ class Requirement:
             case "NotIn":
                 return cls(key, True, frozenset(given), min_values=min_values)
             case "Exists":
-                return cls(key, True, min_values=min_values)
+                return cls(key, True, min_values=min_values, present=True)
             case "DoesNotExist":
                 return cls(key, False, min_values=min_values)
             case "Gt" | "Lt" | "Gte" | "Lte":
@@ -89,7 +91,7 @@ class Requirement:
     @property
     def allows_absence(self) -> bool:
         """Whether a node without the label satisfies it (NotIn and DoesNotExist do)."""
-        if self.gte is not None or self.lte is not None:
+        if self.present or self.gte is not None or self.lte is not None:
             return False
         return self.operator in ("NotIn", "DoesNotExist")
 
@@ -125,6 +127,7 @@ class Requirement:
         gte = _pick(max, self.gte, other.gte)
         lte = _pick(min, self.lte, other.lte)
         least = _pick(max, self.min_values, other.min_values)
+        present = self.present or other.present
         if gte is not None and lte is not None and gte > lte:
             return Requirement(self.key, False, min_values=least)
         complement = self.complement and other.complement
@@ -136,7 +139,7 @@ class Requirement:
             values = self.values - other.values
         else:
             values = self.values & other.values
-        bounded = Requirement(self.key, complement, values, gte, lte, least)
+        bounded = Requirement(self.key, complement, values, gte, lte, least, present)
         kept = frozenset(v for v in values if bounded._within(v))
         if not complement:
             return Requirement(self.key, False, kept, min_values=least)
@@ -144,10 +147,7 @@ class Requirement:
 
     def intersects(self, other: Requirement) -> bool:
         """Whether a node can satisfy both; two that tolerate absence always meet."""
-        if self.operator in ("NotIn", "DoesNotExist") and other.operator in (
-            "NotIn",
-            "DoesNotExist",
-        ):
+        if self.allows_absence and other.allows_absence:
             return True
         both = self.intersection(other)
         return both.complement or bool(both.values)
@@ -163,6 +163,8 @@ class Requirement:
             if bound is not None:
                 entries.append(RequirementSpec(self.key, operator, (str(bound),)))
                 bounded = True
+        if self.present and self.complement and self.values and not bounded:
+            entries.append(RequirementSpec(self.key, "Exists"))
         if self.values or not bounded:
             entries.append(RequirementSpec(self.key, self.operator, tuple(sorted(self.values))))
         entries[0] = replace(entries[0], min_values=self.min_values)
@@ -242,7 +244,7 @@ class Requirements(Mapping[str, Requirement]):
         `allow_undefined` (by default the labels the operator decides itself).
         """
         for key in sorted(other.keys() - allow_undefined - self.keys()):
-            if other[key].operator not in ("NotIn", "DoesNotExist"):
+            if not other[key].allows_absence:
                 hint = label_hint(key, tuple(self))
                 return f'label "{key}" does not have known values{hint}'
         return self.intersects(other)

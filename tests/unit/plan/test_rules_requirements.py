@@ -580,6 +580,43 @@ CUSTOM = [
     ),
 ]
 
+BOTH = (exists("team"), requirement("team", "NotIn", "a"))
+PRESENCE = [
+    Case(
+        "a label must be there and not be a value: it is not there",
+        [node("n1"), pod("p", affinity=require(*BOTH))],
+        pending("p"),
+    ),
+    Case(
+        "a label must be there and not be a value: a node has another",
+        [node("n1", labels={"team": "b"}), pod("p", cpu="1", affinity=require(*BOTH))],
+        on(p="n1"),
+    ),
+    Case(
+        "a label must be there and not be a value: a node has that one",
+        [node("n1", labels={"team": "a"}), pod("p", cpu="1", affinity=require(*BOTH))],
+        pending("p"),
+    ),
+    Case(
+        "a pool's label must be there and not be a value, a pod wants it gone",
+        [pod("p", affinity=require(requirement("team", "DoesNotExist")))],
+        pending("p"),
+        pools=pool_of(*BOTH),
+    ),
+    Case(
+        "a pool's label must be there and not be a value, a pod wants another",
+        [pod(nodeSelector={"team": "b"})],
+        asks("team", "b"),
+        pools=pool_of(*BOTH),
+    ),
+    Case(
+        "a pool's label must be there and not be a value, a pod wants that one",
+        [pod("p", nodeSelector={"team": "a"})],
+        pending("p"),
+        pools=pool_of(*BOTH),
+    ),
+]
+
 TERMS = [
     Case(
         "the last term is not given up",
@@ -825,6 +862,7 @@ REASONS = [
 ]
 
 CASES = [
+    *PRESENCE,
     *NODE_POOL,
     *OPERATORS,
     *TYPES,

@@ -43,6 +43,7 @@ POOL = NodePool.model_validate(
         ([("Gte", "3"), ("Lte", "3")], "3"),
         ([("Gte", "3"), ("Lte", "4"), ("NotIn", "3", "4")], None),
         ([("NotIn", "a")], None),
+        ([("Exists",), ("NotIn", "0")], "1"),
         ([("DoesNotExist",)], None),
     ],
     ids=str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +89,17 @@ def req(operator: str, *values: str, least: int | None = None) -> Requirement:
     ],
 )
 def test_published_intersections(a: Requirement, b: Requirement, both: Requirement) -> None:
-    assert a.intersection(b) == both
+    assert replace(a.intersection(b), present=both.present) == both
+
+
+def test_existence_stays_asked_for_beside_exclusions() -> None:
+    """Karpenter's algebra forgets it; kube-scheduler does not place on a node without the label."""
+    both = req("Exists").intersection(req("NotIn", "A"))
+    assert not both.accepts(None)
+    assert not both.accepts("A")
+    assert both.accepts("B")
+    assert not both.intersects(req("DoesNotExist"))
+    assert Requirements.of_specs(both.specs())["key"] == both
 
 
 def test_values_out_of_bounds_are_dropped_from_exclusions() -> None:
