@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from harness import Play, budget, deployment, node_class, node_pool, playing
 
 from autoctl.controllers.disruption.marks import COMMAND
@@ -58,6 +59,58 @@ async def test_a_pool_deleted_in_the_middle_of_a_command_leaves_nothing_behind()
         await play.until(lambda: not play.nodes() and not play.instances(), 300)
         assert not play.world.cloud.ec2.instances.alive()
         play.world.cloud.faults.clear()
+        await play.world.cluster.users.create(NODE_POOLS, node_pool())
+        await play.until(lambda: play.running() == 2, 600)
+        assert not _tainted(play)
+        assert not _marked(play)
+
+
+@pytest.mark.parametrize("leaderless", [False, True], ids=["", "leader-dies"])
+@pytest.mark.parametrize("moment", ["marked", "bought", "ready", "moving"])
+async def test_a_pool_deleted_at_any_moment_of_a_replacement_leaves_nothing_behind(
+    moment: str, leaderless: bool
+) -> None:
+    """A node too large for what is left on it is replaced; its pool goes at one of the steps, and
+    perhaps the leader with it."""
+    pool = node_pool(
+        disruption={
+            "consolidationPolicy": "WhenEmptyOrUnderutilized",
+            "consolidateAfter": "0s",
+            "budgets": [{"nodes": "100%"}],
+        }
+    )
+    large, small = deployment("large", 1, cpu="6"), deployment("small", 2, cpu="250m")
+    async with playing(node_class(), pool, large, small, **SETTINGS) as play:
+        await play.until(lambda: play.running() == 3)
+        (old,) = play.nodes()
+        await play.scale(0, "large")
+
+        def there() -> bool:
+            match moment:
+                case "marked":
+                    return bool(_marked(play))
+                case "bought":
+                    return len(play.instances()) == 2
+                case "ready":
+                    return (
+                        sum(
+                            play.condition(c, "Initialized")["status"] == "True"
+                            for c in play.claims()
+                        )
+                        == 2
+                    )
+            return any(
+                p["spec"].get("nodeName") not in (None, old["metadata"]["name"])
+                for p in play.pods()
+            )
+
+        # Young nodes are replaced for half their price only: this one costs four times too much.
+        await play.until(there, 1800)
+        await play.world.cluster.users.delete(NODE_POOLS, "general-purpose")
+        if leaderless:
+            await play.world.lose_leader(cut_off=True)
+        await play.until(lambda: not play.claims() and not play.nodes(), 1800)
+        await play.until(lambda: not play.instances(), 300)
         await play.world.cluster.users.create(NODE_POOLS, node_pool())
         await play.until(lambda: play.running() == 2, 600)
         assert not _tainted(play)
