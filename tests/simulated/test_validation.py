@@ -124,3 +124,27 @@ async def test_dry_runs_can_be_switched_off() -> None:
         await play.until(lambda: ready(play), 60)
         assert validation(play)["reason"] == "DryRunDisabled"
         assert dry_runs(play) == 0
+
+
+@pytest.mark.parametrize(
+    ("action", "condition"),
+    [
+        ("ec2:DescribeSubnets", "SubnetsReady"),
+        ("ec2:DescribeSecurityGroups", "SecurityGroupsReady"),
+        ("ssm:GetParameters", "AMIsReady"),
+        ("iam:CreateInstanceProfile", "InstanceProfileReady"),
+        ("eks:CreateAccessEntry", "InstanceProfileReady"),
+    ],
+)
+async def test_what_may_not_be_looked_at_is_named_too(action: str, condition: str) -> None:
+    async with playing(node_class(), node_pool()) as play:
+        play.world.cloud.denied.add(action)
+        await play.until(
+            lambda: play.condition(declared(play), condition)["reason"] == "Unauthorized", 30
+        )
+        assert (
+            f"not authorized for {action}" in play.condition(declared(play), condition)["message"]
+        )
+        assert validation(play)["reason"] == "DependenciesNotReady"
+        play.world.cloud.denied.clear()
+        await play.until(lambda: ready(play), 120)

@@ -30,7 +30,7 @@ from autoctl.api.nodeclass_status import (
     SecurityGroupStatus,
     SubnetStatus,
 )
-from autoctl.aws.errors import CloudError, Kind
+from autoctl.aws.errors import CloudError, Kind, refused_action
 from autoctl.aws.images import LATEST, ImageQuery
 from autoctl.aws.network import SecurityGroup, Selector, Subnet
 from autoctl.aws.reservations import PlacementGroup, Reservation, ReservationSelector
@@ -235,7 +235,8 @@ def failure(condition: str, error: CloudError) -> Part | None:
     if error.transient:
         return None
     if error.kind is Kind.UNAUTHORIZED:
-        message = f"not authorized for {error.operation}: {error.message}"
+        action = refused_action(error.message) or error.operation
+        message = f"not authorized for {action}: {error.message}"
         return Part(condition, Verdict(False, "Unauthorized", message))
     return Part(condition, Verdict(False, error.code, error.message))
 
