@@ -12,7 +12,7 @@ from harness import Play, budget, deployment, node_class, node_pool, playing
 
 from autoctl.controllers.disruption.marks import COMMAND, Mark
 from autoctl.controllers.disruption.model import Reason
-from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS
+from autoctl.ports.kubernetes import DAEMON_SETS, NODE_CLAIMS, NODE_POOLS, NODES, PODS
 from autoctl.simulate.invariants import Invariants
 
 
@@ -48,6 +48,23 @@ async def test_a_lost_pod_is_found() -> None:
         assert "pod lost" in rules(play, invariants)
 
 
+async def test_a_daemon_without_room_on_its_node_is_not_lost() -> None:
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        daemon = deployment("agent", cpu="64")
+        daemon["kind"] = "DaemonSet"
+        del daemon["spec"]["replicas"]
+        await play.world.cluster.users.create(DAEMON_SETS, daemon, "default")
+        await play.until(lambda: len(play.pods()) > 6)
+        assert "pod lost" not in rules(play, invariants)
+
+
+async def test_a_static_pool_of_the_wrong_size_is_found() -> None:
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        pool = node_pool("static", replicas=2)
+        await play.world.cluster.users.create(NODE_POOLS, pool)
+        assert "static pool" in rules(play, invariants)
+
+
 async def test_a_taint_that_nobody_takes_off_is_found() -> None:
     async with watched(deployment(replicas=6)) as (play, invariants):
         taint = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
@@ -60,8 +77,6 @@ async def test_more_marks_than_the_budget_allows_are_found() -> None:
     async with watched(deployment(replicas=6)) as (play, invariants):
         pool = play.pool()
         pool_budget = {"spec": {"disruption": {"budgets": [{"nodes": "0"}]}}}
-        from autoctl.ports.kubernetes import NODE_POOLS
-
         await play.api.patch(NODE_POOLS, pool["metadata"]["name"], pool_budget)
         await asyncio.sleep(60)
         claim = play.claims()[0]["metadata"]["name"]
