@@ -86,8 +86,9 @@ def split(path: str) -> list[str]:
 
 def schema() -> Mapping[str, Any]:
     definition = yaml.safe_load((ROOT / "crds" / "eks.amazonaws.com_nodeclasses.yaml").read_text())
-    found: Mapping[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return found["properties"]["spec"]
+    whole = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    found: Mapping[str, Any] = whole["properties"]["spec"]
+    return found
 
 
 CASES = [case for case in custom_cases() if case.manifest["kind"] == "NodeClass"]
