@@ -16,7 +16,10 @@ from autoctl.controllers.capacitybuffer.controller import REST_SECONDS as BUFFER
 from autoctl.controllers.capacitybuffer.controller import CapacityBufferController
 from autoctl.controllers.catalog.memory import MemoryController
 from autoctl.controllers.catalog.refresh import market_refreshes
-from autoctl.controllers.disruption.conditions_controller import DisruptionConditionsController
+from autoctl.controllers.disruption.conditions_controller import (
+    DRIFT_SECONDS,
+    DisruptionConditionsController,
+)
 from autoctl.controllers.disruption.controller import DisruptionController, DisruptionQueue
 from autoctl.controllers.disruption.execution import Execution
 from autoctl.controllers.disruption.expiry_controller import ExpirationController
@@ -465,6 +468,7 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         clock=d.clock,
         types=d.aws.types,
         describe=InstanceDescriber(d.aws.instances, d.clock),
+        seconds=DRIFT_SECONDS * d.patience,
     )
     expiration = ExpirationController(
         api=d.api,

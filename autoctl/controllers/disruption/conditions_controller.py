@@ -35,6 +35,7 @@ class DisruptionConditionsController:
     clock: Clock
     types: InstanceTypeSource
     describe: Describe
+    seconds: float = DRIFT_SECONDS
     name: str = "nodeclaim.disruption"
 
     async def reconcile(self, key: str) -> Result:
@@ -55,7 +56,7 @@ class DisruptionConditionsController:
         except NotFound:
             return DONE
         quiet_in = consolidatable_in(claim, pool, now)
-        waits = [DRIFT_SECONDS]
+        waits = [self.seconds]
         if quiet_in is not None and quiet_in.total_seconds() > 0:
             waits.append(quiet_in.total_seconds())
         return Result(min(waits))

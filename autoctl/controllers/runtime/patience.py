@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from autoctl.controllers.runtime.controller import Periodic, Registration
 
-REGULAR_SECONDS = 30.0
+REGULAR_SECONDS = 10.0
 """Shorter waits are not routine: the controller is waiting for something it began."""
 
 

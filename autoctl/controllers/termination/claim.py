@@ -21,6 +21,8 @@ from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+_NODE_SECONDS = 30.0
+"""Between looks at whether the Node is gone, were its end not heard of."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class ClaimFinalizer:
             for node in nodes:
                 if node.metadata.deletion_timestamp is None:
                     await self._delete_node(node.metadata.name, node.metadata.uid)
-            return Result(POLL_SECONDS)
+            # The Node's own controller brings it to its end, which is heard of.
+            return Result(_NODE_SECONDS)
         provider_id = claim.status.provider_id or self._d.launched(claim.metadata.uid)
         if provider_id is not None and not await self._d.terminator.end(
             provider_id, claim.node_pool or ""

@@ -32,12 +32,15 @@ from autoctl.ports.kubernetes import (
     Object,
 )
 from autoctl.state.cluster import ClusterState
+from autoctl.state.pods import is_terminating
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 MIN_DRAIN = timedelta(seconds=5)
 """kube-scheduler may bind a pod it decided on just before the taint; wait for that."""
 _DRAIN_SECONDS = 1.0
+_HELD_SECONDS = 10.0
+"""Between looks at a drain in which nothing moves: budgets or do-not-disrupt hold every pod."""
 _BALANCER_VALUE = "karpenter"
 
 
@@ -147,9 +150,13 @@ class NodeTerminationController:
         return drain
 
     def _next_look(self, drain: Drain) -> float:
+        now = self._d.clock.now()
         waits = [self._d.evictor.wait(pod) for pod in drain.evict]
-        pending = [wait for wait in waits if wait > 0]
-        return min(_DRAIN_SECONDS, *pending) if pending else _DRAIN_SECONDS
+        held = all(waits) and not drain.delete and not any(is_terminating(p) for p in drain.waiting)
+        if drain.forced_next is not None:
+            waits.append(max(0.0, (drain.forced_next - now).total_seconds()))
+        longest = _HELD_SECONDS if held else _DRAIN_SECONDS
+        return min(longest, *(wait for wait in waits if wait > 0), longest)
 
     async def _volumes_detached(
         self, node: core.Node, claim: NodeClaim | None, deadline: datetime | None
