@@ -465,9 +465,23 @@ class Board:
         """Count pods (or, negative, no longer) whose domains are decided but not their nodes."""
         codes = dict(where)
         for gauge in demand.constraints.moves:
-            if codes[gauge.key] >= 0:
+            if codes[gauge.key] >= 0 and self.counted_on(gauge, self.within(demand, where)):
                 self.counts[gauge.index][codes[gauge.key]] += count
                 self.totals[gauge.index] += count
+
+    def within(self, demand: Demand, where: Where) -> Ints:
+        """Offers the demand may use in the given domains."""
+        rows = demand.rows
+        for key, code in where:
+            rows = rows & (self.row_codes[key] == code)
+        return np.flatnonzero(rows)
+
+    def counted_on(self, gauge: Gauge, rows: Ints) -> bool | None:
+        """Whether the gauge counts pods on new nodes of these offers; None if on some only."""
+        if gauge.filter is None:
+            return True
+        counted = self._eligible(gauge)[1][rows]
+        return bool(counted.all()) if counted.all() or not counted.any() else None
 
     def _counted(self, gauge: Gauge, bins: Ints, counts: Ints) -> int:
         if gauge.filter is not None:

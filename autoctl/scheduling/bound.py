@@ -32,7 +32,7 @@ def problem_bound(problem: SchedulingProblem) -> float:
     board = Board(world.feasibility, world.topology, world.shapes, world.pools)
     demands = ((hard_demand(world, shape), len(shape.pods)) for shape in world.shapes)
     placed = [(d, n) for d, n in demands if d is not None and d.rows.any()]
-    return lower_bound(board, placed, problem.options.budget)
+    return lower_bound(board, placed, Budget(problem.options.budget))
 
 
 def hard_demand(world: World, shape: Shape) -> Demand | None:
@@ -46,7 +46,7 @@ def hard_demand(world: World, shape: Shape) -> Demand | None:
     )
 
 
-def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: int) -> float:
+def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: Budget) -> float:
     """USD/hour below which no set of new nodes holds the given pods.
 
     Topology, limits and weights are left out, which can only make the bound lower; pods of equal
@@ -57,7 +57,7 @@ def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: int)
         key = (demand.kind, demand.requests.tobytes())
         first, before = groups.get(key, (demand, 0))
         groups[key] = (first, before + count)
-    if not groups:
+    if not groups or budget.pressed:
         return 0.0
     members = list(groups.values())
     feasible = np.stack([d.rows for d, _ in members])
@@ -87,7 +87,7 @@ def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: int)
         task,
         classes.counts,
         stock,
-        Budget(budget),
+        budget,
         tolerance=1e-3,
         rounds=_ROUNDS,
         mind_limits=False,

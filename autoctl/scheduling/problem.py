@@ -108,9 +108,12 @@ class SolverOptions:
 
     `budget` counts work units of the packer (array elements and simplex iterations; about a
     microsecond each), not time, so that a solve is a function of its input; the default is about
-    5 s of one core on a hard instance. Zero means greedy only. `max_pod_share` bounds the share
-    of a batch's pods that may sit on one new node when nodes of equal price offer a choice (a
-    cluster should keep serving if a node dies).
+    5 s of one core on a hard instance. It is a cap for all packing and proving of a solve together:
+    near its end greedy takes over, and at its end one pass over the shapes. Below a million it only
+    says how hard to search, which greedy does not do: zero means greedy only.
+    `max_pod_share` bounds the share of what a batch of 50 pods or more requests (of any resource)
+    that one new node is loaded with, where that costs no more: a cluster should keep serving if a
+    node dies. 1 turns it off.
     `allow_new_nodes=False` places on existing nodes alone. `prove=False` leaves the lower bound at
     0 where it would take a relaxation of its own, which can cost as much as the solve.
     """

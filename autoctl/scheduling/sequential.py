@@ -123,10 +123,10 @@ class Placer:
         board = self.board
         if not within_domains(board, demand) or {k for k, _ in where} < set(demand.domains):
             return False
-        usable = demand.rows & ~board.limits.bounded
-        for key, code in where:
-            usable = usable & (board.row_codes[key] == code)
-        return bool(usable.any())
+        rows = board.within(demand, where)
+        if any(board.counted_on(g, rows) is None for g in demand.constraints.moves):
+            return False
+        return not board.limits.bounded[rows].all()
 
     def _fill(self, demand: Demand, count: int, where: Where, *, mind: bool) -> int:
         bins, rooms = self.board.candidates(demand, where, mind=mind)
@@ -180,10 +180,7 @@ class Placer:
     def _open(self, demand: Demand, count: int, where: Where, nodes: int | None = None) -> int:
         """Buy nodes for up to `count` pods, tier by tier."""
         board = self.board
-        usable = demand.rows
-        for key, code in where:
-            usable = usable & (board.row_codes[key] == code)
-        rows = np.flatnonzero(usable)
+        rows = board.within(demand, where)
         if not len(rows):
             return 0
         fit = self._fit(demand)[rows]

@@ -34,11 +34,13 @@ def pack_simple(
     demands: Sequence[tuple[Demand, int]],
     options: SolverOptions,
     *,
+    work: int,
     unusual: bool = False,
 ) -> tuple[dict[int, int], PackingResult]:
     """Pack demands onto the board: pods placed by demand index, and the kernel's answer.
 
-    Unusual hardware is for pods that nothing else can hold, unless `unusual` opens it to all.
+    `work` is the budget, in work units. Unusual hardware is for pods that nothing else can hold,
+    unless `unusual` opens it to all.
     """
     offers = board.offers
     net = board.feasibility.net
@@ -61,7 +63,9 @@ def pack_simple(
         bin_free=board.free.astype(np.float64),
         bin_feasible=np.stack([_bins(board, d) for d, _ in demands]),
         bin_order=np.minimum(np.arange(board.size), board.existing),
-        options=PackingOptions(work_budget=options.budget, spread_share=options.max_pod_share),
+        options=PackingOptions(
+            work_budget=min(work, options.budget), work_cap=work, spread_share=options.max_pod_share
+        ),
     )
     result = pack(question)
     placed = {d.index: n for d, n in demands}

@@ -16,6 +16,7 @@ from autoctl.scheduling.feasibility import Demand
 from autoctl.scheduling.launch import Launch, Launcher
 from autoctl.scheduling.minvalues import flexible_rows
 from autoctl.scheduling.outlook import Outlook
+from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.preferences import levels, preferences_of
 from autoctl.scheduling.problem import (
     MinValuesPolicy,
@@ -42,9 +43,12 @@ def solve(problem: SchedulingProblem) -> Solution:
     if problem.reserve:
         return solve_with_reserve(problem, solve)
     world = World(problem)
-    outcome = _Run(world).run([world.shapes])
-    if outcome.left and len({s.template.priority for s in world.shapes}) > 1:
-        outcome = _Run(world).run(_by_priority(world.shapes))
+    budget = max(problem.options.budget, LEAST_WORK)
+    several = len({s.template.priority for s in world.shapes}) > 1
+    first = _Run(world, budget // 2 if several else budget)
+    outcome = first.run([world.shapes])
+    if outcome.left and several:
+        outcome = _Run(world, budget, first.work).run(_by_priority(world.shapes))
     return outcome.solution()
 
 
@@ -68,6 +72,9 @@ class _Pending:
     """Pods that had been placed when it was given up."""
 
 
+LEAST_WORK = 1_000_000
+"""Work units that a solve may spend whatever its budget is: greedy packing needs them."""
+
 _FEW = 64
 _NO_CHOICE = 1 << 30
 """Rank of pods that no anti-affinity over domains is about."""
@@ -82,8 +89,10 @@ _DIVISIONS = 4
 class _Run:
     """One pass over all pods."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, budget: int, spent: int = 0) -> None:
+        """`spent` work units of the budget are gone already."""
         self._world = world
+        self._budget = budget
         self._board = Board(world.feasibility, world.topology, world.shapes, world.pools)
         self._all_rows = np.arange(len(world.offers))
         self._demands: list[Demand] = []
@@ -91,7 +100,7 @@ class _Run:
         self.bound = 0.0
         self.bound_complete = True
         """Whether `bound` covers every new node."""
-        self.work = 0
+        self.work = spent
         self.methods: set[str] = set()
         self._ended: list[_Pending] = []
         self._placed = 0
@@ -268,12 +277,20 @@ class _Run:
                 self._board.expect(demand, where, -missing)
                 homes[demand.index].left += missing
 
+    def allowance(self) -> int:
+        """Work units that are left of this run's part of the budget."""
+        return max(0, self._budget - self.work)
+
     def _kernel(
         self, task: Sequence[tuple[Demand, int]], *, unusual: bool = False
     ) -> dict[int, int]:
         """Pods placed by the packing kernel, by demand index."""
         placed, result = pack_simple(
-            self._board, task, self._world.problem.options, unusual=unusual
+            self._board,
+            task,
+            self._world.problem.options,
+            work=self.allowance() // 2,
+            unusual=unusual,
         )
         if self.bound and result.lower_bound:
             self.bound_complete = False  # together, pods may cost less than the sum of their bounds
@@ -381,7 +398,11 @@ class _Outcome:
             for index, count in content.items():
                 placed[index] = placed.get(index, 0) + count
         demands = [(self._demands[i], n) for i, n in sorted(placed.items())]
-        return lower_bound(self._board, demands, self._world.problem.options.budget)
+        allowance = self._run.allowance()
+        budget = Budget(min(allowance, self._world.problem.options.budget), allowance)
+        found = lower_bound(self._board, demands, budget)
+        self._run.work += budget.spent
+        return found
 
     def _method(self) -> Literal["greedy", "lp", "lp+greedy"]:
         methods = self._run.methods

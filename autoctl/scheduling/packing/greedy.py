@@ -6,9 +6,9 @@ import numpy as np
 
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.fill import fill_best
-from autoctl.scheduling.packing.market import Market, shares
+from autoctl.scheduling.packing.market import Market, capacity, shares
 from autoctl.scheduling.packing.model import FloatArray, IntArray
-from autoctl.scheduling.packing.plan import Plan, repeats
+from autoctl.scheduling.packing.plan import Plan, Row, repeats
 from autoctl.scheduling.packing.stock import Stock
 
 _NEAR_BEST = 0.995
@@ -67,7 +67,8 @@ def greedy(
     """Pack `left` (K,) until nothing more fits; `stock` is drawn down.
 
     One round of fills buys every node about as good as its best; of many classes, more at once, and
-    most of all when the budget is overrun: all pods must be placed, but in few rounds.
+    most of all when the budget is overrun: all pods must be placed, but in few rounds. When it is
+    exhausted, each class gets nodes of its own.
 
     Args:
         value: (K,) what one pod is worth, USD/hour; by default its cheapest fraction of a node.
@@ -78,7 +79,7 @@ def greedy(
     if value is not None:
         worth = np.maximum(value, 1e-6 * worth)
     worth = np.maximum(worth, 1e-9)
-    while True:
+    while not budget.exhausted:
         near, batch = _NEAR_BEST, _AT_ONCE
         active = plan.left > 0
         rooms = stock.rooms(market.offers)
@@ -111,3 +112,64 @@ def greedy(
             if nodes > 0:
                 plan.add(offer, price, node, nodes)
                 stock.take(offer, nodes)
+    singly(market, plan, stock, budget)
+    return plan
+
+
+def singly(
+    market: Market,
+    plan: Plan,
+    stock: Stock,
+    budget: Budget,
+    priority: IntArray | None = None,
+) -> None:
+    """Nodes for each class by itself, of the offer that is cheapest for a pod: one pass, no search.
+
+    Classes go by falling `priority` (K,), then size. The last node of a class is filled up with the
+    classes that follow. `plan` grows and `stock` is drawn down.
+    """
+    if not len(market.offers):
+        return
+    ranks = np.zeros(len(plan.left), np.int64) if priority is None else -priority
+    size = (market.requests / np.maximum(market.requests.max(axis=0), 1.0)).max(axis=1)
+    order = np.lexsort((np.arange(len(size)), -size, ranks))
+    order = order[plan.left[order] > 0]
+    budget.spend(len(order) * (10 + 0.01 * len(market.price)))
+    open_pods: IntArray | None = None
+    column = -1
+    for row in order.tolist():
+        if open_pods is not None and plan.left[row] and market.fit[row, column]:
+            open_pods = _add_to_last(market, plan, row, column, open_pods)
+        while plan.left[row]:
+            fit = np.minimum(market.fit[row], plan.left[row])
+            fit = np.where(stock.rooms(market.offers) > 0, fit, 0)
+            if not fit.any():
+                break
+            price = np.where(fit > 0, market.price / np.maximum(fit, 1), np.inf)
+            column = int(price.argmin())
+            pods = np.zeros(len(size), np.int64)
+            pods[row] = fit[column]
+            offer = int(market.offers[column])
+            nodes = min(repeats(pods, plan.left), stock.room(offer))
+            plan.add(offer, float(market.price[column]), pods, nodes)
+            stock.take(offer, nodes)
+            open_pods = pods
+
+
+def _add_to_last(market: Market, plan: Plan, row: int, column: int, pods: IntArray) -> IntArray:
+    """Put pods of a class into the room of the last node bought, split off from others like it."""
+    if market.conflict is not None and (pods > 0)[market.conflict[row]].any():
+        return pods
+    room = market.allocatable[column] - pods @ market.requests
+    most = float(capacity(market.requests[row], room))
+    count = int(min(most, market.fit[row, column], plan.left[row]))
+    if count <= 0:
+        return pods
+    last = plan.rows.pop()
+    fuller = pods.copy()
+    fuller[row] += count
+    if last.nodes > 1:
+        plan.rows.append(Row(last.offer, last.price, last.pods, last.nodes - 1))
+    plan.rows.append(Row(last.offer, last.price, fuller, 1))
+    plan.left[row] -= count
+    return fuller

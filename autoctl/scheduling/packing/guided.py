@@ -93,7 +93,7 @@ def _nodes_of(
     size = part.max(axis=1)
     order = np.lexsort((np.arange(len(size)), -size))
     order = order[(mine[order] > 0) & (fit[order] > 0)]
-    while mine.any():
+    while mine.any() and not budget.pressed:
         nodes = max(1, int(np.ceil((mine @ part).max() - 1e-9)))
         nodes = max(nodes, int(np.ceil((together @ mine).max(initial=0.0) - 1e-9)))
         pods = _balanced(market, room, order, mine, fit, nodes, budget)

@@ -39,6 +39,8 @@ class PackingOptions:
         work_budget: most work units a solve may spend; one unit is about a microsecond of one core,
             counted from array sizes and simplex iterations, never from a clock. When they are used
             up the rest is packed by the cheapest method that still gives a valid answer.
+        work_cap: what an answer may cost in the end, None for no end. `work_budget` ends the search
+            for a better answer; near the cap even greedy gives way to one pass over the shapes.
         work_base, work_per_pod: a batch of P pods may spend work_base + work_per_pod * P units, so
             that a small batch is answered at once; at most `work_budget`.
         good_enough: stop searching once the cost is within this fraction of the lower bound.
@@ -50,6 +52,7 @@ class PackingOptions:
     """
 
     work_budget: int = 4_000_000
+    work_cap: int | None = None
     work_base: int = 100_000
     work_per_pod: int = 60
     good_enough: float = 0.002

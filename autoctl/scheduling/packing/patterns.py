@@ -73,6 +73,9 @@ class Master:
 
     def solve(self, budget: Budget) -> tuple[float, FloatArray, FloatArray]:
         """Objective, (K,) value of a pod, (patterns,) nodes bought of each."""
+        most = budget.iterations(len(self.active))
+        if most is not None:
+            self._lp.setOptionValue("simplex_iteration_limit", most)
         self._lp.run()
         info = self._lp.getInfo()
         budget.spend_simplex(max(0, info.simplex_iteration_count), len(self.active))

@@ -315,6 +315,9 @@ class _Program:
 
     def run(self, budget: Budget) -> tuple[float, FloatArray, FloatArray, FloatArray]:
         """Solve: objective, column values, row duals, reduced costs."""
+        most = budget.iterations(self.rows)
+        if most is not None:
+            self.lp.setOptionValue("simplex_iteration_limit", most)
         self.lp.run()
         info = self.lp.getInfo()
         budget.spend_simplex(max(0, info.simplex_iteration_count), self.rows)
@@ -423,6 +426,7 @@ def relax(
             best >= objective * (1 - tolerance)
             or rounds <= 0
             or (done >= _AT_LEAST and not budget.left)
+            or budget.pressed
         ):
             break
         shadow = np.maximum(dual[: program.count], 0.0)

@@ -203,9 +203,10 @@ class _State:
             wanted = int(self.contents[node, shape])
             bins = np.flatnonzero(room[shape] & self.feasible[shape])
             bins = bins[bins != node]
-            bins = bins[(self.free[bins] >= self.requests[shape]).all(axis=1)]
             if len(bins) > _SHORTLIST:
                 bins = np.sort(bins[np.argpartition(fullness[bins], _SHORTLIST - 1)[:_SHORTLIST]])
+            # `room` is as it was before this node's first shape took some of it.
+            bins = bins[(self.free[bins] >= self.requests[shape]).all(axis=1)]
             most = market.capacity(self.requests[shape], self.free[bins])
             if self.cap is not None:
                 most = np.minimum(most, self.cap[shape, bins])

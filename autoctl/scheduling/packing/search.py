@@ -54,7 +54,11 @@ def search(
     Among plans of about the same price (`options.spread_premium`) the one whose nodes hold at most
     `options.spread_share` of the batch is taken. `bound` holds if the plan leaves no pod.
     """
-    if exact.sub_batches(wanted) <= _EXACT_STATES:
+    if budget.pressed:
+        plan = greedy(market, wanted, stock.copy(), budget)
+        return Found(plan, 0.0, "greedy")
+    states = exact.sub_batches(wanted)
+    if states <= _EXACT_STATES and budget.affords(2 * _exact_work(market, states)):
         best = _solve_exactly(market, wanted, budget)
         if best is not None and affordable(best, stock):
             narrow = _spread(market, wanted, options)
@@ -81,8 +85,12 @@ def search(
 
 
 def _solve_exactly(market: Market, wanted: IntArray, budget: Budget) -> Plan | None:
-    budget.spend(0.02 * exact.sub_batches(wanted) ** 2 + 10 * len(market.price))
+    budget.spend(_exact_work(market, exact.sub_batches(wanted)))
     return exact.solve(market, wanted)
+
+
+def _exact_work(market: Market, states: int) -> float:
+    return 0.02 * states**2 + 10 * len(market.price)
 
 
 def _spread_or_not(
@@ -172,6 +180,8 @@ class _Contest:
         if not self._good(bound) and self._greedy_work(plan.left) < self._budget.left:
             self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
         poor = bool(self._best.left.any()) or self._best.cost > _POOR * bound
+        if self._budget.pressed and self._best.rows and not self._best.left.any():
+            poor = False
         if poor or (not self._good(bound) and self._greedy_work(self._wanted) < self._budget.left):
             self._finish(
                 Plan(self._wanted.copy()), "greedy", [(None, 1) if poor else (relaxed.value, 2)]

@@ -11,7 +11,9 @@ from autoctl.scheduling.packing import market
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.classes import Classes, Dealer
 from autoctl.scheduling.packing.existing import fill_bins
+from autoctl.scheduling.packing.greedy import singly
 from autoctl.scheduling.packing.improve import top_up
+from autoctl.scheduling.packing.market import Market
 from autoctl.scheduling.packing.model import (
     IntArray,
     Method,
@@ -34,7 +36,7 @@ def pack(question: PackingInput) -> PackingResult:
     classes = demand.build(question)
     options = question.options
     units = options.work_base + options.work_per_pod * int(classes.counts.sum())
-    budget = Budget(min(options.work_budget, units))
+    budget = Budget(min(options.work_budget, units), options.work_cap)
     placed: list[tuple[int, int, int]] = []
     left = classes.counts.copy()
     if question.bin_free is not None and len(question.bin_free) and len(left):
@@ -90,8 +92,9 @@ def _tier(
 ) -> Found | None:
     """Nodes of one tier. Where they run short, pods of higher priority are served first."""
 
-    def attempt(pods: IntArray, book: Stock, *, mind_limits: bool) -> Found | None:
-        task = market.build(
+    def on_sale(pods: IntArray, book: Stock, *, mind_limits: bool) -> Market:
+        budget.spend(0.002 * len(pods) * len(offers))
+        return market.build(
             classes,
             pods,
             question.allocatable,
@@ -100,6 +103,9 @@ def _tier(
             book,
             mind_limits=mind_limits,
         )
+
+    def attempt(pods: IntArray, book: Stock, *, mind_limits: bool) -> Found | None:
+        task = on_sale(pods, book, mind_limits=mind_limits)
         if not len(task.offers):
             return None
         return search(task, pods, book, budget, question.options, mind_limits=mind_limits)
@@ -124,6 +130,8 @@ def _tier(
         for row in plan.rows:
             book.take(row.offer, row.nodes)
     for level in levels:
+        if budget.exhausted:
+            break
         top_up(classes, question.allocatable, plan, classes.priority >= level)
         pods = np.where(classes.priority == level, plan.left, 0)
         if not pods.any():
@@ -133,13 +141,16 @@ def _tier(
             plan.add(row.offer, row.price, row.pods, row.nodes)
             book.take(row.offer, row.nodes)
     # cheaper offers found for bought nodes may have freed what a limit or reservation had refused
-    while plan.left.any():
+    while plan.left.any() and not budget.pressed:
         found = attempt(plan.left, book, mind_limits=True)
         if found is None or not found.plan.rows:
             break
         for row in found.plan.rows:
             plan.add(row.offer, row.price, row.pods, row.nodes)
             book.take(row.offer, row.nodes)
+    if plan.left.any() and budget.exhausted:
+        top_up(classes, question.allocatable, plan, plan.left > 0)
+        singly(on_sale(plan.left, book, mind_limits=True), plan, book, budget, classes.priority)
     return Found(plan, 0.0, best.method)
 
 
@@ -156,6 +167,8 @@ def _bound_of(
     Every class may use every tier here, and limits are ignored: weaker, but true for any choice of
     the tier a pod spills to.
     """
+    if budget.pressed:
+        return 0.0
     pods = left - plan.left
     task = market.build(
         classes,

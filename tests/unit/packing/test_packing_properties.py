@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing_checker import violations
-from packing_mixes import ec2_catalog, sample
+from packing_mixes import MIB, ec2_catalog, sample
 
 from autoctl.scheduling.packing import classes as demand_classes
 from autoctl.scheduling.packing import market
@@ -301,3 +301,39 @@ def test_greedy_hurries_when_the_budget_is_overrun() -> None:
         assert not plan.left.any()
         work.append(budget.spent - spent)
     assert work[1] < work[0] / 2, work
+
+
+@settings(max_examples=200, deadline=None)
+@given(questions(), st.sampled_from([0, 300, 3000, 30_000]))
+def test_answers_under_a_cap_obey_every_rule(question: PackingInput, cap: int) -> None:
+    options = replace(question.options, work_cap=cap)
+    answer = pack(replace(question, options=options))
+    assert violations(question, answer) == []
+
+
+@pytest.mark.parametrize("cap", [0, 50_000, 200_000])
+def test_a_pack_keeps_its_cap_of_work(cap: int) -> None:
+    """Three hundred sizes of pods in as many priorities, and limits that cannot hold them all."""
+    rng = np.random.default_rng(7)
+    allocatable, price = ec2_catalog()
+    shapes = 300
+    question = PackingInput(
+        requests=np.column_stack(
+            [rng.integers(100, 3000, shapes), rng.integers(1, 9000, shapes) * MIB, np.ones(shapes)]
+        ).astype(float),
+        counts=np.ones(shapes, np.int64),
+        allocatable=allocatable,
+        price=price,
+        feasible=np.ones((shapes, len(price)), np.bool_),
+        priority=np.arange(shapes),
+        limit_usage=allocatable[:, :1],
+        limit_remaining=np.array([100_000.0]),
+        options=PackingOptions(work_cap=cap),
+    )
+    answer = pack(question)
+    one_pass = shapes * (10 + 0.02 * len(price)) + 20 * shapes
+    assert answer.work <= max(cap, one_pass)
+    assert answer.unplaced.any()
+    # whoever is left out is no more important than all who are in
+    placed = question.counts - answer.unplaced
+    assert np.flatnonzero(placed).mean() > np.flatnonzero(answer.unplaced).mean()

@@ -222,3 +222,23 @@ def test_a_node_is_of_the_cheapest_type_even_where_min_values_cannot_be_met(
         small = len(new.pods) == 1
         assert new.offer.price == (0.19 if small else 0.24)
         assert new.min_values_relaxed
+
+
+def test_pods_whose_nodes_are_chosen_later_count_only_where_the_spread_looks() -> None:
+    """A constraint that honours node affinity does not see pods of zones its own pods avoid."""
+    offerings = [
+        Offering(f"test-zone-{zone}", kind, 0.1)
+        for zone, kind in ((1, "on-demand"), (2, "on-demand"), (2, "spot"))
+    ]
+    one = pool("default", types=(fake_type("only", 2, 8, price=0.1, offerings=offerings),))
+    away = {"nodeSelector": {ZONE: "test-zone-2"}}
+    elsewhere = many(2, "a", **WEB, nodeSelector={ZONE: "test-zone-1"})
+    level = many(4, "b", **WEB, **away, **spread(CAPACITY_TYPE))
+    solution = answer([*elsewhere, *level], one)
+    kinds = [
+        new.offer.capacity_type
+        for new in solution.new_nodes
+        for key in new.pods
+        if key in {pod.key for pod in level}
+    ]
+    assert sorted(kinds) == ["on-demand", "on-demand", "spot", "spot"]
