@@ -43,9 +43,8 @@ def test_kube_scheduler_agrees_with_every_placement(world: World, namespace: str
         world.wait("running pods", lambda: running(world, namespace) == PODS, timeout=180)
         world.wait("rest", world.at_rest, timeout=60)
         world.check_consistent()
-        assert pools(world.node_claims()) == Counter(
-            claim["nodePool"] for claim in planned["nodeClaims"]
-        )
+        wanted = Counter(claim["nodePool"] for claim in planned["nodeClaims"])
+        assert pools(world.node_claims()) == wanted, told(world, namespace, planned)
         assert len(world.account.instances(ended=True)) == len(planned["nodeClaims"])
         world.wait("the end of steering", lambda: not steered(world), timeout=60)
         check_places(world, namespace)
@@ -72,6 +71,18 @@ def pools(claims: Sequence[dict[str, Any]]) -> Counter[str]:
 
 def running(world: World, namespace: str) -> int:
     return sum(pod["status"]["phase"] == "Running" for pod in world.pods(namespace))
+
+
+def told(world: World, namespace: str, planned: dict[str, Any]) -> str:
+    """Which pods were planned to be together, and which are."""
+    places: dict[str, list[str]] = {}
+    for pod in world.pods(namespace):
+        places.setdefault(pod["spec"]["nodeName"], []).append(pod["metadata"]["name"])
+    nodes = [
+        (claim["offer"]["instanceType"], claim["offer"]["zone"], sorted(claim["pods"]))
+        for claim in planned["nodeClaims"]
+    ]
+    return f"planned {nodes}, came {places}"
 
 
 def steered(world: World) -> list[str]:

@@ -162,6 +162,13 @@ class ProvisionSteering:
     async def _open(self, arrival: _Arrival, now: float) -> None:
         await set_taint(self._api, arrival.node, AWAITING_PODS_TAINT, present=False)
         arrival.opened = now
+        _log.info(
+            "open to pods",
+            node=arrival.node,
+            nominated=sum(bool(pod.status.nominated_node_name) for pod in arrival.own),
+            pods=len(arrival.own),
+            seconds=round(now - (now if arrival.ready is None else arrival.ready), 2),
+        )
 
     def _node_of(self, claim: NodeClaim | None) -> core.Node | None:
         return self._state.node(claim.status.node_name or "") if claim is not None else None

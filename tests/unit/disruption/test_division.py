@@ -15,8 +15,8 @@ from autoctl.state.snapshot import Snapshot
 
 @pytest.fixture(scope="module")
 def snapshot() -> Snapshot:
-    """Eighty nodes with at most two pods each: nearly all of them can be replaced."""
-    return make_snapshot(80, 2, "100%", 1)
+    """Ninety nodes with at most two pods each: nearly all of them can be replaced."""
+    return make_snapshot(90, 2, "100%", 1)
 
 
 def consolidated(snapshot: Snapshot) -> list[Command]:
