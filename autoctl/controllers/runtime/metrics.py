@@ -374,7 +374,7 @@ class Metrics:
         )
         self.refused_pods = self._gauge(
             "autoctl_scheduler_refused_pods_count",
-            "Pods for which nothing is launched now, as kube-scheduler refused nodes made for them.",
+            "Pods for which nothing is launched: kube-scheduler refused nodes made for them.",
         )
         self.pending_pods_by_zone = self._gauge(
             "karpenter_scheduler_pending_pods_by_effective_zone_count",

@@ -22,13 +22,12 @@ class Union(Collector):
         keys: tuple[str, ...],
         members: Mapping[tuple[str, ...], MetricWrapperBase],
     ) -> None:
-        (kind,) = {member._type for member in members.values()}
-        assert kind is not None, "metrics have a type"
-        self.type = kind
+        (self.type,) = {f.type for member in members.values() for f in member.describe()}
         # A counter's family goes without the suffix that its samples have.
         self.name = name.removesuffix("_total") if self.type == "counter" else name
         self.documentation = documentation
-        (own,) = {member._labelnames for member in members.values()}
+        # prometheus-client has no public name for them.
+        (own,) = {member._labelnames for member in members.values()}  # noqa: SLF001
         self.labelnames = (*keys, *own)
         self._keys = keys
         self._members = members
