@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from harness import deployment, node_class, node_pool, playing
@@ -64,6 +65,28 @@ async def test_an_overlay_makes_another_family_win_and_its_end_brings_the_first_
         )
         marks = play.claims()[0]["metadata"]["annotations"]
         assert "karpenter.sh/price-overlay-applied" not in marks
+
+
+async def test_capacity_on_demand_that_is_paid_for_goes_before_spot() -> None:
+    """As a Savings Plan does: the cluster moves there, once, and comes to rest."""
+    flexible = pool()
+    flexible["spec"]["template"]["spec"]["requirements"][0]["values"] = ["spot", "on-demand"]
+    plan = overlay("plan", "m7i", priceAdjustment="-95%")
+    plan["spec"]["requirements"].append(
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]}
+    )
+    async with playing(node_class(), flexible, deployment()) as play:
+
+        def markets() -> set[str]:
+            return {n["metadata"]["labels"]["karpenter.sh/capacity-type"] for n in play.nodes()}
+
+        await play.until(lambda: play.running() == 3)
+        assert markets() == {"spot"}
+        await play.api.create(NODE_OVERLAYS, plan)
+        await play.until(lambda: markets() == {"on-demand"} and play.running() == 3, 900)
+        launched = play.launched
+        await asyncio.sleep(1800)
+        assert (play.launched, markets()) == (launched, {"on-demand"})
 
 
 async def test_pods_get_a_device_that_an_overlay_tells_of() -> None:

@@ -34,10 +34,11 @@ def restrict(
 
     `types` maps a NodePool's name to its instance types by name. A node bought on demand is
     replaced by spot only where spot is what saves: the requirement is pinned, so that a shortage of
-    spot capacity ends the command instead of buying on demand. Spot that is replaced by as much
-    spot must have `spot_alternatives` types to choose from: always chasing the cheapest would end
-    in the pools that are interrupted most. Where the planned types might be launched in zones in
-    which they cost as much as what goes, the move is not made.
+    spot capacity ends the command instead of buying on demand. Likewise where on-demand capacity
+    costs less than spot, which a NodeOverlay may tell, it alone is what saves. Spot that is
+    replaced by as much spot must have `spot_alternatives` types to choose from: always chasing the
+    cheapest would end in the pools that are interrupted most. Where the planned types might be
+    launched in zones in which they cost as much as what goes, the move is not made.
     """
     if not move.replacements:
         return move
@@ -50,7 +51,7 @@ def restrict(
     worst = 0.0
     replacements = []
     for node in move.replacements:
-        pinned = _pin_spot(node)
+        pinned = _pin_market(node, types.get(node.pool, {}).get(node.offer.instance_type))
         limit = pinned.offer.price + slack
         kept = tuple(
             name
@@ -78,12 +79,25 @@ def restrict(
     return Move(move.candidates, tuple(replacements), move.destinations)
 
 
-def _pin_spot(node: NewNode) -> NewNode:
-    capacity = Requirements.of_specs(node.requirements).get(CAPACITY_TYPE)
-    if node.offer.capacity_type != SPOT or (capacity is not None and not capacity.has(ON_DEMAND)):
+def _pin_market(node: NewNode, instance_type: InstanceType | None) -> NewNode:
+    """The node for the offer's capacity type alone, where the other one would not save."""
+    offer = node.offer
+    other = {SPOT: ON_DEMAND, ON_DEMAND: SPOT}.get(offer.capacity_type)
+    requirements = Requirements.of_specs(node.requirements)
+    capacity = requirements.get(CAPACITY_TYPE)
+    if other is None or (capacity is not None and not capacity.has(other)):
         return node
+    if other == SPOT:
+        spot = [
+            o.price
+            for o in (instance_type.offerings if instance_type is not None else ())
+            if o.available and o.capacity_type == SPOT and _allowed(requirements, o)
+        ]
+        if not spot or min(spot) <= offer.price:
+            return node
     others = tuple(r for r in node.requirements if r.key != CAPACITY_TYPE)
-    return replace(node, requirements=(*others, RequirementSpec(CAPACITY_TYPE, "In", (SPOT,))))
+    pinned = RequirementSpec(CAPACITY_TYPE, "In", (offer.capacity_type,))
+    return replace(node, requirements=(*others, pinned))
 
 
 def _with_types(node: NewNode, names: Sequence[str]) -> NewNode:

@@ -1,7 +1,8 @@
 """Which offerings a NodeClaim is launched from: pure, from what the class can launch now.
 
 The rules are Karpenter's: reserved capacity before spot before on-demand, unusual hardware only
-when nothing else fits, no spot dearer than the cheapest on-demand, the sixty cheapest types.
+when nothing else fits, no spot dearer than the cheapest on-demand, the sixty cheapest types. Where
+all spot is dearer than that, on-demand capacity is bought instead.
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ def plan_launch(
             [(t, o) for t, o in usable if o.reservation_id == reservation.id],
         )
     else:
-        capacity_type = SPOT if any(o.capacity_type == SPOT for _, o in usable) else ON_DEMAND
-        chosen = [(t, o) for t, o in usable if o.capacity_type == capacity_type]
         flexible = any(r.min_values for r in claim.spec.requirements)
+        capacity_type = _cheaper_market(usable if flexible else _ordinary(usable))
+        chosen = [(t, o) for t, o in usable if o.capacity_type == capacity_type]
         if not flexible:
             chosen = _ordinary(chosen)
             if capacity_type == SPOT:
@@ -180,6 +181,21 @@ def _reservation(usable: Sequence[tuple[InstanceType, Offering]]) -> Reservation
         best.reservation_id,
         best.labels.get(labels.CAPACITY_RESERVATION_TYPE) == "capacity-block",
     )
+
+
+def _cheaper_market(usable: Iterable[tuple[InstanceType, Offering]]) -> str:
+    """Spot, unless the cheapest of it is dearer than what can be bought on demand.
+
+    The market hardly does that, but NodeOverlays do: a Savings Plan makes on-demand capacity cheap.
+    """
+    cheapest: dict[str, float] = {}
+    for _, offering in usable:
+        known = cheapest.get(offering.capacity_type, offering.price)
+        cheapest[offering.capacity_type] = min(known, offering.price)
+    spot, on_demand = cheapest.get(SPOT), cheapest.get(ON_DEMAND)
+    if spot is None:
+        return ON_DEMAND
+    return SPOT if on_demand is None or spot <= on_demand else ON_DEMAND
 
 
 def _ordinary(
