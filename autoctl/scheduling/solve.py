@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -110,7 +111,13 @@ class _Run:
 
     def run(self, groups: Sequence[Sequence[Shape]]) -> _Outcome:
         for group in groups:
-            self._go([p for s in group if s.error is None and (p := self._start(s)) is not None])
+            self._go(
+                [
+                    p
+                    for s in group
+                    if s.error is None and (p := self._start(s, len(s.pods))) is not None
+                ]
+            )
         self._go(self._followers())
         if self._strict:
             self._divide()
@@ -124,6 +131,7 @@ class _Run:
     def _divide(self) -> None:
         """Keep enough types to choose from; pods that this puts out are placed once more.
 
+        So are those left over before, for whom it may have freed some of the limits.
         Rounds end: the pods put out of one find their offers judged by what limits are left.
         """
         for rounds_left in range(_DIVISIONS, 0, -1):
@@ -132,40 +140,40 @@ class _Run:
                 return
             self.bound_complete = False
             if rounds_left > 1:
-                self._go(self._again(off))
+                self._go(self._again(off) + self._followers(everyone=True))
 
     def _again(self, off: Mapping[int, int]) -> list[_Pending]:
         """Pods put out, by shape, to be placed from their first preferences on."""
-        found: dict[int, _Pending] = {}
-        for index, count in sorted(off.items()):
-            shape = self._demands[index].shape
-            pending = found.get(shape.index) or self._start(shape)
-            if pending is not None:
-                pending.left = count + (pending.left if shape.index in found else 0)
-                found[shape.index] = pending
-        return list(found.values())
+        counts: Counter[int] = Counter()
+        for index, count in off.items():
+            counts[self._demands[index].shape.index] += count
+        shapes = self._world.shapes
+        started = (self._start(shapes[i], count) for i, count in sorted(counts.items()))
+        return [pending for pending in started if pending is not None]
 
-    def _followers(self) -> list[_Pending]:
-        """Pods left over that pods which came after them may have made room for."""
+    def _followers(self, *, everyone: bool = False) -> list[_Pending]:
+        """Pods left over that pods which came after them may have made room for (or `everyone`)."""
         again = []
         for late in tuple(self._ended):
-            if late.left and late.seen < self._placed and _waits(late.demand):
-                pending = self._start(late.shape)
+            waits = late.seen < self._placed and _waits(late.demand)
+            if late.left and (everyone or waits):
+                count, late.left = late.left, 0
+                pending = self._start(late.shape, count)
                 if pending is not None:
-                    pending.left, late.left = late.left, 0
                     again.append(pending)
         return again
 
     # preferences
 
-    def _start(self, shape: Shape) -> _Pending | None:
+    def _start(self, shape: Shape, count: int) -> _Pending | None:
+        """`count` pods of the shape, with as many of its preferences as can be had at all."""
         options = self._world.problem.options
         chosen = preferences_of(shape.template, avoid_taints=self._world.avoid_taints)
         if options.preference_policy is PreferencePolicy.IGNORE:
             chosen = ()
         steps = levels(chosen)
         kept, given_up = next(steps)
-        pending = _Pending(shape, len(shape.pods), steps, self._demand(shape, kept), given_up)
+        pending = _Pending(shape, count, steps, self._demand(shape, kept), given_up)
         while not self._possible(pending.demand):
             if not self._advance(pending):
                 return None

@@ -242,3 +242,23 @@ def test_pods_whose_nodes_are_chosen_later_count_only_where_the_spread_looks() -
         if key in {pod.key for pod in level}
     ]
     assert sorted(kinds) == ["on-demand", "on-demand", "spot", "spot"]
+
+
+def test_limits_that_division_frees_go_to_pods_left_over_before() -> None:
+    """Four nodes take all of the limit, but the last and smallest has no choice of types."""
+
+    def sized(name: str, cpu: int, pods: int, price: float, *zones: int) -> InstanceType:
+        offerings = [Offering(f"test-zone-{z}", "on-demand", price) for z in zones]
+        return fake_type(name, cpu, 16, pods, price=price, offerings=offerings)
+
+    chosen = pool(
+        "default",
+        RequirementSpec("node.kubernetes.io/instance-type", "Exists", min_values=2),
+        types=(sized("a", 4, 5, 0.3, 1), sized("b", 2, 9, 2.1, 1, 2), sized("c", 2, 9, 1.5, 2)),
+        limits={"cpu": 14_000},
+    )
+    level = many(4, "a", cpu="1", **WEB, **spread(HOSTNAME), nodeSelector={ZONE: "test-zone-1"})
+    last = make_pod("z", cpu="500m", nodeSelector={ZONE: "test-zone-2"})
+    solution = answer([*level, last], chosen)
+    assert len(solution.unschedulable) == 1
+    assert last.key not in solution.unschedulable
