@@ -24,10 +24,14 @@ from autoctl.controllers.disruption.proposals import propose
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import Move, split
 from autoctl.scheduling.problem import Solution
+from autoctl.scheduling.templates import template_of
 from autoctl.state.snapshot import Snapshot
 
 CANNOT_BE_CHEAPER = "Can't replace with a cheaper node"
 WOULD_NOT_FIT = "Pods would not fit as kube-scheduler spreads them"
+_ROUNDS = 4
+"""How often moves are planned again without those that do not pay, before only those are made that
+nothing bears on."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +123,43 @@ class _Judge:
     def world(self, candidates: Sequence[Candidate], reasons: dict[str, str]) -> _World:
         """The moves of taking `candidates` that pay, after leaving out those that cannot go."""
         for slack in self._options.slacks:
-            remaining, solution = self._placed(candidates, slack, reasons)
-            if solution is None:
-                return _World((), 0.0)
-            world = self._paying(remaining, solution, reasons)
-            if not world.moves:
+            remaining, solution, world = self._agreed(candidates, slack, reasons)
+            if solution is None or not world.moves:
                 return world
             if self._simulator.comes_true(remaining, solution):
                 return world
         for candidate in candidates:
             reasons.setdefault(candidate.name, WOULD_NOT_FIT)
         return _World((), 0.0)
+
+    def _agreed(
+        self, candidates: Sequence[Candidate], slack: float, reasons: dict[str, str]
+    ) -> tuple[list[Candidate], Solution | None, _World]:
+        """The candidates that were asked about, where their pods go, and the moves that pay.
+
+        Where a move does not pay, its pods stay, and others may have counted on their going: a
+        spread, an affinity or a limit would be broken. Such moves are planned again without it.
+        """
+        remaining = list(candidates)
+        world = _World((), 0.0)
+        for _ in range(_ROUNDS):
+            remaining, solution = self._placed(remaining, slack, reasons)
+            if solution is None:
+                return [], None, _World((), 0.0)
+            world = self._paying(remaining, solution, reasons)
+            going = {c.name for m in world.moves for c in m.candidates}
+            if len(going) in (0, len(remaining)) or not any(map(self._minds_others, world.moves)):
+                return remaining, solution, world
+            remaining = [c for c in remaining if c.name in going]
+        free = tuple(m for m in world.moves if not self._minds_others(m))
+        return remaining, solution, _World(free, sum(self.value(m) for m in free))
+
+    def _minds_others(self, move: Move) -> bool:
+        """Whether what other nodes' pods do bears on where the move's may go."""
+        pools = self._simulator.snapshot.node_pools
+        return any(template_of(p).topological for c in move.candidates for p in c.movable) or any(
+            pools[n.pool].spec.limits for n in move.replacements
+        )
 
     def _placed(
         self, candidates: Sequence[Candidate], slack: float, reasons: dict[str, str]

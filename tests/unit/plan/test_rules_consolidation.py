@@ -769,6 +769,66 @@ TOPOLOGY = [
     ),
 ]
 
+SMALL = instance_type("small", cpu="2", memory="2Gi")
+
+
+def spread_out(key: str, *counts: tuple[str, int], **labels: str) -> Objects:
+    """A small node for each domain, with so many pods that are spread over the key."""
+    found: Objects = []
+    for name, (value, number) in zip("abcdef", counts, strict=False):
+        own = {"zone": value} if key == ZONE else {"labels": {key: value}}
+        found.append(node(name, of=SMALL, **own))  # type: ignore[arg-type]
+        found += pods(
+            number,
+            node=name,
+            cpu="100m",
+            labels=WEB,
+            topologySpreadConstraints=[spread(key, labels=WEB)],
+        )
+    return found
+
+
+COUPLED = [
+    case(
+        "moves that count on one that is not made are not made: zones",
+        spread_out(ZONE, (Z1, 2), (Z2, 1), (Z3, 1)),
+        none,
+        catalog=[SMALL],
+    ),
+    case(
+        "moves that count on one that is not made are not made: a label of two pools",
+        spread_out("rack", ("1", 2), ("2", 1), ("3", 1)),
+        none,
+        catalog=[SMALL],
+        requirements=[exists(CAPACITY), is_in("rack", "1", "2", "3")],
+    ),
+    case(
+        "moves that count on one that is not made are not made: capacity types",
+        [
+            *(
+                o
+                for name, kind in (
+                    ("a", "spot"),
+                    ("b", "spot"),
+                    ("c", "on-demand"),
+                    ("d", "on-demand"),
+                )
+                for o in [
+                    *node(name, of=SMALL, capacity_type=kind),
+                    pod(
+                        node=name,
+                        cpu="1800m",
+                        labels=WEB,
+                        topologySpreadConstraints=[spread(CAPACITY, labels=WEB)],
+                    ),
+                ]
+            )
+        ],
+        none,
+        catalog=[SMALL],
+    ),
+]
+
 BIG = sold("big", at(1.0), cpu="8")
 MANY = [
     case(
@@ -856,7 +916,7 @@ MANY = [
     ),
 ]
 
-CASES = [*PRICES, *SPOTS, *DELETE, *BUDGETS, *TOPOLOGY, *MANY]
+CASES = [*COUPLED, *PRICES, *SPOTS, *DELETE, *BUDGETS, *TOPOLOGY, *MANY]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
