@@ -26,7 +26,8 @@ def by_name(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_definitions_are_unchanged_but_for_the_policy(render: Render, keep: bool) -> None:
-    rendered = by_name(render("autoctl-crds", {"crds": {"keep": keep}}))
+    values = {"crds": {"keep": keep}}
+    rendered = by_name(render("autoctl-crds", values, "--kube-version", "v1.36.0"))
     for definition in rendered.values():
         annotations = definition["metadata"].get("annotations", {})
         assert annotations.pop(KEEP, None) == ("keep" if keep else None)
@@ -47,6 +48,30 @@ def test_labels_and_annotations_are_added(render: Render) -> None:
         metadata = definition["metadata"]
         assert metadata["labels"]["l"] == "1"
         assert metadata["annotations"].items() >= {"a": "2", KEEP: "keep"}.items()
+
+
+@pytest.mark.parametrize(
+    ("version", "value", "expected"),
+    [
+        ("v1.36.2", "", "WhenEmptyOrUnderutilized"),
+        ("v1.37.0", "", "Balanced"),
+        ("v1.37.1-eks-0123456", "", "Balanced"),
+        ("v1.38.0", "WhenEmpty", "WhenEmpty"),
+        ("v1.34.0", "Balanced", "Balanced"),
+    ],
+)
+def test_the_default_policy_follows_the_version(
+    render: Render, version: str, value: str, expected: str
+) -> None:
+    values = {"defaultConsolidationPolicy": value}
+    definition = by_name(render("autoctl-crds", values, "--kube-version", version))[
+        "nodepools.karpenter.sh"
+    ]
+    (served,) = definition["spec"]["versions"]
+    spec = served["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    policy = spec["disruption"]["properties"]["consolidationPolicy"]
+    assert policy["default"] == expected
+    assert policy["enum"] == ["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]
 
 
 def test_the_operators_chart_brings_the_same_definitions(
