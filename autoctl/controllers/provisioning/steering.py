@@ -35,7 +35,7 @@ MOST_STEERED: Final = 1_000
 """Waiting pods beyond which nobody is steered: every one costs a write, and a stray node is a small
 part of such a batch."""
 OPEN_SECONDS: Final = 3.0
-"""A ready node takes pods after this time at the latest, nominated or not."""
+"""A ready node whose nominations are missing for this long takes pods all the same."""
 TOGETHER_SECONDS: Final = 15.0
 """How long a ready node waits for the nodes of pods from which nominations do not keep its room."""
 LANDING_SECONDS: Final = 20.0
@@ -60,6 +60,8 @@ class _Arrival:
     sent: dict[str, float] = field(default_factory=dict)
     """UID -> when the pod was nominated last."""
     ready: float | None = None
+    shown: float | None = None
+    """When all nominations were there last, since the kubelet was ready."""
     usable: float | None = None
     """Since when nothing but the taint keeps pods away."""
     opened: float | None = None
@@ -106,10 +108,10 @@ class ProvisionSteering:
         now = asyncio.get_running_loop().time()
         steps = [self._prepare(a, waiting, now) for a in self._arrivals.values()]
         outcomes = await asyncio.gather(*steps, return_exceptions=True)
-        opening = self._to_open(waiting, now)
-        outcomes += await asyncio.gather(
-            *(self._open(a, now) for a in opening), return_exceptions=True
-        )
+        for opening in _in_order(self._to_open(waiting, now)):
+            outcomes += await asyncio.gather(
+                *(self._open(a, now) for a in opening), return_exceptions=True
+            )
         over = [a for a in self._arrivals.values() if _is_over(a, now)]
         outcomes += await asyncio.gather(
             *(self._end(a, waiting) for a in over), return_exceptions=True
@@ -156,6 +158,8 @@ class ProvisionSteering:
         if arrival.usable is None and waits_for(claim, node) is None:
             arrival.usable = now
         arrival.own = self._own(arrival, waiting)
+        if arrival.shown is None or _all_shown(arrival):
+            arrival.shown = now
         if not arrival.inherited:
             await self._send(arrival, now)
 
@@ -269,12 +273,23 @@ class ProvisionSteering:
             await request
 
 
+def _all_shown(arrival: _Arrival) -> bool:
+    """Whether all nominations have come out again on the watch."""
+    return all(pod.status.nominated_node_name for pod in in_turn(arrival.own))
+
+
 def _is_prepared(arrival: _Arrival, now: float) -> bool:
-    """Whether all nominations have come out again on the watch, or it has been long enough."""
+    """Whether all nominations are there, or have been missing for long enough."""
     if arrival.gone or arrival.ready is None or arrival.opened is not None:
         return False
-    shown = all(pod.status.nominated_node_name for pod in in_turn(arrival.own))
-    return arrival.inherited or shown or now >= arrival.ready + OPEN_SECONDS
+    assert arrival.shown is not None, "looked at since the kubelet is ready"
+    return arrival.inherited or _all_shown(arrival) or now >= arrival.shown + OPEN_SECONDS
+
+
+def _in_order(opening: Sequence[_Arrival]) -> tuple[list[_Arrival], list[_Arrival]]:
+    """First the nodes whose room nominations keep, so that others' pods are at home by then."""
+    kept = [a for a in opening if len(in_turn(a.own)) == len(a.own)]
+    return kept, [a for a in opening if a not in kept]
 
 
 def _is_over(arrival: _Arrival, now: float) -> bool:
