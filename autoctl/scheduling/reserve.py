@@ -72,7 +72,7 @@ def _without(alone: Solution, reserve: tuple[core.Pod, ...], both: Solution) -> 
     kept = {pod.key for pod in reserve}
     told = next(why for key, why in both.unschedulable.items() if key not in kept)
     held = {key: node for key, node in both.placements.items() if key in kept}
-    left = {key: both.unschedulable.get(key, told) for key in kept - held.keys()}
+    left = {p.key: both.unschedulable.get(p.key, told) for p in reserve if p.key not in held}
     return replace(
         alone,
         placements={**alone.placements, **held},
