@@ -65,12 +65,13 @@ def questions(place: Place, node_roles: Iterable[str]) -> list[Question]:
         ),
     ]
     cluster = place.arn("eks", f"cluster/{place.cluster}")
+    service = "ec2.amazonaws.com.cn" if place.partition == "aws-cn" else "ec2.amazonaws.com"
     for role in sorted(set(node_roles)):
         arn = place.arn("iam", f"role/{role}", regional=False)
         entry = place.arn("eks", f"access-entry/{place.cluster}/role/{place.account}/{role}/doctor")
         policy = {"eks:policyArn": node_policy(arn)}
         found += [
-            Question("iam:PassRole", arn, {"iam:PassedToService": "ec2.amazonaws.com"}),
+            Question("iam:PassRole", arn, {"iam:PassedToService": service}),
             Question("eks:CreateAccessEntry", cluster, made | {"eks:accessEntryType": "EC2"}),
             Question("eks:AssociateAccessPolicy", entry, own | policy),
             Question("eks:DescribeAccessEntry", entry, own),

@@ -13,6 +13,8 @@ import pytest
 
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import DirectExecutor
+from autoctl.operator.doctor.policies import Place as Location
+from autoctl.operator.doctor.policies import principal, questions
 from autoctl.operator.doctor.report import Finding, Level, Report
 from autoctl.operator.doctor.run import Patient, examine
 from autoctl.operator.preflight import REQUIRED_RESOURCES
@@ -370,6 +372,34 @@ async def test_each_misconfiguration_is_named(
         assert text in finding.message
         assert finding.fix, "each says what to do"
     assert report.healthy == all(level == "warning" for _, level, _ in expected)
+
+
+@pytest.mark.parametrize(
+    ("caller", "expected"),
+    [
+        ("arn:aws:sts::1:assumed-role/autoctl/i-1", "arn:aws:iam::1:role/autoctl"),
+        ("arn:aws-cn:sts::1:assumed-role/autoctl/x", "arn:aws-cn:iam::1:role/autoctl"),
+        ("arn:aws:iam::1:user/ops/ada", "arn:aws:iam::1:user/ops/ada"),
+    ],
+)
+def test_the_policies_asked_about_are_the_roles(caller: str, expected: str) -> None:
+    assert principal(caller) == expected
+
+
+def test_writes_are_asked_about_where_the_operator_makes_them() -> None:
+    place = Location("aws-cn", "1", "cn-north-1", "prod", "prod-queue")
+    asked = {q.action: q for q in questions(place, {"node"})}
+    profile = asked["iam:CreateInstanceProfile"]
+    assert profile.resource.startswith("arn:aws-cn:iam::1:instance-profile/eks-cn-north-1-prod-")
+    assert profile.context == {"aws:RequestTag/eks:eks-cluster-name": "prod"}
+    assert asked["eks:CreateAccessEntry"].resource == "arn:aws-cn:eks:cn-north-1:1:cluster/prod"
+    assert asked["iam:PassRole"].context == {"iam:PassedToService": "ec2.amazonaws.com.cn"}
+    policy = asked["eks:AssociateAccessPolicy"].context["eks:policyArn"]
+    assert policy == "arn:aws-cn:eks::aws:cluster-access-policy/AmazonEKSAutoNodePolicy"
+    assert asked["sqs:ReceiveMessage"].resource == "arn:aws-cn:sqs:cn-north-1:1:prod-queue"
+    assert "sqs:ReceiveMessage" not in {
+        q.action for q in questions(Location("aws", "1", "us-west-2", "prod"), ())
+    }
 
 
 async def test_an_old_cluster_is_named_before_its_missing_images() -> None:
