@@ -28,7 +28,7 @@ SETTLE_SECONDS: Final = 10.0
 HOLD_SECONDS: Final = 8.0
 """How long after the evictions replacements wait for pods that have not come."""
 
-WAVE_PODS: Final = 120
+WAVE_PODS: Final = 250
 """So many pods for replacements are on their way at a time: the fewer wait, the fewer are tried on
 a node in the moment in which it opens for others."""
 
