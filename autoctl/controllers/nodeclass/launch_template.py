@@ -106,8 +106,7 @@ def _volumes(node_class: NodeClass, *, nvme: bool) -> list[dict[str, Any]]:
         {"DeviceName": "/dev/xvda", "Ebs": common | {"VolumeSize": ROOT_GIB}},
         {
             "DeviceName": "/dev/xvdb",
-            "Ebs": common
-            | {"VolumeSize": size, "Iops": iops, "Throughput": throughput},
+            "Ebs": common | {"VolumeSize": size, "Iops": iops, "Throughput": throughput},
         },
     ]
 
