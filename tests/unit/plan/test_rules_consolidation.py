@@ -788,6 +788,7 @@ def spread_out(key: str, *counts: tuple[str, int], **labels: str) -> Objects:
     return found
 
 
+KINDS = (("a", "spot"), ("b", "spot"), ("c", "on-demand"), ("d", "on-demand"))
 COUPLED = [
     case(
         "moves that count on one that is not made are not made: zones",
