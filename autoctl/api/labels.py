@@ -96,7 +96,7 @@ CAPACITY_BUFFER_NAMESPACE: Final = "karpenter.sh/capacity-buffer-namespace"
 INSTANCE_TAGGED: Final = "eks.amazonaws.com/tagged"
 INSTANCE_PROFILE_NAME: Final = "eks.amazonaws.com/instance-profile-name"
 BOTTLEROCKET_VERSION: Final = "autoctl.io/bottlerocket-version"
-"""On a NodeClass: the Bottlerocket release its nodes run, such as 1.50.0, in place of the latest."""
+"""On a NodeClass: the Bottlerocket release of its nodes, such as 1.50.0, instead of the latest."""
 STEERED: Final = "autoctl.io/steered"
 """On a new Node while pods are being sent to it; who finds it and knows of none, ends it."""
 

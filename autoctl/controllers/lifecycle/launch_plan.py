@@ -103,8 +103,10 @@ def node_labels(claim: NodeClaim) -> dict[str, str]:
 
 def _compute_type(chosen: Iterable[tuple[InstanceType, Offering]]) -> dict[str, str]:
     """Auto Mode's mark, where the operator is to put it on nodes: all types have it, or none."""
-    values = (t.labels.get(labels.COMPUTE_TYPE) for t, _ in chosen)
-    return {labels.COMPUTE_TYPE: value for value in values if value is not None}
+    for instance_type, _ in chosen:
+        if value := instance_type.labels.get(labels.COMPUTE_TYPE):
+            return {labels.COMPUTE_TYPE: value}
+    return {}
 
 
 def _kubelet_may_set(given: Mapping[str, str]) -> dict[str, str]:
