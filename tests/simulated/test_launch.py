@@ -187,6 +187,18 @@ async def test_nothing_is_launched_while_the_class_is_not_ready() -> None:
         await play.until(lambda: play.running() == 3)
 
 
+async def test_a_static_pool_without_capacity_is_filled_with_patience() -> None:
+    pool = node_pool("static", replicas=2)
+    async with playing(node_class()) as play:
+        play.world.cloud.inject(Fault(FaultType.INSUFFICIENT_CAPACITY))
+        await play.world.cluster.users.create(NODE_POOLS, pool)
+        await asyncio.sleep(600)
+        made = play.world.cluster.api.requests["create", "nodeclaims"]
+        assert 10 <= made <= 40, "tried again, at longer and longer intervals"
+        play.world.cloud.faults.clear()
+        await play.until(lambda: len(play.nodes()) == 2)
+
+
 async def test_a_class_waits_for_its_nodes() -> None:
     async with playing(node_class(), node_pool(), deployment()) as play:
         await play.until(lambda: play.running() == 3)

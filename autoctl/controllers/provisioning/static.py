@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import structlog
 
+from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.api.quantity import whole
 from autoctl.controllers.disruption.static import is_staying, members, requirements_of
@@ -17,6 +20,8 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 PERIOD_SECONDS = 60.0
 _UNSYNCED_SECONDS = 1.0
+_FIRST_BACK_OFF = 2.0
+_LONGEST_BACK_OFF = 60.0
 
 
 def missing_nodes(replicas: int, staying: int, total: int, limit: int | None) -> int:
@@ -30,17 +35,42 @@ def missing_nodes(replicas: int, staying: int, total: int, limit: int | None) ->
 
 
 @dataclass
+class _Attempts:
+    """What came of a pool's NodeClaims that are not launched yet; times are the loop's."""
+
+    open: set[str] = field(default_factory=set)
+    delay: float = 0.0
+    not_before: float = 0.0
+
+    def judge(self, claims: Iterable[NodeClaim], now: float) -> float:
+        """Seconds until new NodeClaims may be made: more each time that some could not launch."""
+        known = {claim.name: claim for claim in claims}
+        launched = {n for n in self.open if n in known and known[n].launched}
+        failed = {n for n in self.open - launched if n not in known or known[n].deleting}
+        self.open -= launched | failed
+        if launched:
+            self.delay = 0.0
+        if failed and now >= self.not_before:
+            self.delay = min(_LONGEST_BACK_OFF, max(_FIRST_BACK_OFF, 2 * self.delay))
+            self.not_before = now + self.delay
+        return max(0.0, self.not_before - now)
+
+
+@dataclass
 class StaticProvisioner:
     """Periodic; woken by changes of NodePools and NodeClaims."""
 
     state: ClusterState
     creator: ClaimCreator
     name: str = "static.provisioning"
+    _attempts: dict[str, _Attempts] = field(default_factory=dict)
 
     async def run_once(self) -> float:
         if not self.state.synced:
             return _UNSYNCED_SECONDS
         snapshot = self.state.snapshot()
+        now = asyncio.get_running_loop().time()
+        pause = PERIOD_SECONDS
         for pool in snapshot.node_pools.values():
             replicas = pool.spec.replicas
             if replicas is None or pool.deleting or not pool.ready:
@@ -51,14 +81,20 @@ class StaticProvisioner:
             count = missing_nodes(
                 replicas, staying, len(claims), None if limit is None else whole(limit)
             )
+            wait = self._attempts.setdefault(pool.name, _Attempts()).judge(claims, now)
+            if count and wait > 0:
+                pause = min(pause, wait)
+                continue
             await self._create(pool, count)
-        return PERIOD_SECONDS
+        return pause
 
     async def _create(self, pool: NodePool, count: int) -> None:
         template = ClaimTemplate(requirements_of(pool).specs(), {})
+        attempts = self._attempts[pool.name]
         for created in range(count):
             try:
-                await self.creator.create(pool, template, "provisioned")
+                claim = await self.creator.create(pool, template, "provisioned")
+                attempts.open.add(claim.name)
             except ApiError:
                 _log.warning("static pool not filled", node_pool=pool.name, missing=count - created)
                 raise
