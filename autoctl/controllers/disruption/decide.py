@@ -74,10 +74,19 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
         if c.holds_room_only and c.name not in going
     )
     return Decision(
-        commands=tuple(commands),
+        commands=tuple(_without(c, room) for c in commands) if room else tuple(commands),
         blocked=(*selection.blocked, *drift_blocked),
         pools=tuple(pools_blocked),
         unconsolidatable=unconsolidatable,
+    )
+
+
+def _without(command: Command, room: frozenset[str]) -> Command:
+    """The command without pods that stand for room only: nobody sends them anywhere."""
+    return replace(
+        command,
+        moves={k: home for k, home in command.moves.items() if k not in room},
+        waiting=command.waiting - room,
     )
 
 
