@@ -219,14 +219,18 @@ class Execution:
     def leave(self, command: InFlight) -> None:
         """Somebody else terminates all nodes of the command: pods come from their drains."""
         steering = self.steering.get(command.mark.id)
-        while steering is not None and steering.begun < len(steering.waves):
+        if steering is None:
+            return
+        if steering.ahead.until is None:
+            steering.ahead.begin(self.state.snapshot(), self._now() + SETTLE_SECONDS)
+        while steering.begun < len(steering.waves):
             steering.begin_wave(self.state.snapshot(), self._now() + HOLD_SECONDS)
 
     def forget(self, under_way: Container[str]) -> None:
         """Steer no more for commands that have gone, and that this process did not end."""
         for name, steering in list(self.steering.items()):
             gone = name not in under_way and name not in self.starting
-            unended = steering.begun < len(steering.waves)
+            unended = steering.ahead.until is None or steering.begun < len(steering.waves)
             if gone and unended and self._now() >= steering.seen_by:
                 del self.steering[name]
 

@@ -41,14 +41,16 @@ def patience(commands: int) -> timedelta:
 
 
 def judge(command: InFlight, now: datetime, commands: int, *, starting: bool) -> Judgement:
-    """What the command needs. `starting`: this process is still making its replacements."""
+    """What the command needs. `starting`: this process still marks nodes or buys replacements."""
     staying = [c for c in command.candidates if not c.deleting]
     if not staying:
         return Judgement(Next.NOTHING)
+    if starting:
+        return Judgement(Next.WAIT, "it is being started")
     mark = command.mark
     age = now - mark.started
     if len(command.replacements) < mark.replacements:
-        if starting or age < MARKING:
+        if age < MARKING:
             return Judgement(Next.WAIT, "replacements are being made")
         missing = mark.replacements - len(command.replacements)
         return Judgement(Next.ROLL_BACK, f"{missing} of {mark.replacements} replacements are gone")

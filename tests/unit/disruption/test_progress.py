@@ -1,15 +1,18 @@
 """Commands under way: what their NodeClaims say, and what they need next."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from disruption_snapshots import snapshot_of_objects
+from plan_builders import node, node_pool, pod
 
 from autoctl.api.nodeclaim import NodeClaim
-from autoctl.controllers.disruption.execution import CoolDown
+from autoctl.controllers.disruption.execution import CoolDown, Execution
 from autoctl.controllers.disruption.marks import COMMAND, REPLACES, Mark, in_flight, read_mark
-from autoctl.controllers.disruption.model import ConsolidationType, Reason
+from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
 from autoctl.controllers.disruption.progress import Next, judge, patience
+from autoctl.controllers.disruption.steering import plan_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -99,3 +102,22 @@ def test_failures_cool_down_longer_each_time() -> None:
     resting.failed(["a"], NOW)
     assert resting.active(NOW + timedelta(seconds=239), ["a"]) == {"a"}
     assert resting.active(NOW, []) == frozenset()
+
+
+@pytest.mark.parametrize("replacements", [0, 1])
+def test_a_command_that_is_being_started_waits(replacements: int) -> None:
+    """Its nodes may not all be marked and tainted yet, nor is it known where pods are to go."""
+    claims = [claim("old", annotations={COMMAND: mark(replacements).encode()})]
+    assert judge(in_flight(claims)["c"], NOW, 1, starting=True).next is Next.WAIT
+
+
+async def test_commands_that_are_gone_are_forgotten() -> None:
+    """One whose node somebody else ended before a pod was moved, too: or the queue never rests."""
+    execution = Execution(*[cast("Any", None)] * 7)
+    snapshot = snapshot_of_objects(node_pool(), node("old"), pod("a", node="old"))
+    command = Command(reason=Reason.EMPTY, nodes=("old",))
+    execution.steering["c"] = plan_of(command, (), snapshot)
+    execution.forget({"c"})
+    assert set(execution.steering) == {"c"}
+    execution.forget(())
+    assert not execution.steering
