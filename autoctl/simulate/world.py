@@ -84,7 +84,8 @@ class World:
             on_boot=self._booted,
             on_gone=self._gone,
         )
-        self._clients = _clients(self.cloud)
+        self.clients = clients_of(self.cloud.client)
+        """What operators reach the cloud by; those made later take what is here then."""
         self.cluster.instance_exists = self._instance_exists
         self.operator: OperatorRun | None = None
         """The one that leads."""
@@ -124,7 +125,7 @@ class World:
         assembly = assemble(
             Seams(
                 api=GatedApi(self.cluster.api, lease.check),
-                clients=self._clients,
+                clients=self.clients,
                 executor=GatedExecutor(DirectExecutor(), lease.check),
                 clock=clock,
                 rng=random.Random(f"{self.seed}/operator/{self._made}"),  # noqa: S311
@@ -234,10 +235,8 @@ class World:
         return record is not None and record.terminated_at is None
 
 
-def _clients(cloud: SimulatedCloud) -> Clients:
-    def client(service: str) -> Any:
-        return cloud.client(service)
-
+def clients_of(client: Callable[[str], Any]) -> Clients:
+    """The operator's clients, from something that makes the client of a service."""
     return Clients(
         ec2=client("ec2"),
         ssm=client("ssm"),

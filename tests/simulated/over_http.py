@@ -19,7 +19,7 @@ from harness import START, Play
 from autoctl.ports.kubernetes import Object
 from autoctl.sim.cloud.http import CloudServer
 from autoctl.simulate.scenario import Scenario
-from autoctl.simulate.world import World
+from autoctl.simulate.world import World, clients_of
 
 READ_TIMEOUT = 0.5
 """Real seconds after which boto3 gives an answer up."""
@@ -101,7 +101,7 @@ async def playing_over_http(
             config=Config(retries={"total_max_attempts": 1}, read_timeout=READ_TIMEOUT),
         )
 
-    world.cloud.client = client  # type: ignore[method-assign]  # where the world gets them from
+    world.clients = clients_of(client)
     server.start()
     try:
         await world.start(objects)

@@ -373,7 +373,7 @@ class Metrics:
             "outcome",
         )
         self.refused_pods = self._gauge(
-            "autoctl_scheduler_refused_pods_count",
+            "autoctl_scheduler_refused_pods",
             "Pods for which nothing is launched: kube-scheduler refused nodes made for them.",
         )
         self.pending_pods_by_zone = self._gauge(
