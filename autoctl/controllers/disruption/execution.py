@@ -6,6 +6,7 @@ Every step can be repeated, and the process may die between any two: `marks` say
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +31,7 @@ from autoctl.controllers.disruption.steering import (
     plan_of,
     stranded,
 )
-from autoctl.controllers.lifecycle.removal import TerminationMode, count_disrupted
+from autoctl.controllers.lifecycle.removal import TerminationMode, count_disrupted, count_moving
 from autoctl.controllers.objects import reference, write_status
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
 from autoctl.controllers.runtime.metrics import Metrics
@@ -274,12 +275,19 @@ class Execution:
         ]
         pods.sort(key=lambda p: (-size(pod_requests(p.spec)), p.key))
         reason = command.mark.reason.value
+        moving: Counter[str] = Counter()
         for start in range(0, len(pods), _EVICTIONS_AT_ONCE):
             batch = pods[start : start + _EVICTIONS_AT_ONCE]
             answers = await asyncio.gather(*(self.evictor.evict(p, reason) for p in batch))
             for pod, refusal in zip(batch, answers, strict=True):
-                if refusal is not None and crowd is not None:
+                if refusal is None:
+                    moving[pod.spec.node_name or ""] += 1
+                elif crowd is not None:
                     crowd.refused(pod)
+        for claim in command.candidates:
+            count = moving[claim.status.node_name or ""]
+            mode = _mode(command.mark.reason)
+            count_moving(self.state, self.metrics, claim, reason.lower(), mode, count)
 
     async def steer(self) -> bool:
         """Send pods that have come to their replacements; whether any are still waited for."""
@@ -450,5 +458,8 @@ class Execution:
                 )
 
     def _count_disrupted(self, claim: NodeClaim, reason: Reason) -> None:
-        mode: TerminationMode = "eventual" if reason is Reason.DRIFTED else "graceful"
-        count_disrupted(self.state, self.metrics, claim, reason.value.lower(), mode)
+        count_disrupted(self.state, self.metrics, claim, reason.value.lower(), _mode(reason))
+
+
+def _mode(reason: Reason) -> TerminationMode:
+    return "eventual" if reason is Reason.DRIFTED else "graceful"

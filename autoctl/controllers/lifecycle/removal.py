@@ -39,19 +39,36 @@ async def remove_claim(
 def count_disrupted(
     state: ClusterState, metrics: Metrics, claim: NodeClaim, reason: str, mode: TerminationMode
 ) -> None:
-    """A NodeClaim is being taken away: count it, and the pods that have to move for it."""
+    """A NodeClaim is being taken away: count it, and the pods that still have to move for it."""
+    metrics.nodeclaims_disrupted.labels(*_labels(state, claim, reason, mode)).inc()
+    pods = sum(
+        is_reschedulable(pod, include_terminating_stateful=False)
+        for node in state.nodes_of_claim(claim)
+        for pod in state.pods_by_node[node.metadata.name].values()
+    )
+    count_moving(state, metrics, claim, reason, mode, pods)
+
+
+def count_moving(
+    state: ClusterState,
+    metrics: Metrics,
+    claim: NodeClaim,
+    reason: str,
+    mode: TerminationMode,
+    pods: int,
+) -> None:
+    """So many pods of a NodeClaim were told to move."""
+    metrics.pods_disruption_initiated.labels(*_labels(state, claim, reason, mode)).inc(pods)
+
+
+def _labels(
+    state: ClusterState, claim: NodeClaim, reason: str, mode: TerminationMode
+) -> tuple[str, ...]:
     pool = state.pool(claim.node_pool or "")
-    values = (
+    return (
         reason,
         claim.node_pool or "",
         claim.metadata.labels.get(labels.CAPACITY_TYPE, ""),
         pool.spec.disruption.consolidation_policy if pool is not None else "",
         mode,
     )
-    metrics.nodeclaims_disrupted.labels(*values).inc()
-    pods = sum(
-        is_reschedulable(pod)
-        for node in state.nodes_of_claim(claim)
-        for pod in state.pods_by_node[node.metadata.name].values()
-    )
-    metrics.pods_disruption_initiated.labels(*values).inc(pods)
