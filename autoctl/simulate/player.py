@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -120,7 +121,7 @@ class Player:
         self._world.on_assembly.append(self._listen)
         if self.watcher is not None:
             self.watcher.attach(self._world)
-        await self._world.start(self.objects)
+        await self._world.start(self._simulated())
         try:
             await self._play_agenda()
             if self.watcher is not None:
@@ -183,6 +184,15 @@ class Player:
             at = end if expectation.at == "end" else expectation.at.total_seconds()
             plan(at, 2, self._expecting(expectation))
         return (heapq.heappop(agenda) for _ in range(len(agenda)))
+
+    def _simulated(self) -> list[Object]:
+        """The objects of simulated kinds; a note tells of the others, which dumps have too."""
+        cluster = self._world.cluster
+        others = Counter(str(o.get("kind")) for o in self.objects if not cluster.knows(o))
+        if others:
+            kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(others.items()))
+            self._world.notes.append(f"Not simulated: {kinds}.")
+        return [o for o in self.objects if cluster.knows(o)]
 
     def _interval(self) -> timedelta:
         return self.scenario.sample or max(SHORTEST_SAMPLE, self.scenario.duration / MOST_SAMPLES)
@@ -256,12 +266,9 @@ class Player:
                 task.add_done_callback(self._background.discard)
             else:
                 struck = self._world.cloud.inject(parse_fault(fault))
-                detail = ", ".join(struck)
-                self._recorder.decide(
-                    DecisionRecord(
-                        self._recorder.elapsed(), "fault", str(fault["type"]), tuple(struck), detail
-                    )
-                )
+                at = self._recorder.elapsed()
+                record = DecisionRecord(at, "fault", str(fault["type"]), tuple(struck), "")
+                self._recorder.decide(record)
 
         return strike
 

@@ -17,7 +17,7 @@ from autoctl.simulate.result import SimulationResult
 from autoctl.simulate.scenario import load_scenario
 from autoctl.simulate.world import World
 
-SCENARIO = Path(__file__).parents[2] / "examples" / "scenarios" / "month.yaml"
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "month.yaml"
 CAP = timedelta(days=21)
 FOREIGN = "example.com/nobody-removes-this"
 

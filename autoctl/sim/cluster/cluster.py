@@ -130,6 +130,10 @@ class SimCluster:
         """The stored objects themselves, cheaply: read them, never change them."""
         return self.store.objects(resource)
 
+    def knows(self, obj: Object) -> bool:
+        """Whether objects of this apiVersion and kind are simulated."""
+        return (obj.get("apiVersion"), obj.get("kind")) in _BY_KIND
+
     def resource_of(self, obj: Object) -> Resource:
         """The resource of an object's apiVersion and kind. Raises `KeyError` for an unknown one."""
         return _BY_KIND[obj["apiVersion"], obj["kind"]]

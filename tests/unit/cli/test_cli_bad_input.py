@@ -47,6 +47,16 @@ def test_a_scenario_that_cannot_be_played(tmp_path: Path, scenario: str, message
     assert "Value error" not in result.stderr
 
 
+def test_kinds_that_are_not_simulated_are_passed_over_and_told(tmp_path: Path) -> None:
+    """A cluster's dump has them, and a folder of manifests."""
+    (tmp_path / "more.yaml").write_text("apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: x}\n")
+    file = tmp_path / "s.yaml"
+    file.write_text(HEAD + "manifests: [.]\n")
+    result = CliRunner().invoke(cli, ["simulate", str(file)])
+    assert result.exit_code == 0, result.output
+    assert "Not simulated: Scenario (1), Widget (1)." in result.stdout
+
+
 def test_a_scenario_that_is_no_text(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_bytes(b"\xff\xfe")
