@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from e2e import World
+from e2e import MANIFESTS, World
 from scrape import check_metrics, missing_metrics
 
 PODS = 100
@@ -49,6 +49,7 @@ def test_pending_pods_become_nodes_and_idle_nodes_go(world: World, namespace: st
     world.wait("an empty cluster", world.empty, timeout=300)
     world.wait("no launch template", world.without_launch_templates, timeout=120)
     world.check_nothing_left()
+    check_extensions(world)
     check_rights(world)
     assert world.troubles() == []
 
@@ -110,6 +111,21 @@ def test_the_other_replica_goes_on_within_15_seconds(world: World, namespace: st
     assert time.monotonic() - killed < 15
     world.wait("pods", lambda: world.ready_pods(namespace) == 5, timeout=90)
     world.check_launched_once()
+
+
+def check_extensions(world: World) -> None:
+    """What is no NodePool is judged as well, with the rights of the chart's ServiceAccount."""
+    manifest = MANIFESTS / "extensions.yaml"
+    world.plane.kubectl("apply", "-f", manifest)
+
+    def told(kind: str, name: str, *namespace: str) -> set[tuple[str, str]]:
+        status = world.plane.get(kind, name, *namespace).get("status", {})
+        return {(c["type"], c["status"]) for c in status.get("conditions", ())}
+
+    world.wait("an overlay", lambda: ("Ready", "True") in told("nodeoverlay", "savings-plan"), 60)
+    buffer = ("capacitybuffer", "room", "-n", "default")
+    world.wait("a buffer", lambda: ("ReadyForProvisioning", "False") in told(*buffer), 60)
+    world.plane.kubectl("delete", "-f", manifest)
 
 
 def check_rights(world: World) -> None:
