@@ -49,7 +49,8 @@ def test_a_scenario_that_cannot_be_played(tmp_path: Path, scenario: str, message
 
 def test_kinds_that_are_not_simulated_are_passed_over_and_told(tmp_path: Path) -> None:
     """A cluster's dump has them, and a folder of manifests."""
-    (tmp_path / "more.yaml").write_text("apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: x}\n")
+    widget = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: x}\n"
+    (tmp_path / "more.yaml").write_text(widget)
     file = tmp_path / "s.yaml"
     file.write_text(HEAD + "manifests: [.]\n")
     result = CliRunner().invoke(cli, ["simulate", str(file)])
