@@ -77,6 +77,7 @@ def scheduling_problem(
     excluded = frozenset(exclude_nodes)
     nominated = _nominated(snapshot, moved)
     prices = node_prices(snapshot)
+    closed = closed_pools(snapshot)
     nodes = [
         _existing(snapshot, node, moved, nominated, prices)
         for name, node in snapshot.state_nodes.items()
@@ -84,8 +85,8 @@ def scheduling_problem(
     ]
     return SchedulingProblem(
         pods=tuple(pods),
-        pools=pools(snapshot, excluded),
-        closed_pools=closed_pools(snapshot),
+        pools=_open_pools(snapshot, closed, excluded),
+        closed_pools=closed,
         nodes=tuple(nodes),
         daemons=daemons(snapshot.daemon_sets.values()),
         volumes=Volumes(snapshot.volume_claims, snapshot.volumes, snapshot.storage_classes),
@@ -136,15 +137,16 @@ def displaced_pods(snapshot: Snapshot) -> tuple[core.Pod, ...]:
     return _unpromised(snapshot, found)
 
 
-def pools(snapshot: Snapshot, exclude_nodes: Collection[str] = ()) -> tuple[Pool, ...]:
+def _open_pools(
+    snapshot: Snapshot, closed: Collection[str], exclude_nodes: Collection[str]
+) -> tuple[Pool, ...]:
     """The pools that may launch now: dynamic, ready, not being deleted, with types to launch."""
     usage = pool_usage(snapshot, exclude_nodes)
-    found = []
-    for pool in snapshot.node_pools.values():
-        if why_closed(snapshot, pool) is None:
-            types = snapshot.types_of_pool(pool.name)
-            found.append(resolve_pool(pool, types, usage.get(pool.name, {})))
-    return tuple(found)
+    return tuple(
+        resolve_pool(pool, snapshot.types_of_pool(pool.name), usage.get(pool.name, {}))
+        for pool in snapshot.node_pools.values()
+        if pool.name not in closed
+    )
 
 
 def closed_pools(snapshot: Snapshot) -> dict[str, str]:

@@ -284,9 +284,9 @@ class Execution:
                     moving[pod.spec.node_name or ""] += 1
                 elif crowd is not None:
                     crowd.refused(pod)
+        mode = _mode(command.mark.reason)
         for claim in command.candidates:
             count = moving[claim.status.node_name or ""]
-            mode = _mode(command.mark.reason)
             count_moving(self.state, self.metrics, claim, reason.lower(), mode, count)
 
     async def steer(self) -> bool:

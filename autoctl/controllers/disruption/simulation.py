@@ -19,7 +19,7 @@ from autoctl.scheduling.solve import solve
 from autoctl.scheduling.world import World
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import unbound
-from autoctl.state.problem import pools, scheduling_problem
+from autoctl.state.problem import pool_usage, scheduling_problem
 from autoctl.state.snapshot import Snapshot
 
 
@@ -124,7 +124,8 @@ class Simulator:
 
     def _without_usage(self, names: Collection[str]) -> tuple[Pool, ...]:
         """The pools with what these nodes take of limits given back."""
-        return pools(self._snapshot, self._gone | set(names))
+        usage = pool_usage(self._snapshot, self._gone | set(names))
+        return tuple(replace(p, usage=usage.get(p.name, {})) for p in self._problem().pools)
 
     def _destination(self, node: ExistingNode, *, quiet_only: bool) -> ExistingNode:
         if not node.schedulable:
