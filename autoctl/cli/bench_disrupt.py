@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from autoctl.cli.rendering import write_structured
+from autoctl.cli.bench_console import show_figures
 
 
 @click.command(
@@ -26,17 +24,10 @@ Examples:
 def disrupt(nodes: int, pods_per_node: int, budget: str, seed: int, output: str) -> None:
     """Decide one pass of disruption over a large cluster; nothing is carried out."""
     from rich.console import Console
-    from rich.table import Table
 
     from autoctl.simulate.bench_disrupt import bench_disrupt
 
     error = Console(stderr=True)
     with error.status("starting") as status:
         result = bench_disrupt(nodes, pods_per_node, budget, seed, status.update)
-    if output == "json":
-        write_structured(result, "json", sys.stdout)
-        return
-    table = Table(show_header=False)
-    for key, value in result.items():
-        table.add_row(key, str(value))
-    Console().print(table)
+    show_figures(result, output)

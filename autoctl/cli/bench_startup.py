@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from autoctl.cli.rendering import write_structured
+from autoctl.cli.bench_console import show_figures
 
 
 @click.command(
@@ -24,7 +24,6 @@ Examples:
 def startup(nodes: int, pods: int, output: str) -> None:
     """Start the operator before a large cluster and wait until it is ready."""
     from rich.console import Console
-    from rich.table import Table
 
     from autoctl.simulate.bench_startup import StartupError, bench_startup
 
@@ -36,10 +35,4 @@ def startup(nodes: int, pods: int, output: str) -> None:
             result = bench_startup(nodes, pods, status.update)
         except StartupError as problem:
             raise click.ClickException(str(problem)) from problem
-    if output == "json":
-        write_structured(result, "json", sys.stdout)
-        return
-    table = Table(show_header=False)
-    for key, value in result.items():
-        table.add_row(key, str(value))
-    Console().print(table)
+    show_figures(result, output)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from autoctl.api.labels import CAPACITY_TYPE
+from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODECLASS, NODEPOOL
 from autoctl.catalog.embedded import load_catalog
 from autoctl.catalog.model import ON_DEMAND, InstanceType
 from autoctl.ports.kubernetes import Object
@@ -45,10 +45,6 @@ def node_class() -> Object:
 
 def node_pool(budget: str) -> Object:
     """The NodePool `default`: what is on sale, with one disruption budget, consolidation off."""
-
-    def is_in(key: str, *values: str) -> Object:
-        return {"key": key, "operator": "In", "values": list(values)}
-
     return {
         "apiVersion": "karpenter.sh/v1",
         "kind": "NodePool",
@@ -58,8 +54,8 @@ def node_pool(budget: str) -> Object:
                 "spec": {
                     "nodeClassRef": class_reference(),
                     "requirements": [
-                        is_in(CAPACITY_TYPE, ON_DEMAND),
-                        is_in("eks.amazonaws.com/instance-category", *sorted(_CATEGORIES)),
+                        _is_in(CAPACITY_TYPE, ON_DEMAND),
+                        _is_in("eks.amazonaws.com/instance-category", *sorted(_CATEGORIES)),
                         {
                             "key": "eks.amazonaws.com/instance-generation",
                             "operator": "Gt",
@@ -70,7 +66,7 @@ def node_pool(budget: str) -> Object:
                             "operator": "Lte",
                             "values": ["16"],
                         },
-                        is_in("kubernetes.io/arch", "amd64"),
+                        _is_in("kubernetes.io/arch", "amd64"),
                     ],
                 }
             },
@@ -85,3 +81,25 @@ def node_pool(budget: str) -> Object:
 
 def class_reference() -> Mapping[str, str]:
     return {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"}
+
+
+def node_claim(name: str, types: Sequence[str], **spec: Any) -> Object:
+    """A NodeClaim of the NodePool `default` that leaves these instance types open, on demand."""
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {"name": name, "labels": {NODEPOOL: "default", NODECLASS: "default"}},
+        "spec": {
+            "nodeClassRef": class_reference(),
+            "requirements": [
+                _is_in(NODEPOOL, "default"),
+                _is_in(INSTANCE_TYPE, *types),
+                _is_in(CAPACITY_TYPE, ON_DEMAND),
+            ],
+            **spec,
+        },
+    }
+
+
+def _is_in(key: str, *values: str) -> Object:
+    return {"key": key, "operator": "In", "values": list(values)}

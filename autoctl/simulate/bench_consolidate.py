@@ -16,9 +16,7 @@ from typing import Any, Final, TypeVar
 
 import looptime
 
-from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODECLASS, NODEPOOL
 from autoctl.api.nodeclaim import INITIALIZED, INSTANCE_TERMINATING
-from autoctl.catalog.model import ON_DEMAND, InstanceType
 from autoctl.controllers.disruption.marks import COMMAND, in_flight
 from autoctl.controllers.disruption.model import Command
 from autoctl.operator.assembly import Assembly
@@ -26,11 +24,12 @@ from autoctl.operator.planning import world_lower_bound
 from autoctl.ports.kubernetes import DEPLOYMENTS, NODE_CLAIMS, NODE_POOLS, Object
 from autoctl.simulate.bench_cluster import (
     REGION,
-    class_reference,
+    node_claim,
     node_class,
     node_pool,
     types_on_sale,
 )
+from autoctl.simulate.bench_watch import BenchError, Progress, Watch
 from autoctl.simulate.recorder import Recorder
 from autoctl.simulate.scenario import Scenario, Settings
 from autoctl.simulate.world import World
@@ -47,12 +46,6 @@ _GIB_A_CORE: Final = (1, 2, 4, 8)
 _WORKLOADS: Final = 32
 
 T = TypeVar("T")
-Progress = Callable[[str, int, int], None]
-"""Hears what is under way, how much of it is done, and of how much."""
-
-
-class BenchError(Exception):
-    """The cluster did not get to where the measurement begins, or never came to rest."""
 
 
 @dataclass
@@ -112,6 +105,7 @@ class _Run:
             settings=Settings(boot_seconds=BOOT_SECONDS, pod_start_seconds=POD_START_SECONDS),
         )
         self._world = World(scenario, self.seed, offload=self.stopwatch)
+        self._watch = Watch(self._world, self.progress, PATIENCE_SECONDS, "hours")
         self._recorder = Recorder(self._world.cluster, self._world.cloud, scenario.start)
         self._recorder.attach()
         self._world.on_assembly.append(self._listen)
@@ -129,11 +123,11 @@ class _Run:
     async def _prepare(self, workloads: list[Object]) -> None:
         """Launch the nodes, then scale the workloads to the fill."""
         api = self._world.cluster.api
-        await self._until("NodePool ready", self._pool_ready)
+        await self._watch.until("NodePool ready", self._pool_ready)
         chosen = [self._rng.choice(self._types) for _ in range(self.nodes)]
         for index, instance_type in enumerate(chosen):
-            await api.create(NODE_CLAIMS, _claim(index, instance_type))
-        await self._until("nodes ready", lambda: (self._initialized(), self.nodes))
+            await api.create(NODE_CLAIMS, node_claim(f"start-{index:05d}", [instance_type.name]))
+        await self._watch.until("nodes ready", lambda: (self._initialized(), self.nodes))
         capacity = sum(t.allocatable["cpu"] for t in chosen)
         memory = sum(t.allocatable["memory"] for t in chosen)
         cpu_each = sum(_cpu(w) for w in workloads) / len(workloads)
@@ -143,7 +137,7 @@ class _Run:
             replicas = pods // len(workloads) + (index < pods % len(workloads))
             body = {"spec": {"replicas": replicas}}
             await api.patch(DEPLOYMENTS, workload["metadata"]["name"], body, "default")
-        await self._until("pods running", lambda: (self._recorder.running, pods))
+        await self._watch.until("pods running", lambda: (self._recorder.running, pods))
         self.pods = pods
 
     async def _measure(self) -> dict[str, Any]:
@@ -189,7 +183,7 @@ class _Run:
             if state != last_state:
                 last_change, last_state = loop.time(), state
             self._count_disrupted()
-            self._tell("consolidating", self.nodes - len(state[0]), self.nodes)
+            self._watch.tell("consolidating", self.nodes - len(state[0]), self.nodes)
             if loop.time() - started > PATIENCE_SECONDS:
                 raise BenchError(f"not at rest after {PATIENCE_SECONDS / 3600:g} h of cluster time")
         return last_change - started
@@ -232,23 +226,6 @@ class _Run:
         pool = self._snapshot().node_pools.get("default")
         return (1 if pool is not None and pool.ready else 0), 1
 
-    async def _until(self, what: str, state: Callable[[], tuple[int, int]]) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        while True:
-            await asyncio.sleep(1.0)
-            self._world.check()
-            done, wanted = state()
-            self._tell(what, done, wanted)
-            if done >= wanted:
-                return
-            if loop.time() - began > PATIENCE_SECONDS:
-                raise BenchError(f"{what}: {done} of {wanted} after hours of cluster time")
-
-    def _tell(self, what: str, done: int, wanted: int) -> None:
-        if self.progress is not None:
-            self.progress(what, done, wanted)
-
     def _workloads(self) -> list[Object]:
         made = []
         for index in range(_WORKLOADS):
@@ -266,28 +243,6 @@ def _is_leaving(claim: Object) -> bool:
 def _has(claim: Object, condition: str) -> bool:
     found = (claim.get("status") or {}).get("conditions") or ()
     return any(c["type"] == condition and c["status"] == "True" for c in found)
-
-
-def _claim(index: int, instance_type: InstanceType) -> Object:
-    def is_in(key: str, value: str) -> Object:
-        return {"key": key, "operator": "In", "values": [value]}
-
-    return {
-        "apiVersion": "karpenter.sh/v1",
-        "kind": "NodeClaim",
-        "metadata": {
-            "name": f"start-{index:05d}",
-            "labels": {NODEPOOL: "default", NODECLASS: "default"},
-        },
-        "spec": {
-            "nodeClassRef": class_reference(),
-            "requirements": [
-                is_in(NODEPOOL, "default"),
-                is_in(INSTANCE_TYPE, instance_type.name),
-                is_in(CAPACITY_TYPE, ON_DEMAND),
-            ],
-        },
-    }
 
 
 def _deployment(name: str, cpu: str, memory: str) -> Object:

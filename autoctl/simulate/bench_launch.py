@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import looptime
 
-from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODECLASS, NODEPOOL
-from autoctl.catalog.model import ON_DEMAND
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_POOLS, NODES, Object
 from autoctl.sim.cloud.log import Request, RequestLog, busiest_minute
 from autoctl.simulate.bench_cluster import (
     REGION,
-    class_reference,
+    node_claim,
     node_class,
     node_pool,
     types_on_sale,
 )
+from autoctl.simulate.bench_watch import Progress, Watch
 from autoctl.simulate.scenario import Scenario, Settings
 from autoctl.simulate.world import World
 
@@ -33,13 +31,6 @@ REST_SECONDS: Final = 1800.0
 """How long the cluster at rest is watched, after as long for it to come to rest."""
 TYPES_A_CLAIM: Final = 20
 """Instance types that each NodeClaim leaves open."""
-
-Progress = Callable[[str, int, int], None]
-"""Hears what is under way, how much of it is done, and of how much."""
-
-
-class BenchError(Exception):
-    """The nodes never came."""
 
 
 def bench_launch(
@@ -70,18 +61,19 @@ class _Run:
         scenario = Scenario(name="launch", region=REGION, settings=Settings())
         world = World(scenario, self.seed)
         self._world = world
+        self._watch = Watch(world, self.progress, PATIENCE_SECONDS, "an hour")
         # Everything that is asked is counted, so everything is kept.
         world.cloud.log = RequestLog()
-        await world.start([node_class(), _unhurried(node_pool("100%"))])
+        await world.start([node_class(), node_pool("100%")])
         try:
-            await self._until("NodePool ready", self._pool_ready)
+            await self._watch.until("NodePool ready", self._pool_ready)
             world.cloud.log.clear()
             began = asyncio.get_running_loop().time()
             types = [t.name for t in types_on_sale()]
             world.cluster.load(
                 _claim(index, index % self.shapes, types) for index in range(self.claims)
             )
-            await self._until("nodes ready", lambda: (self._initialized(), self.claims))
+            await self._watch.until("nodes ready", lambda: (self._initialized(), self.claims))
             seconds = asyncio.get_running_loop().time() - began
             launching = list(world.cloud.log.select(service="ec2"))
             await self._pass(REST_SECONDS, "coming to rest")
@@ -124,57 +116,14 @@ class _Run:
         conditions = pool.get("status", {}).get("conditions", ())
         return sum(c["type"] == "Ready" and c["status"] == "True" for c in conditions), 1
 
-    async def _until(self, what: str, state: Callable[[], tuple[int, int]]) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        while True:
-            await asyncio.sleep(1.0)
-            self._world.check()
-            done, wanted = state()
-            self._tell(what, done, wanted)
-            if done >= wanted:
-                return
-            if loop.time() - began > PATIENCE_SECONDS:
-                raise BenchError(f"{what}: {done} of {wanted} after an hour of cluster time")
-
     async def _pass(self, seconds: float, what: str) -> None:
         for minute in range(int(seconds // 60)):
-            self._tell(what, minute, int(seconds // 60))
+            self._watch.tell(what, minute, int(seconds // 60))
             await asyncio.sleep(60)
             self._world.check()
-
-    def _tell(self, what: str, done: int, wanted: int) -> None:
-        if self.progress is not None:
-            self.progress(what, done, wanted)
 
 
 def _claim(index: int, shape: int, types: list[str]) -> Object:
     """One NodeClaim; those of one shape leave the same types open."""
     open_types = [types[(shape + n) % len(types)] for n in range(min(TYPES_A_CLAIM, len(types)))]
-
-    def is_in(key: str, *values: str) -> Object:
-        return {"key": key, "operator": "In", "values": list(values)}
-
-    return {
-        "apiVersion": "karpenter.sh/v1",
-        "kind": "NodeClaim",
-        "metadata": {
-            "name": f"launch-{index:05d}",
-            "labels": {NODEPOOL: "default", NODECLASS: "default"},
-        },
-        "spec": {
-            "nodeClassRef": class_reference(),
-            "requirements": [
-                is_in(NODEPOOL, "default"),
-                is_in(INSTANCE_TYPE, *open_types),
-                is_in(CAPACITY_TYPE, ON_DEMAND),
-            ],
-            "expireAfter": "336h",
-        },
-    }
-
-
-def _unhurried(pool: Object) -> Object:
-    """The pool without anything that would take idle nodes away."""
-    pool["spec"]["disruption"]["consolidateAfter"] = "Never"
-    return pool
+    return node_claim(f"launch-{index:05d}", open_types, expireAfter="336h")
