@@ -286,6 +286,7 @@ class ContainerStatus(_Object, frozen=True):
 
     name: str = ""
     resources: ResourceRequirements | None = None
+    allocated_resources: ResourceList | None = None
 
 
 class PodStatus(_Object, frozen=True):

@@ -23,7 +23,7 @@ from autoctl.scheduling.tables import FREE, LabelTable, Mask, Vocabulary
 from autoctl.scheduling.volumes import ATTACH_PREFIX, UNLIMITED_ATTACHMENTS
 
 _LINUX = "linux"
-_MOST_VARIANTS = 64
+_MOST_VARIANTS = 256
 _ZONE_NAME = re.compile(r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)[a-z]")
 
 
@@ -140,15 +140,19 @@ class Asked:
     """The values of custom labels that matter to pods, by key.
 
     They are those that pods name and, of the labels they spread or gather over, the topology
-    `domains` there are: where a NodePool leaves such a label open, new nodes join these.
+    `domains` there are: where a NodePool leaves such a label open, new nodes join these. A pod may
+    also ask for a label without a value (`Exists`, bounds): any will do.
     """
 
     def __init__(
         self, requirements: Iterable[Requirements], domains: Mapping[str, set[str]]
     ) -> None:
         self._values: dict[str, set[str]] = {k: set(v) for k, v in domains.items()}
+        self._present: set[str] = set()
         for each in set(requirements):
             for key, requirement in each.items():
+                if requirement.complement and not requirement.allows_absence:
+                    self._present.add(key)
                 values = self._values.setdefault(key, set())
                 values.update(requirement.values)
                 bounds = (requirement.gte, requirement.lte)
@@ -158,9 +162,13 @@ class Asked:
         """The values, sorted."""
         return tuple(sorted(self._values.get(key, ())))
 
-    def items(self, keys: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The values of several keys, in order."""
-        return tuple((key, self.values(key)) for key in sorted(keys))
+    def present(self, key: str) -> bool:
+        """Whether somebody wants the label to be there, whatever its value."""
+        return key in self._present
+
+    def items(self, keys: Iterable[str]) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
+        """What is asked of several keys, in order: values, and whether any value will do."""
+        return tuple((key, self.values(key), self.present(key)) for key in sorted(keys))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,15 +198,10 @@ def _pool_parts(
     for key, demand in demands.items():
         if key in constant or key in typed or key in labels.WELL_KNOWN_LABELS:
             continue
-        if not demand.complement:
-            if len(demand.values) == 1:
-                constant[key] = next(iter(demand.values))
-            elif demand.values and key in node_keys:
-                open_keys.append((key, tuple(sorted(demand.values))))
+        if not demand.complement and len(demand.values) < 2:
+            constant.update((key, value) for value in demand.values)
         elif key in node_keys:
-            named = tuple(v for v in asked.values(key) if demand.has(v))
-            other = None if demand.allows_absence else _fresh(demand, named)
-            open_keys.append((key, (*named, other)))
+            open_keys.append((key, _open_values(demand, asked)))
     systems = _systems(block, demands, node_keys)
     rows_of: list[_Part] = []
     kept = np.zeros(len(block.type_index), np.bool_)
@@ -369,6 +372,19 @@ def _systems(
     return [
         (name, np.array([c == name for c in chosen], np.bool_)) for name in sorted(set(chosen))
     ] or [(_LINUX, np.zeros(0, np.bool_))]
+
+
+def _open_values(demand: Requirement, asked: Asked) -> tuple[str | None, ...]:
+    """The values to offer where a pool leaves a label open: those asked for, and one beside them.
+
+    None stands for nodes without the label.
+    """
+    named = tuple(v for v in asked.values(demand.key) if demand.has(v))
+    if not demand.complement:
+        return (*named, *sorted(demand.values.difference(named))[:1])
+    if not demand.allows_absence:
+        return (*named, _fresh(demand, named))
+    return (*named, *((_fresh(demand, named),) if asked.present(demand.key) else ()), None)
 
 
 def _fresh(demand: Requirement, named: Sequence[str]) -> str:

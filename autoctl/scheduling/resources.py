@@ -4,9 +4,10 @@ Rules: the pod's effective request of a resource is the larger of the sum over i
 sidecars (init containers with `restartPolicy: Always`) and the highest point of initialisation (an
 init container with the sidecars started before it); pod-level resources take precedence; the
 RuntimeClass overhead comes on top; every pod takes one of the node's `pods`. While a container is
-being resized in place it counts with the larger of what it asks for and what it has. Source:
-Kubernetes documentation, "Sidecar containers: resource sharing", "Pod overhead", "Pod-level
-resources".
+being resized in place it counts with the larger of what it asks for and what it has; where the node
+can never give what it asks for, with what it has. Source: Kubernetes documentation, "Sidecar
+containers: resource sharing", "Pod overhead", "Pod-level resources", "Resize CPU and Memory
+Resources assigned to Containers".
 """
 
 from __future__ import annotations
@@ -29,23 +30,31 @@ class ResourceError(ValueError):
 
 
 def pod_requests(
-    spec: core.PodSpec, statuses: Sequence[core.ContainerStatus] | None = None
+    spec: core.PodSpec,
+    statuses: Sequence[core.ContainerStatus] | None = None,
+    *,
+    infeasible: bool = False,
 ) -> dict[str, int]:
     """The pod's requests by resource; zero requests are left out.
+
+    `infeasible`: the kubelet has refused the resize that the spec asks for.
 
     Raises:
         ResourceError: a quantity is malformed, negative or beyond all measure.
     """
-    actual = {s.name: s.resources for s in statuses or () if s.resources is not None}
+    actual = {s.name: had for s in statuses or () if (had := _had(s)) is not None}
     total: dict[str, int] = {}
     for index, container in enumerate(spec.containers or ()):
         path = f"spec.containers[{index}]"
-        _add(total, container_requests(container, path, actual.get(container.name)))
+        wanted = container_requests(container, path)
+        if (had := actual.get(container.name)) is not None:
+            wanted = {**wanted, **had} if infeasible else _larger(wanted, had)
+        _add(total, wanted)
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
     for index, container in enumerate(spec.init_containers or ()):
         path = f"spec.initContainers[{index}]"
-        wanted = container_requests(container, path, actual.get(container.name))
+        wanted = container_requests(container, path)
         if container.restart_policy == "Always":
             _add(sidecars, wanted)
             _raise_to(peak, sidecars)
@@ -61,18 +70,21 @@ def pod_requests(
     return {name: amount for name, amount in total.items() if amount}
 
 
-def container_requests(
-    container: core.Container, path: str, actual: core.ResourceRequirements | None = None
-) -> dict[str, int]:
+def resize_infeasible(status: core.PodStatus) -> bool:
+    """Whether the kubelet said that a pod's resize can never be done on its node."""
+    return any(
+        c.type == "PodResizePending" and c.status == "True" and c.reason == "Infeasible"
+        for c in status.conditions or ()
+    )
+
+
+def container_requests(container: core.Container, path: str) -> dict[str, int]:
     """One container's requests; a limit without a request is a request, as the API defaults it.
 
     Raises:
         ResourceError: a quantity is malformed, negative or beyond all measure.
     """
-    wanted = _with_limits(container.resources, f"{path}.resources")
-    if actual is not None and actual.requests:
-        _raise_to(wanted, amounts(actual.requests, f"{path}.status.resources.requests"))
-    return wanted
+    return _with_limits(container.resources, f"{path}.resources")
 
 
 def amounts(given: Mapping[str, core.Quantity], path: str) -> dict[str, int]:
@@ -119,6 +131,23 @@ def _pod_level(given: core.ResourceRequirements, containers: Resources) -> dict[
         if name not in wanted and not containers.get(name):
             wanted[name] = amount
     return wanted
+
+
+def _had(status: core.ContainerStatus) -> dict[str, int] | None:
+    """What a running container was given; None where its kubelet does not tell."""
+    path = f"status.containerStatuses[{status.name}]"
+    given = status.resources.requests if status.resources is not None else None
+    if not given and not status.allocated_resources:
+        return None
+    found = amounts(given or {}, f"{path}.resources.requests")
+    _raise_to(found, amounts(status.allocated_resources or {}, f"{path}.allocatedResources"))
+    return found
+
+
+def _larger(a: Resources, b: Resources) -> dict[str, int]:
+    result = dict(a)
+    _raise_to(result, b)
+    return result
 
 
 def _add(target: dict[str, int], more: Resources) -> None:

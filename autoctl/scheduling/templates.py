@@ -17,7 +17,7 @@ from autoctl.scheduling.requirements import (
     node_selector,
     node_selector_term,
 )
-from autoctl.scheduling.resources import ResourceError, pod_requests
+from autoctl.scheduling.resources import ResourceError, pod_requests, resize_infeasible
 
 DO_NOT_SCHEDULE = "DoNotSchedule"
 SCHEDULE_ANYWAY = "ScheduleAnyway"
@@ -104,33 +104,36 @@ def template_of(pod: core.Pod) -> Template:
             spec.resource_claims,
             spec.host_network,
             _resized(pod.status.container_statuses),
+            resize_infeasible(pod.status),
         )
     )
     found = _templates.get(key)
     if found is None:
         if len(_templates) >= _CACHE_SIZE:
             _templates.clear()
-        found = _templates[key] = parse(spec, pod.status.container_statuses)
+        found = _templates[key] = parse(spec, pod.status)
     return found
 
 
-def parse(spec: core.PodSpec, statuses: list[core.ContainerStatus] | None = None) -> Template:
+def parse(spec: core.PodSpec, status: core.PodStatus | None = None) -> Template:
     """Parse a spec; an unreadable field becomes the template's `error`.
 
     Where it is no resource, the rest is read all the same: a pod that nobody could place may run
     already (the DaemonSet controller pins its pods with `matchFields`), and then it takes room.
     """
     try:
-        return _parse(spec, statuses)
+        return _parse(spec, status or core.PodStatus())
     except ResourceError as error:
         return Template(requests={}, error=str(error), priority=spec.priority or 0)
 
 
 def _resized(statuses: list[core.ContainerStatus] | None) -> object:
-    return [s for s in statuses if s.resources is not None] or None if statuses else None
+    if not statuses:
+        return None
+    return [s for s in statuses if s.resources or s.allocated_resources] or None
 
 
-def _parse(spec: core.PodSpec, statuses: list[core.ContainerStatus] | None) -> Template:
+def _parse(spec: core.PodSpec, status: core.PodStatus) -> Template:
     affinity = spec.affinity or core.Affinity()
     node = affinity.node_affinity or core.NodeAffinity()
     together = affinity.pod_affinity or core.PodAffinity()
@@ -163,7 +166,9 @@ def _parse(spec: core.PodSpec, statuses: list[core.ContainerStatus] | None) -> T
             "dynamic resource allocation is not supported"
         )
     return Template(
-        requests=pod_requests(spec, statuses),
+        requests=pod_requests(
+            spec, status.container_statuses, infeasible=resize_infeasible(status)
+        ),
         terms=terms,
         preferred=preferred,
         tolerations=tuple(spec.tolerations or ()),

@@ -3,7 +3,7 @@
 For `plan -f` and `simulate`: a Deployment, ReplicaSet, StatefulSet, ReplicationController or Job in
 the files whose pods are not there stands for its replicas. Pods get the names `WORKLOAD-0`,
 `WORKLOAD-1`, ...; a StatefulSet's claims are made with them. What admission would fill in
-(priority, overhead, requests from limits) is filled in by `admitted`.
+(priority, what a RuntimeClass says, requests from limits) is filled in by `admitted`.
 """
 
 from __future__ import annotations
@@ -54,12 +54,15 @@ def expand_workloads(workloads: Iterable[Object], pods: Iterable[Object]) -> Ite
         yield from _pods_of(workload, namespace)
 
 
-def admitted(pod: Object, priorities: Mapping[str, int], overheads: Mapping[str, Object]) -> Object:
+def admitted(
+    pod: Object, priorities: Mapping[str, int], runtime_classes: Mapping[str, Object]
+) -> Object:
     """Return `pod` with what the API server's admission and defaulting would have set.
 
     `priorities` maps PriorityClass names to values (the empty name: the global default),
-    `overheads` RuntimeClass names to their `overhead.podFixed`. The argument is not changed. Fields
-    of another type than the API's are left to decoding, which tells where they are.
+    `runtime_classes` names to RuntimeClasses, of which `overhead.podFixed` and `scheduling` are
+    read. The argument is not changed. Fields of another type than the API's are left to decoding,
+    which tells where they are.
     """
     given = pod.get("spec") or {}
     if not isinstance(given, dict):
@@ -70,15 +73,27 @@ def admitted(pod: Object, priorities: Mapping[str, int], overheads: Mapping[str,
         value = priorities.get(name, _SYSTEM_PRIORITIES.get(name))
         if value is not None:
             spec["priority"] = value
-    runtime_class = spec.get("runtimeClassName")
-    if "overhead" not in spec and isinstance(runtime_class, str) and runtime_class in overheads:
-        spec["overhead"] = overheads[runtime_class]
+    name = spec.get("runtimeClassName")
+    if isinstance(name, str) and name in runtime_classes:
+        _add_runtime_class(spec, runtime_classes[name])
     for field in ("containers", "initContainers"):
         if isinstance(spec.get(field), list):
             spec[field] = [_requests_from_limits(c) for c in spec[field]]
-    if isinstance(spec.get("resources"), dict):
-        spec["resources"] = _requests_from_limits(spec)["resources"]
     return {**pod, "spec": spec}
+
+
+def _add_runtime_class(spec: Object, runtime_class: Object) -> None:
+    """Overhead, node selector and tolerations; what the pod says itself stays."""
+    overhead = (runtime_class.get("overhead") or {}).get("podFixed")
+    if overhead:
+        spec.setdefault("overhead", overhead)
+    scheduling = runtime_class.get("scheduling") or {}
+    selector, tolerations = scheduling.get("nodeSelector"), scheduling.get("tolerations") or []
+    if selector and isinstance(spec.get("nodeSelector") or {}, dict):
+        spec["nodeSelector"] = {**selector, **(spec.get("nodeSelector") or {})}
+    own = spec.get("tolerations") or []
+    if tolerations and isinstance(own, list):
+        spec["tolerations"] = [*own, *(t for t in tolerations if t not in own)]
 
 
 def _requests_from_limits(holder: Any) -> Any:
@@ -111,16 +126,25 @@ def _selector(workload: Object) -> core.LabelSelector:
 
 def _replicas(workload: Object) -> int:
     spec = workload.get("spec") or {}
+    if (workload.get("metadata") or {}).get("deletionTimestamp"):
+        return 0
     if workload["kind"] == "Job":
-        if spec.get("suspend"):
-            return 0
-        parallel = _count(spec, "parallelism")
-        return (
-            parallel
-            if spec.get("completions") is None
-            else min(parallel, _count(spec, "completions"))
-        )
+        return _job_pods(spec, workload.get("status") or {})
     return _count(spec, "replicas")
+
+
+def _job_pods(spec: Object, status: Object) -> int:
+    """How many pods a Job still runs at a time: none once it is suspended or has ended."""
+    ended = any(
+        c.get("type") in ("Complete", "Failed") and c.get("status") == "True"
+        for c in status.get("conditions") or ()
+    )
+    if ended or spec.get("suspend"):
+        return 0
+    parallel = _count(spec, "parallelism")
+    if spec.get("completions") is None:
+        return parallel
+    return min(parallel, max(_count(spec, "completions") - (status.get("succeeded") or 0), 0))
 
 
 def _count(spec: Object, field: str) -> int:

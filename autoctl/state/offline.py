@@ -94,7 +94,7 @@ def snapshot_of(
     fields |= {entry[0]: {} for entry in _CUSTOM_KINDS.values()}
     ignored: dict[str, int] = {}
     buffers: list[CapacityBuffer] = []
-    priorities, overheads = _admission(documents)
+    priorities, runtime_classes = _admission(documents)
     workloads: list[Document] = []
     pods: list[Document] = []
     seen: dict[tuple[str, str, str], Document] = {}
@@ -127,7 +127,7 @@ def snapshot_of(
     pods += _expanded(workloads, pods)
     for document in pods:
         if document.kind == "Pod":
-            whole = admitted(document.object, priorities, overheads)
+            whole = admitted(document.object, priorities, runtime_classes)
             pod = _decode(
                 Document(document.source, document.number, whole, document.item), core.Pod
             )
@@ -191,7 +191,7 @@ _ADMISSION_KINDS = frozenset(
 
 def _admission(documents: Iterable[Document]) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
     priorities: dict[str, int] = {}
-    overheads: dict[str, dict[str, Any]] = {}
+    runtime_classes: dict[str, dict[str, Any]] = {}
     for document in documents:
         body = document.object
         name = (body.get("metadata") or {}).get("name", "")
@@ -205,12 +205,31 @@ def _admission(documents: Iterable[Document]) -> tuple[dict[str, int], dict[str,
                 if body.get("globalDefault"):
                     priorities[""] = body["value"]
             case ("node.k8s.io/v1", "RuntimeClass"):
-                overhead = body.get("overhead") or {}
-                if not isinstance(overhead, dict):
-                    raise document.error("overhead", f"expected an object, got {overhead!r}")
-                if overhead.get("podFixed"):
-                    overheads[name] = overhead["podFixed"]
-    return priorities, overheads
+                for path, given in _runtime_class_fields(body):
+                    if not isinstance(given, _FORMS[path]):
+                        form = "an object" if _FORMS[path] is dict else "a list"
+                        raise document.error(path, f"expected {form}, got {given!r}")
+                runtime_classes[name] = body
+    return priorities, runtime_classes
+
+
+_FORMS: Mapping[str, type] = {
+    "overhead": dict,
+    "overhead.podFixed": dict,
+    "scheduling": dict,
+    "scheduling.nodeSelector": dict,
+    "scheduling.tolerations": list,
+}
+
+
+def _runtime_class_fields(body: Object) -> Iterable[tuple[str, Any]]:
+    """The fields of a RuntimeClass that bear on its pods, as far as they are set, outer first."""
+    for path in _FORMS:
+        outer, _, inner = path.partition(".")
+        holder = body.get(outer)
+        given = holder.get(inner) if inner and isinstance(holder, dict) else holder
+        if given is not None:
+            yield path, given
 
 
 def _once(document: Document, seen: dict[tuple[str, str, str], Document]) -> None:

@@ -12,7 +12,7 @@ from autoctl.catalog.units import amounts
 from autoctl.controllers.disruption.expiration import lifetime_of
 from autoctl.controllers.metrics.series import Series
 from autoctl.controllers.runtime.metrics import NODE_LABEL_KEYS, Metrics
-from autoctl.scheduling.resources import ResourceError, pod_requests
+from autoctl.scheduling.resources import ResourceError, pod_requests, resize_infeasible
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import is_daemon, is_terminal
 from autoctl.state.snapshot import Snapshot
@@ -51,7 +51,11 @@ class PodUses:
         if known is not None and known[0] is pod:
             return known[1]
         try:
-            requests = pod_requests(pod.spec, pod.status.container_statuses)
+            requests = pod_requests(
+                pod.spec,
+                pod.status.container_statuses,
+                infeasible=resize_infeasible(pod.status),
+            )
         except ResourceError:
             # The API server lets no such pod in; without its sizes it counts as nothing.
             requests = {}

@@ -470,6 +470,38 @@ TYPES = [
 ]
 
 CUSTOM = [
+    *(
+        Case(
+            f"{operator} where the pool only excludes a value",
+            [pod(affinity=require(requirement("team", operator, *values)))],
+            nodes(1),
+            pools=pool_of(exists(CAPACITY), requirement("team", "NotIn", "a")),
+        )
+        for operator, values in (("Exists", ()), ("DoesNotExist", ()), ("Gt", ("4",)))
+    ),
+    Case(
+        "Exists and no label at all, where the pool only excludes a value: two nodes",
+        [
+            pod("with", affinity=require(exists("team"))),
+            pod("without", affinity=require(requirement("team", "DoesNotExist"))),
+        ],
+        nodes(2),
+        pools=pool_of(exists(CAPACITY), requirement("team", "NotIn", "a")),
+    ),
+    Case(
+        "the last of a hundred values",
+        [pod(nodeSelector={"team": "t99"})],
+        asks("team", "t99"),
+        pools=custom(*(f"t{n:02d}" for n in range(100))),
+    ),
+    Case(
+        "the last of ten values of two labels each",
+        [pod(nodeSelector={"team": "9", "stage": "9"})],
+        all_of(asks("team", "9"), asks("stage", "9")),
+        pools=pool_of(
+            exists(CAPACITY), *(is_in(key, *map(str, range(10))) for key in ("team", "stage"))
+        ),
+    ),
     Case(
         "Exists where the pool gives a value",
         [pod(affinity=require(exists("team")))],

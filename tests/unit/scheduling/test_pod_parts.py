@@ -69,6 +69,13 @@ def test_a_resize_in_progress_counts_with_the_larger() -> None:
     assert pod_requests(spec(containers=[container("1")]), [status])["cpu"] == 3000
 
 
+def test_a_resize_the_node_refused_counts_with_what_the_pod_has() -> None:
+    had = core.ContainerStatus(name="c", allocated_resources={"cpu": "1"})
+    wanted = spec(containers=[container("3")])
+    assert pod_requests(wanted, [had])["cpu"] == 3000
+    assert pod_requests(wanted, [had], infeasible=True)["cpu"] == 1000
+
+
 @pytest.mark.parametrize("quantity", ["1x", "-1"])
 def test_malformed_quantities_name_the_field(quantity: str) -> None:
     with pytest.raises(ResourceError, match=r"^spec\.containers\[0\]\.resources\.requests\[cpu\]"):

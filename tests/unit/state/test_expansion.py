@@ -74,6 +74,20 @@ def test_a_job_runs_no_more_than_it_needs() -> None:
     assert names(workload("Job", suspend=True)) == []
 
 
+def test_a_job_makes_up_for_what_has_not_succeeded_yet() -> None:
+    job = workload("Job", parallelism=5, completions=6)
+    assert len(names({**job, "status": {"succeeded": 4}})) == 2
+    for end in ("Complete", "Failed"):
+        ended = {"conditions": [{"type": end, "status": "True"}]}
+        assert names({**job, "status": ended}) == []
+
+
+def test_a_workload_that_is_being_deleted_has_no_pods() -> None:
+    going = workload("Deployment", replicas=2, selector=SELECTOR)
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert names(going) == []
+
+
 def test_admission_fills_in_priority_overhead_and_requests() -> None:
     pod = {
         "kind": "Pod",
@@ -85,9 +99,30 @@ def test_admission_fills_in_priority_overhead_and_requests() -> None:
             ],
         },
     }
-    spec = admitted(pod, {"high": 7}, {"kata": {"cpu": "250m"}})["spec"]
+    spec = admitted(pod, {"high": 7}, {"kata": {"overhead": {"podFixed": {"cpu": "250m"}}}})["spec"]
     assert spec["priority"] == 7
     assert spec["overhead"] == {"cpu": "250m"}
     assert spec["containers"][0]["resources"]["requests"] == {"cpu": "1", "memory": "1Gi"}
     critical = {"spec": {"priorityClassName": "system-node-critical"}}
     assert admitted(critical, {}, {})["spec"]["priority"] == 2_000_001_000
+
+
+def test_admission_adds_what_a_runtime_class_schedules_by() -> None:
+    toleration = {"key": "sandbox", "operator": "Exists"}
+    given = {"nodeSelector": {"pool": "kata"}, "tolerations": [toleration]}
+    pod = {
+        "spec": {
+            "runtimeClassName": "kata",
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [toleration, {"key": "own"}],
+        }
+    }
+    spec = admitted(pod, {}, {"kata": {"scheduling": given}})["spec"]
+    assert spec["nodeSelector"] == {"pool": "kata", "disk": "ssd"}
+    assert spec["tolerations"] == [toleration, {"key": "own"}]
+    assert admitted({"spec": {}}, {}, {"kata": {"scheduling": given}})["spec"] == {}
+
+
+def test_a_pod_level_limit_is_no_request_where_containers_ask() -> None:
+    spec = {"resources": {"limits": {"cpu": "4"}}}
+    assert admitted({"spec": spec}, {}, {})["spec"] == spec
