@@ -24,16 +24,20 @@ from autoctl.api.labels import (
 )
 from autoctl.api.meta import find_condition, is_true
 from autoctl.api.nodeclaim import NodeClaim
-from autoctl.state.pods import is_terminal
+from autoctl.state.pods import is_active, is_terminal
 
 
 @dataclass(frozen=True)
 class StateNode:
-    """A machine: its Node, its NodeClaim, or both, with the pods on it that are not terminal."""
+    """A machine: its Node, its NodeClaim, or both, with the pods on it that are not terminal.
+
+    `nominated` are pods that kube-scheduler keeps its room for, while others that they preempt go.
+    """
 
     node: core.Node | None
     claim: NodeClaim | None
     pods: tuple[core.Pod, ...] = ()
+    nominated: tuple[core.Pod, ...] = ()
 
     @property
     def name(self) -> str:
@@ -134,9 +138,13 @@ def join(
 ) -> dict[str, StateNode]:
     """Return every machine by its name, in the order of `nodes`, then claims without a Node."""
     by_node: dict[str, list[core.Pod]] = {}
+    coming: dict[str, list[core.Pod]] = {}
     for pod in pods:
-        if pod.spec.node_name and not is_terminal(pod):
-            by_node.setdefault(pod.spec.node_name, []).append(pod)
+        if pod.spec.node_name:
+            if not is_terminal(pod):
+                by_node.setdefault(pod.spec.node_name, []).append(pod)
+        elif pod.status.nominated_node_name and is_active(pod):
+            coming.setdefault(pod.status.nominated_node_name, []).append(pod)
     by_provider: dict[str, NodeClaim] = {}
     unlaunched: list[NodeClaim] = []
     for claim in claims:
@@ -148,7 +156,9 @@ def join(
     for node in nodes:
         matched = by_provider.pop(node.spec.provider_id or "", None)
         name = node.metadata.name
-        result[name] = StateNode(node, matched, tuple(by_node.get(name, ())))
+        result[name] = StateNode(
+            node, matched, tuple(by_node.get(name, ())), tuple(coming.get(name, ()))
+        )
     for claim in (*by_provider.values(), *unlaunched):
         result[claim.metadata.name] = StateNode(None, claim)
     return result

@@ -289,6 +289,9 @@ def _existing(
     allocatable = _allocatable(snapshot, node)
     staying = tuple(p for p in node.pods if p.key not in moved and not _gone_soon(node, p))
     promised = list(nominated.get(node.name, ()))
+    promised += (
+        p for p in node.nominated if p.key not in moved and p.key not in snapshot.nominations
+    )
     claim = node.claim
     if claim is not None and claim.name != node.name:
         promised += nominated.get(claim.name, ())

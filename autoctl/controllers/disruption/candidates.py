@@ -165,7 +165,8 @@ def node_block(node: StateNode, nominated: set[str]) -> Blocked | None:
     claimed = node.claim.metadata.annotations if node.claim is not None else {}
     if annotations.get(DO_NOT_DISRUPT) == "true" or claimed.get(DO_NOT_DISRUPT) == "true":
         return Blocked(node.name, NODE_DO_NOT_DISRUPT)
-    if node.name in nominated or (node.claim is not None and node.claim.metadata.name in nominated):
+    names = {node.name} | ({node.claim.metadata.name} if node.claim is not None else set())
+    if names & nominated or node.nominated:
         return Blocked(node.name, NOMINATED)
     return None
 
@@ -187,11 +188,14 @@ def pod_block(node: StateNode, limits: EvictionLimits, now: datetime) -> Blocked
 def is_consolidatable(claim: NodeClaim, pool: NodePool, now: datetime) -> bool:
     """Whether the node has been quiet for the pool's `consolidateAfter`.
 
-    Quiet: no pod bound, ended or gone since; counted from the node's initialization.
+    Quiet: no pod bound, ended or gone since; counted from the node's initialization. A `now` that
+    lies before it (clocks differ) counts as that instant.
     """
     quiet_since = quiet_start(claim)
     period = pool.spec.disruption.quiet_period
-    return quiet_since is not None and period is not None and now - quiet_since >= period
+    if quiet_since is None or period is None:
+        return False
+    return max(timedelta(0), now - quiet_since) >= period
 
 
 def quiet_start(claim: NodeClaim) -> datetime | None:
@@ -212,7 +216,7 @@ def consolidatable_in(claim: NodeClaim, pool: NodePool, now: datetime) -> timede
     period = pool.spec.disruption.quiet_period
     if quiet_since is None or period is None:
         return None
-    return max(timedelta(0), quiet_since + period - now)
+    return period - min(period, max(timedelta(0), now - quiet_since))
 
 
 def _in_command(node: StateNode, snapshot: Snapshot) -> bool:

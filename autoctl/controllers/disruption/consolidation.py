@@ -72,7 +72,9 @@ def eligible(
                 f'NodePool "{name}" has consolidation policy WhenEmpty, but node is not empty'
             )
         elif candidate.instance_type is None:
-            reasons[candidate.name] = f'Instance Type "{candidate.node.instance_type}" not found'
+            reasons[candidate.name] = (
+                f'Instance Type "{candidate.node.instance_type or ""}" not found'
+            )
         elif (label := _missing_label(candidate)) is not None:
             reasons[candidate.name] = f'Node does not have label "{label}"'
         elif is_consolidatable(candidate.claim, candidate.pool, snapshot.now):

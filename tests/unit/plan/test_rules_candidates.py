@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from plan_builders import (
     DEFAULT_TYPE,
+    TYPE,
     Object,
     budget,
     condition,
@@ -93,6 +94,10 @@ def changed(objects: list[Object], **claim_status: Any) -> list[Object]:
     found = deepcopy(objects)
     found[0]["status"] |= claim_status
     return found
+
+
+def nominated(body: Object, name: str) -> Object:
+    return {**body, "status": {**body["status"], "nominatedNodeName": name}}
 
 
 def unready(objects: list[Object]) -> list[Object]:
@@ -204,6 +209,17 @@ QUIET = {"disruption": {"consolidateAfter": "1h"}}
 QUIETNESS = [
     case("quiet since it was initialized", [node("n1")], gone("n1"), node_pool(**QUIET)),
     case(
+        "initialized in the future, by a clock that is ahead",
+        [node("n1", created="2026-01-02T00:00:05Z")],
+        gone("n1"),
+    ),
+    case(
+        "initialized in the future, and to stay quiet for a while",
+        [node("n1", created="2026-01-02T00:00:05Z")],
+        gone(),
+        node_pool(**QUIET),
+    ),
+    case(
         "initialized a moment ago",
         [node("n1", created="2026-01-01T23:30:00Z")],
         gone(),
@@ -289,7 +305,21 @@ NODES = [
         [node("n1"), pod("p", cpu="3")],
         stays("n1", "nominated for a pending pod"),
     ),
+    case(
+        "a pod of kube-scheduler's choice waits for those that it preempts",
+        [
+            node("n1"),
+            pod(node="n1", cpu="3", metadata={"deletionTimestamp": LEAVING}),
+            nominated(pod("p", cpu="3"), "n1"),
+        ],
+        stays("n1", "nominated for a pending pod"),
+    ),
     case("not ready: it is what the budget is spent on", [unready(node("n1"))], gone()),
+    case(
+        "without an instance type's label, with pods",
+        [without(node("n1"), TYPE), running()],
+        stays("n1", 'Instance Type "" not found'),
+    ),
     case(
         "an instance type that is no longer sold, empty",
         [node("n1", of={**DEFAULT_TYPE, "name": "gone"}, created="2026-01-01T23:30:00Z")],

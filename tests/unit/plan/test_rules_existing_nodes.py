@@ -641,6 +641,16 @@ PENDING = [
         lambda p: not p.claims and not p.unschedulable,
     ),
     Case(
+        "nobody else gets the room that kube-scheduler keeps for one",
+        [
+            node("n1"),
+            stated(pod("p", cpu="3"), phase="Pending", nominatedNodeName="n1"),
+            pod("q", cpu="2"),
+            pod("r", cpu="100m"),
+        ],
+        lambda p: len(p.claims) == 1 and p.placements == {"default/r": "n1"},
+    ),
+    Case(
         "a pod nominated to a node that is gone launches one",
         [stated(pod("p", cpu="1"), phase="Pending", nominatedNodeName="gone")],
         nodes(1),
