@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from autoctl.api.labels import COMPUTE_TYPE
@@ -390,7 +391,7 @@ def _node_lives(
             launcher=launcher,
             health=health,
             finalizer=finalizer,
-            timeouts=Timeouts(),
+            timeouts=_timeouts(d.settings),
             steers=steering.steers,
         )
     )
@@ -441,6 +442,11 @@ def _node_lives(
             )
         ),
     ]
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    seconds = settings.initialization_timeout
+    return Timeouts(initialization=timedelta(seconds=seconds) if seconds else None)
 
 
 def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
@@ -517,12 +523,17 @@ def _health(d: Dependencies) -> list[Registration]:
         metrics=d.metrics,
         instances=d.aws.instances,
     )
-    reservations = ReservationController(d.api, d.state, d.metrics, d.aws.instances)
+    reservations = ReservationController(d.api, d.state, d.events, d.metrics, d.aws.instances)
     clock = ClockController(d.clock, d.state, d.events, d.metrics)
     found = [Registration(status), Registration(reservations), Registration(clock)]
     if d.settings.node_repair:
         repair = RepairController(
-            api=d.api, state=d.state, clock=d.clock, events=d.events, metrics=d.metrics
+            api=d.api,
+            state=d.state,
+            clock=d.clock,
+            events=d.events,
+            metrics=d.metrics,
+            share=d.settings.node_repair_threshold,
         )
         found.append(Registration(repair, (Watch(NODES),)))
     if d.aws.queue is not None:

@@ -51,6 +51,12 @@ def _positive(value: float) -> float:
     return value
 
 
+def _not_negative(value: float) -> float:
+    if value < 0:
+        raise ValueError("must not be less than 0s")
+    return value
+
+
 def _items(value: object) -> object:
     if isinstance(value, str) and value.startswith("["):
         return json.loads(value)  # as Helm writes lists; ValueError is a validation error
@@ -68,6 +74,8 @@ def _mirrors(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), AfterValidator(_positive)]
+SecondsOrNone = Annotated[float, BeforeValidator(_seconds), AfterValidator(_not_negative)]
+"""0 stands for no limit."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -153,6 +161,22 @@ class Settings(BaseModel):
     node_repair: Annotated[
         bool, Field(description="Replace nodes whose conditions stay unhealthy.")
     ] = True
+    node_repair_threshold: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of a NodePool's nodes, rounded up, that may be unhealthy at once; "
+            "with more none is replaced.",
+        ),
+    ] = 0.2
+    initialization_timeout: Annotated[
+        SecondsOrNone,
+        Field(
+            description="Give up nodes that registered but are not initialized after this long; "
+            "0s: never, as Karpenter."
+        ),
+    ] = 0.0
     leader_elect: Annotated[
         bool, Field(description="Act only while holding the Lease; false for a single replica.")
     ] = True
@@ -296,7 +320,8 @@ def settings_table() -> str:
 
 
 def _is_seconds(info: FieldInfo) -> bool:
-    return any(isinstance(m, AfterValidator) and m.func is _positive for m in info.metadata)
+    bounds = (_positive, _not_negative)
+    return any(isinstance(m, AfterValidator) and m.func in bounds for m in info.metadata)
 
 
 def _kind(info: FieldInfo) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,6 +14,7 @@ from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.aws.queue import Message, Queue
 from autoctl.catalog.model import SPOT
 from autoctl.controllers.health.messages import Kind, Notice, parse
+from autoctl.controllers.health.reservations import BLOCK_ENDING
 from autoctl.controllers.lifecycle.removal import remove_claim
 from autoctl.controllers.objects import reference
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
@@ -40,6 +41,7 @@ _EVENTS = {
         "CapacityReservationInstanceInterrupted",
         "Capacity Reservation interruption warning was triggered",
     ),
+    Kind.BLOCK_ENDING: BLOCK_ENDING,
 }
 
 
@@ -59,6 +61,9 @@ class InterruptionController:
     unavailable: UnavailableOfferings
     wait_seconds: int = 5
     name: str = "interruption"
+    _ending: set[str] = field(default_factory=set)
+    """UIDs of NodeClaims whose deletion was asked for, until the mirror shows it: SQS delivers a
+    message more than once, and a stopping instance sends several."""
 
     async def run_once(self) -> float:
         if not self.state.synced:
@@ -71,6 +76,7 @@ class InterruptionController:
             for c in self.state.node_claims.reflector
             if c.status.provider_id
         }
+        self._ending &= {c.metadata.uid for c in claims.values() if not c.deleting}
         outcomes = await asyncio.gather(
             *(self._handle(message, claims) for message in messages), return_exceptions=True
         )
@@ -100,18 +106,15 @@ class InterruptionController:
         if message.sent_at is not None:
             age = (self.clock.now() - message.sent_at).total_seconds()
             self.metrics.interruption_message_queue_duration.observe(max(0.0, age))
-        for instance in notice.instance_ids:
-            claim = claims.get(instance)
-            if claim is not None:
-                await self._react(notice, claim)
+        for claim in _concerned(notice, claims):
+            await self._react(notice, claim)
 
     async def _react(self, notice: Notice, claim: NodeClaim) -> None:
         given = claim.metadata.labels
-        if notice.kind is Kind.SPOT_INTERRUPTED:
-            self.unavailable.mark(
-                given.get(labels.INSTANCE_TYPE, ""), given.get(labels.ZONE, ""), SPOT
-            )
-        if notice.kind is Kind.NO_OP or claim.deleting:
+        offering = (given.get(labels.INSTANCE_TYPE), given.get(labels.ZONE))
+        if notice.kind is Kind.SPOT_INTERRUPTED and offering[0] and offering[1]:
+            self.unavailable.mark(offering[0], offering[1], SPOT)
+        if claim.deleting or claim.metadata.uid in self._ending:
             return
         self._tell(claim, *_EVENTS[notice.kind])
         if notice.kind is Kind.REBALANCE:
@@ -121,7 +124,14 @@ class InterruptionController:
             "TerminatingOnInterruption",
             "Interruption triggered termination for the NodeClaim",
         )
-        await remove_claim(self.api, self.state, self.metrics, claim, notice.kind.value, "graceful")
+        self._ending.add(claim.metadata.uid)
+        try:
+            await remove_claim(
+                self.api, self.state, self.metrics, claim, notice.kind.value, "graceful"
+            )
+        except BaseException:
+            self._ending.discard(claim.metadata.uid)
+            raise
 
     def _tell(self, claim: NodeClaim, reason: str, message: str) -> None:
         about = [reference(NODE_CLAIMS, claim)]
@@ -130,3 +140,14 @@ class InterruptionController:
             for node in self.state.nodes_of_claim(claim)
         ]
         self.events.publish(*(Event(a, reason, message, "Warning") for a in about))
+
+
+def _concerned(notice: Notice, claims: dict[str, NodeClaim]) -> list[NodeClaim]:
+    """The NodeClaims that the notice is about, each once; `claims` is by instance id."""
+    if notice.reservation_id is not None:
+        return [
+            c
+            for c in claims.values()
+            if c.metadata.labels.get(labels.CAPACITY_RESERVATION_ID) == notice.reservation_id
+        ]
+    return [claims[i] for i in dict.fromkeys(notice.instance_ids) if i in claims]

@@ -7,9 +7,11 @@ more than a fifth of its pool is unwell, for then the nodes are not what is wron
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 import structlog
 
@@ -74,7 +76,8 @@ def too_many(nodes: Iterable[core.Node], share: float, policies: Sequence[Policy
     """Whether more than `share` of the nodes, rounded up, are unwell."""
     everyone = list(nodes)
     unwell = sum(1 for node in everyone if diagnose(node, policies) is not None)
-    return unwell > -(-len(everyone) * round(share * 100) // 100)
+    # Exactly: a fifth of 15 nodes is 3, which 0.2 * 15 is a little more than.
+    return unwell > math.ceil(len(everyone) * Fraction(str(share)))
 
 
 @dataclass
@@ -92,10 +95,10 @@ class RepairController:
 
     async def reconcile(self, key: str) -> Result:
         node = self.state.node(key)
-        if node is None or node.metadata.deletion_timestamp is not None:
+        if node is None:
             return DONE
         claim = self.state.claim_of_node(node)
-        if claim is None or claim.deleting or not claim.registered:
+        if claim is None or not claim.registered:
             return DONE
         ailing = diagnose(node, self.policies)
         if ailing is None:
@@ -111,6 +114,9 @@ class RepairController:
         try:
             await hasten(self.api, claim, now)
         except NotFound:
+            return DONE
+        if claim.deleting:
+            # It went for another reason, and its drain would wait for pods that nobody ends.
             return DONE
         self.metrics.nodeclaims_unhealthy_disrupted.labels(
             ailing.condition,
@@ -131,13 +137,12 @@ class RepairController:
         return [node for c in claims for node in self.state.nodes_of_claim(c)]
 
     def _tell_blocked(self, node: core.Node, claim: NodeClaim) -> None:
-        share = round(self.share * 100)
         group = f"NodePool {claim.node_pool!r}" if claim.node_pool else "the cluster"
         self.events.publish(
             Event(
                 ObjectReference.of(NODES, node.metadata.name, uid=node.metadata.uid),
                 "NodeRepairBlocked",
-                f"more than {share}% of the nodes of {group} are unhealthy",
+                f"more than {self.share * 100:g}% of the nodes of {group} are unhealthy",
                 "Warning",
                 dedupe_seconds=_BLOCKED_DEDUPE_SECONDS,
             )

@@ -16,6 +16,8 @@ from autoctl.api.nodeclaim import NodeClaim
 from autoctl.aws.instances import Instances
 from autoctl.catalog.model import RESERVED
 from autoctl.controllers.lifecycle.removal import remove_claim
+from autoctl.controllers.objects import reference
+from autoctl.controllers.runtime.events import Event, EventRecorder
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, KubernetesApi, NotFound, Object
 from autoctl.state.cluster import ClusterState
@@ -23,6 +25,8 @@ from autoctl.state.cluster import ClusterState
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 PERIOD_SECONDS = 60.0
+BLOCK_ENDING = ("CapacityBlockEnding", "The Capacity Block of the instance is about to end")
+"""Reason and message of the event, whether the queue or the NodeClass tells of the end."""
 _BLOCK = "capacity-block"
 
 
@@ -32,6 +36,7 @@ class ReservationController:
 
     api: KubernetesApi
     state: ClusterState
+    events: EventRecorder
     metrics: Metrics
     instances: Instances
     name: str = "capacityreservation"
@@ -60,6 +65,10 @@ class ReservationController:
         for claim in reserved:
             if claim.metadata.labels.get(labels.CAPACITY_RESERVATION_ID) in ending:
                 _log.info("capacity block ends", node_claim=claim.name)
+                reason, message = BLOCK_ENDING
+                self.events.publish(
+                    Event(reference(NODE_CLAIMS, claim), reason, message, "Warning")
+                )
                 await remove_claim(self.api, self.state, self.metrics, claim, "expired", "graceful")
 
     async def _relabel(self, reserved: Iterable[NodeClaim]) -> None:

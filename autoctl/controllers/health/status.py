@@ -14,8 +14,9 @@ from autoctl.controllers.lifecycle.removal import remove_claim
 from autoctl.controllers.objects import reference, write_metadata
 from autoctl.controllers.runtime.events import Event, EventRecorder
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.controllers.termination.claim import termination_deadline
 from autoctl.ports.clock import Clock
-from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
+from autoctl.ports.kubernetes import NODE_CLAIMS, ApiError, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -56,7 +57,10 @@ def judge(status: InstanceStatus, now: datetime) -> Ailment | None:
 
 
 async def hasten(api: KubernetesApi, claim: NodeClaim, now: datetime) -> None:
-    """Let the drain of the claim's node be over at once: its deadline is now."""
+    """Let the drain of the claim's node be over at once: its deadline is now, or passed before."""
+    known = termination_deadline(claim)
+    if known is not None and known <= now:
+        return
     stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     await write_metadata(api, NODE_CLAIMS, claim, annotations={TERMINATION_TIMESTAMP: stamp})
 
@@ -79,18 +83,25 @@ class InstanceStatusController:
         claims = {
             instance_id(c.status.provider_id): c
             for c in self.state.node_claims.reflector
-            if c.status.provider_id and not c.deleting
+            if c.status.provider_id
         }
         if not claims:
             return PERIOD_SECONDS
         now = self.clock.now()
+        failure: ApiError | None = None
         for status in await self.instances.statuses():
             claim = claims.get(status.id)
             ailment = judge(status, now)
-            if claim is None or ailment is None:
+            if claim is None or ailment is None or _hurried(claim, ailment, now):
                 continue
             self.metrics.interruption_instance_status_unhealthy.labels(ailment.category).inc()
-            await self._end(claim, ailment, now)
+            try:
+                await self._end(claim, ailment, now)
+            except ApiError as error:
+                # The other instances are no better for waiting.
+                failure = error
+        if failure is not None:
+            raise failure
         return PERIOD_SECONDS
 
     async def _end(self, claim: NodeClaim, ailment: Ailment, now: datetime) -> None:
@@ -109,6 +120,8 @@ class InstanceStatusController:
                 await hasten(self.api, claim, now)
         except NotFound:
             return
+        if claim.deleting:
+            return
         await remove_claim(
             self.api,
             self.state,
@@ -117,3 +130,11 @@ class InstanceStatusController:
             ailment.category,
             "forceful" if ailment.forceful else "graceful",
         )
+
+
+def _hurried(claim: NodeClaim, ailment: Ailment, now: datetime) -> bool:
+    """Whether the NodeClaim goes already, and as fast as the ailment asks for."""
+    if not claim.deleting:
+        return False
+    deadline = termination_deadline(claim)
+    return not ailment.forceful or (deadline is not None and deadline <= now)

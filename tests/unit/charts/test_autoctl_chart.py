@@ -85,6 +85,8 @@ def test_every_setting_reaches_the_operator(
         "max_pod_share": 0.75,
         "savings_threshold": 0.125,
         "node_repair": False,
+        "node_repair_threshold": 0.5,
+        "initialization_timeout": "20m",
         "leader_elect": False,
         "leader_election_name": "other",
         "leader_election_namespace": "elsewhere",

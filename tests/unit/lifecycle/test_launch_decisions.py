@@ -9,8 +9,6 @@ import pytest
 from autoctl.aws.errors import Kind, classify, launch_reason
 from autoctl.aws.fleet import FleetConfig, FleetRequest, LaunchOrder, Override, fleet_arguments
 from autoctl.aws.offerings import UnavailableOfferings
-from autoctl.controllers.health.messages import Kind as Notice
-from autoctl.controllers.health.messages import parse
 from autoctl.controllers.objects import merge_diff
 from autoctl.controllers.provisioning.limits import exceeded
 from autoctl.controllers.provisioning.static import missing_nodes
@@ -154,52 +152,3 @@ def test_merge_diff_removes_changes_and_keeps() -> None:
     new = {"b": {"c": 1, "d": 3}, "e": [2], "f": 0}
     assert merge_diff(old, new) == {"a": None, "b": {"d": 3}, "e": [2], "f": 0}
     assert merge_diff(old, old) == {}
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "ids"),
-    [
-        (
-            (
-                '{"source":"aws.ec2","detail-type":"EC2 Spot Instance Interruption Warning",'
-                '"time":"2026-01-05T00:00:00Z","detail":{"instance-id":"i-1"}}'
-            ),
-            Notice.SPOT_INTERRUPTED,
-            ("i-1",),
-        ),
-        (
-            (
-                '{"source":"aws.ec2","detail-type":"EC2 Instance State-change Notification",'
-                '"detail":{"instance-id":"i-1","state":"running"}}'
-            ),
-            Notice.NO_OP,
-            ("i-1",),
-        ),
-        (
-            (
-                '{"source":"aws.ec2","detail-type":"EC2 Instance State-change Notification",'
-                '"detail":{"instance-id":"i-1","state":"stopping"}}'
-            ),
-            Notice.STOPPED,
-            ("i-1",),
-        ),
-        (
-            (
-                '{"source":"aws.health","detail-type":"AWS Health Event","detail":{"service":"EC2",'
-                '"eventTypeCategory":"scheduledChange","affectedEntities":[{"entityValue":"i-2"}]}}'
-            ),
-            Notice.SCHEDULED_CHANGE,
-            ("i-2",),
-        ),
-        ('{"source":"aws.s3","detail-type":"x","detail":{}}', Notice.NO_OP, ()),
-    ],
-)
-def test_messages(body: str, kind: Notice, ids: tuple[str, ...]) -> None:
-    notice = parse(body)
-    assert (notice.kind, notice.instance_ids) == (kind, ids)
-
-
-@pytest.mark.parametrize("body", ["", "[]", "{}", "not json", '{"detail": 1}'])
-def test_unreadable_messages(body: str) -> None:
-    with pytest.raises(ValueError):
-        parse(body)

@@ -71,6 +71,9 @@ def test_the_model_alone_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -
         ({"builtin_node_pools": "gpu"}, {}, r"--builtin-node-pools: .*'gpu'"),
         ({"builtin_node_pools": "system"}, {}, r"builtin-node-pools need node-role"),
         ({"batch_idle_duration": "20s"}, {}, r"batch-idle-duration must not be more"),
+        ({"initialization_timeout": "-1s"}, {}, r"--initialization-timeout: .*got '-1s'"),
+        ({"initialization_timeout": "soon"}, {}, r"--initialization-timeout: .*such as 10s"),
+        ({"node_repair_threshold": 1.5}, {}, r"--node-repair-threshold: .*got 1.5"),
         ({"lease_duration": "5s"}, {}, r"lease-duration > renew-deadline.*5s, 8s, 2s"),
         ({"lease_duration": "15500ms"}, {}, r"lease-duration must be whole seconds"),
         ({"health_port": 8080}, {}, r"must differ"),
@@ -105,5 +108,6 @@ def test_every_setting_is_described_and_in_the_table() -> None:
     assert by_name["batch_idle_duration"].helm == "settings.batchIdleDuration"
     assert by_name["batch_idle_duration"].kind == "duration"
     assert by_name["batch_idle_duration"].default == "1s"
+    assert by_name["initialization_timeout"].default == "0s"
     assert by_name["builtin_node_pools"].choices == ("general-purpose", "system")
     assert by_name["node_repair"].kind == "boolean"
