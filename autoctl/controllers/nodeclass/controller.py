@@ -29,6 +29,7 @@ from autoctl.aws.network import Network
 from autoctl.aws.profiles import InstanceProfiles, profile_name
 from autoctl.aws.reservations import Reservations
 from autoctl.aws.tags import CLUSTER, resource_tags
+from autoctl.controllers.hash_versions import migrate_hashes
 from autoctl.controllers.nodeclass.resolve import (
     Part,
     Verdict,
@@ -114,6 +115,8 @@ class NodeClassController:
             NODECLASS_HASH: nodeclass_hash(node_class),
             NODECLASS_HASH_VERSION: NODECLASS_VERSION,
         }
+        claims = self._d.state.claims_by_class[node_class.metadata.name].values()
+        await migrate_hashes(api, claims, node_class.metadata.annotations, hashed)
         node_class = await write_metadata(api, NODE_CLASSES, node_class, annotations=hashed)
         now = self._d.clock.now()
         resolved = self._resolved.get(node_class.metadata.uid)

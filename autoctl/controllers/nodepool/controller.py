@@ -19,6 +19,7 @@ from autoctl.api.nodepool import (
     NodePoolStatus,
 )
 from autoctl.catalog.units import amounts, format_amount
+from autoctl.controllers.hash_versions import migrate_hashes
 from autoctl.controllers.nodepool.registration_health import RegistrationHealth
 from autoctl.controllers.objects import write_metadata, write_status
 from autoctl.controllers.runtime.controller import DONE, Result
@@ -96,15 +97,10 @@ class NodePoolController:
         reference = pool.spec.template.spec.node_class_ref
         if reference.group != EKS_GROUP or reference.kind != _NODE_CLASS_KIND:
             return DONE
-        pool = await write_metadata(
-            self.api,
-            NODE_POOLS,
-            pool,
-            annotations={
-                NODEPOOL_HASH: nodepool_hash(pool),
-                NODEPOOL_HASH_VERSION: NODEPOOL_VERSION,
-            },
-        )
+        hashed = {NODEPOOL_HASH: nodepool_hash(pool), NODEPOOL_HASH_VERSION: NODEPOOL_VERSION}
+        claims = self.state.claims_by_pool[pool.name].values()
+        await migrate_hashes(self.api, claims, pool.metadata.annotations, hashed)
+        pool = await write_metadata(self.api, NODE_POOLS, pool, annotations=hashed)
         node_class = self.state.node_class(reference.name)
         status = self._status(pool, node_class)
         await write_status(self.api, NODE_POOLS, pool, status)
