@@ -137,7 +137,7 @@ async def test_a_drain_that_hangs_is_forced_when_its_node_turns_out_broken(troub
     async with playing(*objects) as play:
         await play.until(lambda: play.running() == 3 and len(play.nodes()) >= 5)
         homes = {p["spec"]["nodeName"] for p in play.pods()}
-        name = sorted(homes)[0]
+        name = min(homes)
         node = await play.api.get(NODES, name)
         (claim,) = [
             c for c in play.claims() if c["status"]["providerID"] == node["spec"]["providerID"]

@@ -6,9 +6,10 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from harness import Play, budget, deployment, node_class, node_pool, playing
 
-from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, POD_DISRUPTION_BUDGETS
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, POD_DISRUPTION_BUDGETS, Forbidden
 from autoctl.sim.cloud.faults import Fault, FaultType
 
 
@@ -87,6 +88,56 @@ async def test_grace_period_of_the_node_outweighs_the_budget() -> None:
         await play.until(lambda: node not in [n["metadata"]["name"] for n in play.nodes()], 300)
         assert play.world.clock.now() - begun <= timedelta(minutes=11)
         assert play.events("TerminationGracePeriodExpiring")
+
+
+@pytest.mark.parametrize("written", ["soon", "2026-01-05T00:00:00"])
+async def test_a_deadline_that_cannot_be_read_is_written_anew(written: str) -> None:
+    """Somebody annotated the NodeClaim by hand; the second text is of no time zone."""
+    guard = budget("web", minAvailable=3)
+    pool = node_pool(template={"terminationGracePeriod": "5m"})
+    async with playing(node_class(), pool, deployment(), guard) as play:
+        node, claim = await _one_node(play)
+        mark = {"karpenter.sh/nodeclaim-termination-timestamp": written}
+        await play.api.patch(NODE_CLAIMS, claim, {"metadata": {"annotations": mark}})
+        await play.api.delete(NODE_CLAIMS, claim)
+        await play.until(lambda: node not in [n["metadata"]["name"] for n in play.nodes()], 420)
+
+
+async def test_taints_of_others_stay_as_they_are_while_a_node_is_drained() -> None:
+    """The kubelet's and the node controller's say since when, which evictions by taint go by."""
+    guard = budget("web", minAvailable=3)
+    async with playing(node_class(), node_pool(), deployment(), guard) as play:
+        node, _ = await _one_node(play)
+        since = "2026-01-05T00:00:00Z"
+        theirs = {"key": "example.com/x", "effect": "NoExecute", "value": "y", "timeAdded": since}
+        await play.api.patch(NODES, node, {"spec": {"taints": [theirs]}})
+        await play.api.delete(NODES, node)
+        await asyncio.sleep(5)
+        found = (await play.api.get(NODES, node))["spec"]["taints"]
+        assert found == [theirs, {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]
+
+
+async def test_one_pod_that_a_webhook_protects_holds_no_other_up() -> None:
+    async with playing(node_class(), node_pool(), deployment()) as play:
+        node, _ = await _one_node(play)
+        denied = min(p["metadata"]["name"] for p in play.pods())
+        told = 'admission webhook "guard" denied the request: not this one'
+        evict = play.world.cluster.api.evict
+
+        async def guarded(name: str, namespace: str, **more: Any) -> None:
+            if name == denied:
+                raise Forbidden(told)
+            await evict(name, namespace, **more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(play.world.cluster.api, "evict", guarded)
+            await play.api.delete(NODES, node)
+            await asyncio.sleep(90)
+            left = [p["metadata"]["name"] for p in play.pods() if p["spec"]["nodeName"] == node]
+            assert left == [denied]
+            messages = [e.get("message") or e.get("note") for e in play.events("FailedDraining")]
+            assert any(told in m for m in messages), messages
+        await play.until(lambda: node not in [n["metadata"]["name"] for n in play.nodes()], 300)
 
 
 async def test_do_not_disrupt_waits_for_the_deadline_too() -> None:

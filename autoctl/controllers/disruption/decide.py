@@ -32,7 +32,12 @@ from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.pdbs import EvictionLimits
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import split
-from autoctl.controllers.disruption.static import may_replace, replacement
+from autoctl.controllers.disruption.static import (
+    STATIC_AT_LIMIT,
+    is_at_limit,
+    may_replace,
+    replacement,
+)
 from autoctl.state.held import with_held_room
 from autoctl.state.pods import Protection, do_not_disrupt
 from autoctl.state.snapshot import Snapshot
@@ -57,7 +62,8 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
     drifted = [c for c in eventual if c.name not in taken and is_drifted(c, snapshot)]
     drift_commands, drift_blocked = _drift(drifted, snapshot, ledger, simulator, options)
     commands += drift_commands
-    commands += _static_drift(drifted, snapshot, ledger)
+    static_commands, static_blocked = _static_drift(drifted, snapshot, ledger)
+    commands += static_commands
     # A drifted node is replaced as drifted, when budgets come to it: consolidation leaves it alone.
     taken.update(c.name for c in drifted)
 
@@ -75,7 +81,7 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
     )
     return Decision(
         commands=tuple(_without(c, room) for c in commands) if room else tuple(commands),
-        blocked=(*selection.blocked, *drift_blocked),
+        blocked=(*selection.blocked, *drift_blocked, *static_blocked),
         pools=tuple(pools_blocked),
         unconsolidatable=unconsolidatable,
     )
@@ -177,16 +183,21 @@ def _drift(
 
 def _static_drift(
     drifted: Sequence[Candidate], snapshot: Snapshot, ledger: BudgetLedger
-) -> list[Command]:
+) -> tuple[list[Command], list[Blocked]]:
     """One command for each drifted node of a static pool: another like it, then its end."""
     left: dict[str, int] = {}
     commands: list[Command] = []
+    blocked: list[Blocked] = []
     for candidate in sorted(drifted, key=lambda c: (_drifted_since(c), c.name)):
         pool = candidate.pool
         if not pool.is_static:
             continue
         room = left.setdefault(pool.name, may_replace(snapshot, pool))
-        if room <= 0 or not ledger.allows([candidate], Reason.DRIFTED):
+        if not ledger.allows([candidate], Reason.DRIFTED):
+            continue
+        if room <= 0:
+            if is_at_limit(snapshot, pool):
+                blocked.append(Blocked(candidate.name, STATIC_AT_LIMIT))
             continue
         new = replacement(candidate, snapshot.types_of_pool(pool.name))
         if new is None:
@@ -203,7 +214,7 @@ def _static_drift(
                 waiting=frozenset(p.key for p in candidate.movable),
             )
         )
-    return commands
+    return commands, blocked
 
 
 def _drifted_since(candidate: Candidate) -> datetime:

@@ -30,6 +30,7 @@ from autoctl.controllers.objects import reference, write_metadata
 from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.controllers.runtime.events import Event, EventRecorder
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.controllers.termination.claim import termination_deadline
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
@@ -153,7 +154,7 @@ class ExpirationController:
     async def _bring_forward(self, claim: NodeClaim, lifetime: Lifetime) -> None:
         """The drain ends at the cap at the latest."""
         latest = lifetime.forced
-        known = _instant(claim.metadata.annotations.get(TERMINATION_TIMESTAMP))
+        known = termination_deadline(claim)
         if known is not None and known <= latest:
             return
         await write_metadata(
@@ -199,12 +200,3 @@ class ExpirationController:
         """Seconds until something is due."""
         change = lifetime.next_change(now)
         return 1.0 if change is None else max(1.0, (change - now).total_seconds())
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None

@@ -8,6 +8,8 @@ for `Drifted` and the room that `limits.nodes` leaves, and waits while the pool 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 from autoctl.api.labels import CAPACITY_TYPE, NODECLASS, NODEPOOL, ZONE
 from autoctl.api.nodeclaim import NodeClaim
@@ -24,6 +26,7 @@ from autoctl.state.pods import Protection, do_not_disrupt
 from autoctl.state.problem import resolve_pool
 from autoctl.state.snapshot import Snapshot
 
+STATIC_AT_LIMIT: Final = "static NodePool is at its node limit and cannot stage a replacement"
 _MOST_TYPES = 60
 
 
@@ -40,7 +43,8 @@ def is_staying(claim: NodeClaim) -> bool:
 def surplus(snapshot: Snapshot, pool: NodePool) -> list[NodeClaim]:
     """The NodeClaims to delete for the pool to have its `replicas`.
 
-    First those that are not launched, then empty nodes, then those whose pods cost least to move;
+    First those that are not launched, then empty nodes, then those whose pods cost least to move,
+    weighed with the part of the node's life that is left (one that expires soon moves them anyway);
     nodes with protected pods come last.
     """
     if pool.spec.replicas is None:
@@ -61,21 +65,32 @@ def _reluctance(snapshot: Snapshot, claim: NodeClaim) -> tuple[bool, bool, bool,
     pods = node.pods if node is not None else ()
     protected = any(do_not_disrupt(p, snapshot.now).protection is Protection.ACTIVE for p in pods)
     cost = rescheduling_cost(pods)
-    return (True, protected, cost > EMPTY_COST, cost)
+    return (True, protected, cost > EMPTY_COST, cost * _life_left(claim, snapshot.now))
+
+
+def _life_left(claim: NodeClaim, now: datetime) -> float:
+    """The part of `expireAfter` that is left, 0 to 1; 1 for a node that never expires."""
+    length, created = claim.spec.lifetime, claim.metadata.creation_timestamp
+    if length is None or created is None:
+        return 1.0
+    if length <= timedelta(0):
+        return 0.0
+    return min(1.0, max(0.0, 1.0 - (now - created) / length))
 
 
 def may_replace(snapshot: Snapshot, pool: NodePool) -> int:
     """How many drifted nodes of a static pool may be replaced now, budgets aside."""
     claims = members(snapshot, pool)
-    if surplus(snapshot, pool) or sum(1 for c in claims if c.deleting and _scaled_down(c)):
+    if surplus(snapshot, pool):
         return 0
     limit = pool.spec.limits.get("nodes")
     return len(claims) if limit is None else max(0, whole(limit) - len(claims))
 
 
-def _scaled_down(claim: NodeClaim) -> bool:
-    """Whether a NodeClaim that is being deleted was not replaced by another."""
-    return COMMAND not in claim.metadata.annotations
+def is_at_limit(snapshot: Snapshot, pool: NodePool) -> bool:
+    """Whether `limits.nodes` leaves no room for one more node, those that are leaving counted."""
+    limit = pool.spec.limits.get("nodes")
+    return limit is not None and len(members(snapshot, pool)) >= whole(limit)
 
 
 def replacement(candidate: Candidate, types: Sequence[InstanceType]) -> NewNode | None:

@@ -71,12 +71,10 @@ class ClaimFinalizer:
         return DONE
 
     async def _set_deadline(self, claim: NodeClaim) -> NodeClaim:
-        """Write down once when the drain has to be over."""
+        """Write down once when the drain has to be over; over what cannot be read as well."""
         period = claim.spec.grace_period
         deleted = claim.metadata.deletion_timestamp
-        if period is None or deleted is None:
-            return claim
-        if TERMINATION_TIMESTAMP in claim.metadata.annotations:
+        if period is None or deleted is None or termination_deadline(claim) is not None:
             return claim
         text = (deleted + period).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return await write_metadata(

@@ -12,7 +12,10 @@ from autoctl.controllers.termination.drain import ForcedDeletion
 from autoctl.ports.kubernetes import (
     PODS,
     ApiError,
+    BadRequest,
     Conflict,
+    Forbidden,
+    Invalid,
     KubernetesApi,
     NotFound,
     TooManyRequests,
@@ -21,6 +24,8 @@ from autoctl.ports.kubernetes import (
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
 _FORGET_ABOVE = 10_000
+_REFUSALS = (TooManyRequests, BadRequest, Forbidden, Invalid)
+"""What is said of this one pod, by a budget or an admission webhook; the others go on."""
 _RESOLUTION = 0.001
 """Less than this is rounding, which a timer could wait for in vain."""
 
@@ -60,7 +65,7 @@ class Evictor:
             self._refused.pop(uid, None)
             return None
         except ApiError as refused:
-            if not isinstance(refused, TooManyRequests) and not _multiple_budgets(refused):
+            if not isinstance(refused, _REFUSALS) and not _multiple_budgets(refused):
                 raise
             self._count(refused.code)
             self._be_patient(uid)

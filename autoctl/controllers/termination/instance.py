@@ -48,6 +48,10 @@ class Terminator:
         return True
 
     async def lost(self, provider_id: str) -> bool:
-        """Whether the instance is gone already, without touching it."""
+        """Whether the instance is gone already, without touching it.
+
+        One that shuts down is not: its containers may still write to what their successors, which
+        come as soon as its Node is no more, would share with them.
+        """
         found = await self._instances.get(instance_id(provider_id))
-        return found is None or found.ending
+        return found is None or found.ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,7 +79,7 @@ class NodeTerminationController:
         if not _is_ready(node) and await self._lost(node):
             await self._finish(node)
             return DONE
-        node = await self._close(node)
+        await self._close(node)
         deadline = termination_deadline(claim)
         drain = await self._drain(node, claim, deadline)
         if not drain.done:
@@ -87,13 +88,22 @@ class NodeTerminationController:
         if settled > timedelta(0):
             return Result(settled.total_seconds())
         if claim is not None:
-            claim = await self._set(claim, DRAINED, "True", DRAINED, "")
+            claim = await self._drained(claim)
         if not await self._volumes_detached(node, claim, deadline):
             return Result(_DRAIN_SECONDS)
         if not await self._instance_gone(node, claim):
             return Result(POLL_SECONDS)
         await self._finish(node)
         return DONE
+
+    async def _drained(self, claim: NodeClaim) -> NodeClaim:
+        """The condition is set, and the drain counted with it."""
+        if claim.condition_is_true(DRAINED):
+            return claim
+        after = await self._set(claim, DRAINED, "True", DRAINED, "")
+        if after.condition_is_true(DRAINED):
+            self._d.metrics.nodes_drained.labels(claim.node_pool or "").inc()
+        return after
 
     async def _delete_claim(self, claim: NodeClaim) -> None:
         try:
@@ -105,27 +115,26 @@ class NodeTerminationController:
         provider_id = node.spec.provider_id
         return provider_id is not None and await self._d.terminator.lost(provider_id)
 
-    async def _close(self, node: core.Node) -> core.Node:
-        """No new pods, no traffic from load balancers."""
-        taints = list(node.spec.taints or ())
-        tainted = any(t.key == DISRUPTED_TAINT and t.effect == "NoSchedule" for t in taints)
+    async def _close(self, node: core.Node) -> None:
+        """No new pods, no traffic from load balancers; others' taints stay as they are."""
+        tainted = any(
+            t.key == DISRUPTED_TAINT and t.effect == "NoSchedule" for t in node.spec.taints or ()
+        )
         labelled = (node.metadata.labels or {}).get(EXCLUDE_BALANCERS) == _BALANCER_VALUE
         if tainted and labelled:
-            return node
+            return
+        current = await self._fresh(node)
+        if current is None:
+            return
+        kept = [t for t in current["spec"].get("taints") or () if not _is_closing(t)]
         body: Object = {
             "metadata": {
-                "resourceVersion": node.metadata.resource_version,
+                "resourceVersion": current["metadata"]["resourceVersion"],
                 "labels": {EXCLUDE_BALANCERS: _BALANCER_VALUE},
-            }
+            },
+            "spec": {"taints": [*kept, {"key": DISRUPTED_TAINT, "effect": "NoSchedule"}]},
         }
-        if not tainted:
-            kept: list[dict[str, Any]] = [
-                {"key": t.key, "effect": t.effect} | ({"value": t.value} if t.value else {})
-                for t in taints
-            ]
-            body["spec"] = {"taints": [*kept, {"key": DISRUPTED_TAINT, "effect": "NoSchedule"}]}
         await self._d.api.patch(NODES, node.metadata.name, body)
-        return node
 
     async def _drain(
         self, node: core.Node, claim: NodeClaim | None, deadline: datetime | None
@@ -228,7 +237,6 @@ class NodeTerminationController:
         pool = given.get(labels.NODEPOOL, "")
         metrics = self._d.metrics
         metrics.nodes_terminated.labels(pool, given.get(labels.ZONE, "")).inc()
-        metrics.nodes_drained.labels(pool).inc()
         now = self._d.clock.now()
         if node.metadata.deletion_timestamp is not None:
             took = (now - node.metadata.deletion_timestamp).total_seconds()
@@ -267,6 +275,10 @@ class NodeTerminationController:
             about.append(reference(NODE_CLAIMS, claim))
         reason = "TerminationGracePeriodExpiring"
         self._d.events.publish(*(Event(a, reason, message, "Warning") for a in about))
+
+
+def _is_closing(taint: Mapping[str, Any]) -> bool:
+    return taint.get("key") == DISRUPTED_TAINT and taint.get("effect") == "NoSchedule"
 
 
 def _is_ready(node: core.Node) -> bool:

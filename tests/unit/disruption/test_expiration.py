@@ -11,6 +11,7 @@ import pytest
 from disruption_snapshots import snapshot_of_objects
 from plan_builders import node, node_pool
 
+from autoctl.api.labels import TERMINATION_TIMESTAMP
 from autoctl.api.nodeclaim import MAX_LIFETIME, NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.expiration import (
@@ -23,7 +24,7 @@ from autoctl.controllers.runtime.controller import Result
 from autoctl.controllers.runtime.events import EventRecorder
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import FixedClock
-from autoctl.ports.kubernetes import Unavailable
+from autoctl.ports.kubernetes import NotFound, Unavailable
 from autoctl.state.snapshot import Snapshot
 
 BORN = datetime(2026, 1, 5, tzinfo=UTC)
@@ -213,3 +214,48 @@ def test_a_deletion_that_failed_does_not_stand_in_its_own_way() -> None:
     assert api.deleted == []
     expire(made)
     assert len(api.deleted) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (None, False),
+        ("2026-01-25T00:00:00Z", True),  # earlier than the cap: somebody was in more of a hurry
+        ("2026-02-25T00:00:00Z", False),
+        ("2026-01-25T00:00:00", False),  # of no zone
+        ("soon", False),
+        ("", False),
+    ],
+)
+def test_near_the_cap_the_drain_ends_before_it_whatever_somebody_wrote(
+    written: str | None, kept: bool
+) -> None:
+    given = claim("Never", "24h")
+    if written is not None:
+        given.metadata.annotations[TERMINATION_TIMESTAMP] = written
+    patches: list[Any] = []
+
+    class Api:
+        async def patch(self, _: object, name: str, body: Any) -> Any:
+            assert name == "a"
+            patches.append(body)
+            return given.to_dict()
+
+        async def delete(self, _: object, name: str, *, uid: str | None) -> None:
+            raise NotFound(name)
+
+    state = snapshot_of_objects(node_pool("general"), node("a", pool="general"))
+    state = replace(state, node_claims={"a": given}, now=BORN + 20 * DAY)
+    unused: Any = None
+    made = ExpirationController(
+        api=cast("Any", Api()),
+        state=cast("Any", _State(state)),
+        clock=FixedClock(BORN + 20 * DAY),
+        events=EventRecorder(unused, FixedClock(BORN), metrics=Metrics()),
+        metrics=Metrics(),
+        terminate=unused,
+    )
+    asyncio.run(made.reconcile("a"))
+    forced = (BORN + 21 * DAY - FORCE_BEFORE_CAP).strftime("%Y-%m-%dT%H:%M:%SZ")
+    expected = [] if kept else [{"metadata": {"annotations": {TERMINATION_TIMESTAMP: forced}}}]
+    assert patches == expected

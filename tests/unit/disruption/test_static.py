@@ -76,6 +76,35 @@ def test_room_for_replacements(limits: dict[str, str] | None, replicas: int, roo
     assert may_replace(snapshot, pool_of(snapshot)) == room
 
 
+def test_a_node_that_expires_soon_goes_before_one_that_was_just_made() -> None:
+    """Its pods move soon anyway. The snapshot's clock says 2026-01-02."""
+    old = node("old", pool="static", claim={"expireAfter": "48h"}, created="2025-12-31T12:00:00Z")
+    young = node(
+        "young", pool="static", claim={"expireAfter": "48h"}, created="2026-01-01T23:00:00Z"
+    )
+    pods = [pod(node="young", cpu="1"), *(pod(node="old", cpu="1") for _ in range(3))]
+    snapshot = world(1, old, young, *pods)
+    assert claims(surplus(snapshot, pool_of(snapshot))) == ["old"]
+
+
+def test_a_node_that_is_leaving_for_another_reason_holds_no_drift_up() -> None:
+    """An expired or repaired node drains for hours; what is scaled down is no surplus any more."""
+    leaving, _ = node("leaving", pool="static")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    snapshot = world(2, leaving, node("a", pool="static"), node("b", pool="static"))
+    assert may_replace(snapshot, pool_of(snapshot)) == 3
+
+
+def test_a_pool_at_its_limit_says_that_nothing_can_be_staged(tmp_path: Path) -> None:
+    drifted = [condition("Drifted")]
+    nodes = [node(f"n{i}", pool="static", conditions=drifted) for i in range(2)]
+    pool = node_pool("static", replicas=2, limits={"nodes": "2"})
+    answer = plan(tmp_path, [pool, *nodes], "--only", "disrupt")
+    assert answer.disruptions == []
+    why = "static NodePool is at its node limit and cannot stage a replacement"
+    assert answer.blocked == {"n0": why, "n1": why}
+
+
 def test_drift_creates_before_it_deletes_within_limits_and_budgets(tmp_path: Path) -> None:
     drifted = [condition("Drifted")]
     nodes = [node(f"n{i}", pool="static", conditions=drifted) for i in range(3)]

@@ -49,3 +49,19 @@ def test_both_see_the_end_and_it_is_measured_once() -> None:
     name = "karpenter_nodeclaims_instance_termination_duration_seconds_count"
     assert metrics.registry.get_sample_value(name, {"nodepool": "general"}) == 1
     assert set(instances.asked) == {"i-1"}
+
+
+def test_an_instance_that_shuts_down_is_not_lost_yet() -> None:
+    """Its containers may still write to volumes that their successors get with its Node's end."""
+
+    async def lost(found: _Found | None) -> bool:
+        class Instances:
+            async def get(self, _: str) -> _Found | None:
+                return found
+
+        terminator = Terminator(cast("Any", Instances()), FixedClock(NOW), Metrics())
+        return await terminator.lost("aws:///us-west-2a/i-1")
+
+    assert asyncio.run(lost(None))
+    assert asyncio.run(lost(_Found(ended=True)))
+    assert not asyncio.run(lost(_Found(ended=False, ending=True)))
