@@ -20,6 +20,7 @@ from autoctl.api.labels import (
     COMPUTE_TYPE_AUTO,
     INSTANCE_TYPE,
     OS,
+    normalize_label,
 )
 from autoctl.api.quantity import QuantityError
 from autoctl.catalog.model import RESERVED, Catalog, InstanceType, Offering
@@ -91,8 +92,7 @@ def _instance_type(value: Any, path: str) -> InstanceType:
         raise CatalogError(f"{path}.operatingSystems: expected at least one, got none")
     system = {OS: systems[0]} if len(systems) == 1 else {}
     capacity = _resources(entry["capacity"], f"{path}.capacity")
-    given = _mapping(entry.get("labels", {}), f"{path}.labels")
-    labels = {key: _text(label, f"{path}.labels.{key}", empty=True) for key, label in given.items()}
+    labels = _labels(entry.get("labels"), f"{path}.labels")
     offerings = tuple(
         _offering(offering, f"{path}.offerings[{index}]")
         for index, offering in enumerate(_list(entry["offerings"], f"{path}.offerings"))
@@ -101,7 +101,7 @@ def _instance_type(value: Any, path: str) -> InstanceType:
         name=name,
         architecture=architecture,
         capacity=capacity,
-        overhead=_resources(entry.get("overhead", {}), f"{path}.overhead"),
+        overhead=_resources(_given(entry.get("overhead")), f"{path}.overhead"),
         operating_systems=systems,
         labels={
             COMPUTE_TYPE: COMPUTE_TYPE_AUTO,
@@ -138,8 +138,7 @@ def _offering(value: Any, path: str) -> Offering:
     available = entry.get("available", True)
     if not isinstance(available, bool):
         raise _expected(f"{path}.available", "true or false", available)
-    given = _mapping(entry.get("labels", {}), f"{path}.labels")
-    labels = {key: _text(label, f"{path}.labels.{key}", empty=True) for key, label in given.items()}
+    labels = _labels(entry.get("labels"), f"{path}.labels")
     if reservation is not None:
         labels[CAPACITY_RESERVATION_ID] = reservation
     return Offering(
@@ -151,6 +150,19 @@ def _offering(value: Any, path: str) -> Offering:
         reservation_capacity=capacity,
         labels=labels,
     )
+
+
+def _given(value: Any) -> Any:
+    """The value; nothing where the file says null."""
+    return {} if value is None else value
+
+
+def _labels(value: Any, path: str) -> dict[str, str]:
+    given = _mapping(_given(value), path)
+    return {
+        normalize_label(key): _text(label, f"{path}.{key}", empty=True)
+        for key, label in given.items()
+    }
 
 
 def _price(value: Any, path: str) -> float:
@@ -209,4 +221,5 @@ def _choice(value: Any, path: str, choices: Iterable[str]) -> str:
 
 
 def _expected(path: str, what: str, value: object) -> CatalogError:
-    return CatalogError(f"{path}: expected {what}, got {value!r}")
+    got = type(value).__name__ if isinstance(value, (dict, list)) and value else repr(value)
+    return CatalogError(f"{path}: expected {what}, got {got}")

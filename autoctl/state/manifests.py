@@ -7,6 +7,7 @@ any `...List` with `items`), which are taken apart.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -61,10 +62,25 @@ class _Loader(yaml.CSafeLoader):
     """YAML as the API server reads it: a timestamp is a string, a key given twice an error."""
 
 
+_OTHERWISE = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "int", "float")}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in _OTHERWISE]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+# Numbers as Go reads them: `12:30` is no number in base 60, `1e3` is one.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+.0123456789"),
+)
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -152,13 +168,38 @@ def _yaml_values(source: str, text: str) -> Iterator[Any]:
 
 
 def _objects(source: str, number: int, value: Any) -> Iterator[Document]:
-    if isinstance(value, dict) and isinstance(value.get("items"), list):
-        if not str(value.get("kind", "")).endswith("List"):
-            raise ManifestError(source, number, "kind", "expected List beside items")
-        for index, item in enumerate(value["items"]):
-            yield _checked(Document(source, number, item, index))
+    if not isinstance(value, dict):
+        yield _checked(Document(source, number, value))
         return
-    yield _checked(Document(source, number, value))
+    kind, items = str(value.get("kind", "")), value.get("items")
+    if not kind.endswith("List"):
+        if isinstance(items, list):
+            raise ManifestError(source, number, "kind", "expected List beside items")
+        yield _checked(Document(source, number, value))
+        return
+    if items is not None and not isinstance(items, list):
+        raise ManifestError(
+            source, number, "items", f"expected a list of objects, got {type(items).__name__}"
+        )
+    for index, item in enumerate(_flat(items or [])):
+        yield _checked(Document(source, number, _of_list(item, value, kind), index))
+
+
+def _flat(items: list[Any]) -> Iterator[Any]:
+    """The items, with those of lists among them in their place."""
+    for item in items:
+        inner = item.get("items") if isinstance(item, dict) else None
+        if isinstance(inner, list) and str(item.get("kind", "")).endswith("List"):
+            yield from _flat([_of_list(i, item, str(item["kind"])) for i in inner])
+        else:
+            yield item
+
+
+def _of_list(item: Any, whole: dict[str, Any], kind: str) -> Any:
+    """The item with the kind that its list says (`PodList`); the API leaves it out there."""
+    if kind == "List" or not isinstance(item, dict) or "kind" in item:
+        return item
+    return {"apiVersion": whole.get("apiVersion"), "kind": kind.removesuffix("List"), **item}
 
 
 def _checked(document: Document) -> Document:

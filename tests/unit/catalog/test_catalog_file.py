@@ -57,6 +57,24 @@ def test_a_whole_type() -> None:
     assert not second.available
 
 
+def changed(**fields: Any) -> dict[str, Any]:
+    document = copy.deepcopy(DOCUMENT)
+    document["instanceTypes"][0].update(fields)
+    return document
+
+
+def test_null_is_absent_where_a_field_may_be() -> None:
+    entry = parse_catalog(changed(overhead=None, labels=None)).instance_types["fake.large"]
+    assert entry.allocatable == entry.capacity
+    assert "eks.amazonaws.com/instance-family" not in entry.labels
+
+
+def test_labels_have_their_own_names() -> None:
+    given = {"karpenter.k8s.aws/instance-family": "m5"}
+    entry = parse_catalog(changed(labels=given)).instance_types["fake.large"]
+    assert entry.labels["eks.amazonaws.com/instance-family"] == "m5"
+
+
 def test_absent_overhead_is_none() -> None:
     document = copy.deepcopy(DOCUMENT)
     del document["instanceTypes"][0]["overhead"]

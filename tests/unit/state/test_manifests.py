@@ -33,6 +33,43 @@ def test_json_is_read_as_well() -> None:
     assert kinds('{"apiVersion": "v1", "kind": "Pod"}') == ["Pod"]
 
 
+def test_lists_in_lists_are_taken_apart() -> None:
+    inner = "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Node}]}"
+    pods = "{apiVersion: v1, kind: PodList, items: [{metadata: {name: p}}]}"
+    assert kinds(f"{{apiVersion: v1, kind: List, items: [{inner}, {pods}]}}") == ["Node", "Pod"]
+
+
+def test_items_of_a_kind_need_not_say_it_again() -> None:
+    (pool,) = parse_documents(
+        "x", "{apiVersion: karpenter.sh/v1, kind: NodePoolList, items: [{metadata: {name: a}}]}"
+    )
+    assert (pool.object["apiVersion"], pool.kind) == ("karpenter.sh/v1", "NodePool")
+
+
+def test_a_list_of_nothing() -> None:
+    assert kinds("{apiVersion: v1, kind: List, items: null}") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("12:30", "12:30"),
+        ("1e3", 1000.0),
+        ("1.5e-1", 0.15),
+        ("-3", -3),
+        ("0x1f", 31),
+        ("010", 8),
+        ("1.2.3", "1.2.3"),
+        ("128Mi", "128Mi"),
+        ("on", True),
+    ],
+)
+def test_scalars_are_what_the_api_server_takes_them_for(written: str, value: object) -> None:
+    (document,) = parse_documents("x", f"{{apiVersion: v1, kind: Pod, spec: {written}}}")
+    found = document.object["spec"]
+    assert (type(found), found) == (type(value), value)
+
+
 def test_a_timestamp_stays_text() -> None:
     (document,) = parse_documents(
         "x", "{apiVersion: v1, kind: Pod, metadata: {creationTimestamp: 2026-01-01T00:00:00Z}}"
@@ -50,6 +87,7 @@ def test_a_timestamp_stays_text() -> None:
         ("{apiVersion: v1, kind: Pod, metadata: 3}", "metadata: expected an object, got int"),
         ("{apiVersion: v1, kind: Pod, items: []}", "kind: expected List beside items"),
         ("{apiVersion: v1, kind: List, items: [7]}", "items[0]: expected an object"),
+        ("{apiVersion: v1, kind: List, items: x}", "items: expected a list of objects, got str"),
         ("kind: Pod\nkind: Node", "key 'kind' is given twice"),
     ],
 )
