@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoctl.aws.batcher import Batcher
@@ -22,11 +22,16 @@ MOST_OVERRIDES = 300
 """CreateFleet takes no more launch template overrides (EC2 User Guide, fleet quotas)."""
 
 
+CAPACITY_BLOCK = "capacity-block"
+INTERRUPTIBLE = "interruptible-capacity-reservation"
+"""Markets of reserved capacity that is not there for good."""
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
     """One type in one zone. `priority` counts from 0, the first; None leaves the choice to EC2.
 
-    Either all overrides of a request have a priority, or none has.
+    Either all overrides of a request have a priority, or none has. `price` is USD/hour, as known.
     """
 
     instance_type: str
@@ -34,6 +39,7 @@ class Override:
     subnet_id: str
     image_id: str
     priority: int | None = None
+    price: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,15 @@ class FleetConfig:
 class FleetRequest:
     """What to launch one instance of. Equal requests may be merged.
 
-    `capacity_type` is `on-demand`, `spot` or `reserved`; `capacity_block` narrows the last.
+    `capacity_type` is `on-demand`, `spot` or `reserved`; `market` narrows the last to
+    `CAPACITY_BLOCK` or `INTERRUPTIBLE`. Instances go into `placement_group` where its id is given.
     """
 
     capacity_type: str
     configs: tuple[FleetConfig, ...]
     tags: tuple[tuple[str, str], ...]
-    capacity_block: bool = False
+    market: str = ""
+    placement_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,7 @@ class FleetError:
     zone: str
     subnet_id: str
     capacity_type: str
+    placement_group: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -182,7 +191,9 @@ def fleet_arguments(orders: Sequence[LaunchOrder]) -> dict[str, Any]:
     if request.capacity_type == SPOT:
         strategy = "capacity-optimized-prioritized" if prioritized else "price-capacity-optimized"
         arguments["SpotOptions"] = {"AllocationStrategy": strategy}
-    elif not request.capacity_block:
+    elif request.market == INTERRUPTIBLE:
+        arguments["ReservedCapacityOptions"] = {"ReservationTypes": [INTERRUPTIBLE]}
+    elif request.market != CAPACITY_BLOCK:
         strategy = "prioritized" if prioritized else "lowest-price"
         arguments["OnDemandOptions"] = {"AllocationStrategy": strategy}
     arguments["ClientToken"] = _client_token(orders, arguments)
@@ -204,7 +215,9 @@ def _override(override: Override) -> dict[str, Any]:
 def _target_type(request: FleetRequest) -> str:
     if request.capacity_type == SPOT:
         return "spot"
-    return "capacity-block" if request.capacity_block else "on-demand"
+    return {CAPACITY_BLOCK: CAPACITY_BLOCK, INTERRUPTIBLE: "reserved-capacity"}.get(
+        request.market, "on-demand"
+    )
 
 
 def _client_token(orders: Sequence[LaunchOrder], arguments: dict[str, Any]) -> str:
@@ -225,6 +238,7 @@ def _error(entry: dict[str, Any], request: FleetRequest) -> FleetError:
         zone=overrides.get("AvailabilityZone", ""),
         subnet_id=overrides.get("SubnetId", ""),
         capacity_type=request.capacity_type,
+        placement_group=request.placement_group,
     )
 
 

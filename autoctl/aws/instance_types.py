@@ -19,9 +19,9 @@ from autoctl.api.nodeclass_status import AmiStatus, CapacityReservationStatus
 from autoctl.aws.market import Market
 from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.catalog.build import instance_type_from_api
+from autoctl.catalog.fit import fits
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
 from autoctl.catalog.node_settings import node_settings
-from autoctl.catalog.overhead import hugepages_fit
 from autoctl.catalog.universe import in_universe
 from autoctl.scheduling.problem import RequirementSpec
 from autoctl.scheduling.requirements import Requirements
@@ -141,7 +141,11 @@ class InstanceTypes:
             s.zone for s in node_class.status.subnets if self._unavailable.subnet_available(s.id)
         }
         known = entry.types if entry is not None and len(entry.types) == len(base) else base
-        types = tuple(self._masked(t, before, zones) for t, before in zip(base, known, strict=True))
+        group = node_class.status.placement_group
+        group_id = group.id if group is not None else ""
+        types = tuple(
+            self._masked(t, before, zones, group_id) for t, before in zip(base, known, strict=True)
+        )
         if all(new is old for new, old in zip(types, known, strict=True)):
             # The same tuple: what was prepared from it still holds.
             types = known
@@ -170,12 +174,16 @@ class InstanceTypes:
         return max(0, room - taken) if seen == reservation else room
 
     def _masked(
-        self, instance_type: InstanceType, before: InstanceType, zones: Container[str]
+        self,
+        instance_type: InstanceType,
+        before: InstanceType,
+        zones: Container[str],
+        group: str,
     ) -> InstanceType:
         """The type with what is out marked; `before` where that says the same already."""
         out = [
             o.zone not in zones
-            or not self._unavailable.available(instance_type.name, o.zone, o.capacity_type)
+            or not self._unavailable.available(instance_type.name, o.zone, o.capacity_type, group)
             for o in instance_type.offerings
         ]
         if not any(out):
@@ -234,7 +242,7 @@ def class_types(
     found = []
     for name in sorted(market.types if names is None else market.types.keys() & set(names)):
         api = market.types[name]
-        if not in_universe(api) or not hugepages_fit(api, settings):
+        if not in_universe(api) or not fits(api, settings):
             continue
         offerings = _offerings(name, market, zones, reservations, extra)
         if not offerings:

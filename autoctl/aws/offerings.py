@@ -2,7 +2,7 @@
 
 A failure takes an offering out for three minutes; one that fails again soon after it came back is
 out twice as long, up to half an hour. Account-wide obstacles take out a whole capacity type,
-exhausted subnets only themselves.
+exhausted subnets only themselves. What has no room in a placement group may have it outside.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ _REPEAT_WITHIN = timedelta(minutes=10)
 """A failure so soon after the last absence ended is a repetition."""
 
 
+_SPREAD = "spread placement group"
+"""In EC2's message when a spread group has as many instances in a zone as it may have."""
+
+
 @dataclass(slots=True)
 class _Absence:
     until: datetime
@@ -29,7 +33,10 @@ class _Absence:
 
 
 class UnavailableOfferings:
-    """What is out, by capacity type, instance type and zone; by capacity type; by subnet."""
+    """What is out, by capacity type, instance type and zone; by capacity type; by subnet.
+
+    `group` is the id of the placement group that was asked for, empty without one.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -38,9 +45,13 @@ class UnavailableOfferings:
         self.revision = 0
         """Grows when something goes out or comes back."""
 
-    def mark(self, instance_type: str, zone: str, capacity_type: str) -> None:
+    def mark(self, instance_type: str, zone: str, capacity_type: str, group: str = "") -> None:
         """The offering has no capacity."""
-        self._out(("offering", capacity_type, instance_type, zone))
+        self._out(("offering", capacity_type, instance_type, zone, group))
+
+    def mark_group(self, group: str, zone: str) -> None:
+        """The placement group is full in the zone."""
+        self._out(("group", group, zone))
 
     def mark_capacity_type(self, capacity_type: str) -> None:
         """Nothing of the capacity type can be had."""
@@ -56,14 +67,26 @@ class UnavailableOfferings:
             self.mark_capacity_type(SPOT)
         elif error.code == "InsufficientFreeAddressesInSubnet":
             self.mark_subnet(error.subnet_id)
-        elif error.kind in {Kind.CAPACITY, Kind.LIMIT}:
+        elif error.placement_group and _SPREAD in error.message.lower():
+            self.mark_group(error.placement_group, error.zone)
+        elif error.kind is Kind.CAPACITY:
+            self.mark(error.instance_type, error.zone, error.capacity_type, error.placement_group)
+        elif error.kind is Kind.LIMIT:
             self.mark(error.instance_type, error.zone, error.capacity_type)
 
-    def available(self, instance_type: str, zone: str, capacity_type: str) -> bool:
-        return not self._out_now or not (
-            self._is_out(("capacity-type", capacity_type))
-            or self._is_out(("offering", capacity_type, instance_type, zone))
-        )
+    def available(self, instance_type: str, zone: str, capacity_type: str, group: str = "") -> bool:
+        if not self._out_now:
+            return True
+        keys: list[Hashable] = [
+            ("capacity-type", capacity_type),
+            ("offering", capacity_type, instance_type, zone, ""),
+        ]
+        if group:
+            keys += [
+                ("offering", capacity_type, instance_type, zone, group),
+                ("group", group, zone),
+            ]
+        return not any(self._is_out(key) for key in keys)
 
     def subnet_available(self, subnet_id: str) -> bool:
         return not self._is_out(("subnet", subnet_id))

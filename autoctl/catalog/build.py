@@ -29,4 +29,5 @@ def instance_type_from_api(
         labels=instance_labels(api),
         offerings=tuple(offerings),
         exotic=is_exotic(api),
+        network_cards=len(api["NetworkInfo"].get("NetworkCards", ())) or 1,
     )

@@ -16,8 +16,9 @@ import msgspec
 
 from autoctl.api.labels import ZONE_ID
 from autoctl.catalog.build import instance_type_from_api
+from autoctl.catalog.fit import fits
 from autoctl.catalog.model import ON_DEMAND, SPOT, Catalog, Offering
-from autoctl.catalog.overhead import DEFAULT_SETTINGS, NodeSettings, hugepages_fit
+from autoctl.catalog.overhead import DEFAULT_SETTINGS, NodeSettings
 from autoctl.catalog.universe import in_universe
 
 _DATA = "autoctl.catalog.data"
@@ -85,7 +86,7 @@ def load_catalog(region: str, settings: NodeSettings = DEFAULT_SETTINGS) -> Cata
     types = {}
     for name, priced in data.types.items():
         api = api_types[name]
-        if not in_universe(api) or not hugepages_fit(api, settings):
+        if not in_universe(api) or not fits(api, settings):
             continue
         offerings = [
             Offering(data.zones[zone].name, ON_DEMAND, priced.price, labels=labels[zone])

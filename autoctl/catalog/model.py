@@ -56,7 +56,7 @@ class InstanceType:
     every node of the type carries (architecture, operating system, family, CPU count, ...); zone
     and capacity type come from the offering. `exotic` types (accelerated, bare metal) are used for
     ordinary pods only when nothing else is left. `overlays` names the NodeOverlays that added to
-    `capacity`.
+    `capacity`. `network_cards` is how many of them instances have.
     """
 
     name: str
@@ -68,6 +68,7 @@ class InstanceType:
     offerings: tuple[Offering, ...] = ()
     exotic: bool = False
     overlays: tuple[str, ...] = ()
+    network_cards: int = 1
 
     @cached_property
     def allocatable(self) -> Resources:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.quantity import whole
-from autoctl.catalog.overhead import DEFAULT_SETTINGS, NodeSettings, Percent
+from autoctl.catalog.overhead import DEFAULT_SETTINGS, NodeSettings, Percent, StaticInterface
 
 _ADDRESSES_PER_PREFIX = 16
 
@@ -23,6 +23,7 @@ def node_settings(node_class: NodeClass) -> NodeSettings:
         else None
     )
     eviction = kubelet.eviction if kubelet is not None else None
+    group = node_class.status.placement_group
     hard = dict(DEFAULT_SETTINGS.eviction_hard)
     hard.update(_thresholds(eviction.hard if eviction is not None else None))
     return NodeSettings(
@@ -40,6 +41,19 @@ def node_settings(node_class: NodeClass) -> NodeSettings:
         eviction_hard=hard,
         eviction_soft=_thresholds(eviction.soft if eviction is not None else None),
         efa_interfaces=sum(i.interface_type == "efa-only" for i in interfaces or ()),
+        interfaces=tuple(
+            StaticInterface(
+                i.network_card_index,
+                i.secondary_ipv4_count or 0,
+                i.secondary_ipv4_prefix_count or 0,
+                i.interface_type == "efa-only",
+            )
+            for i in interfaces or ()
+        ),
+        eviction_stated=frozenset((eviction.hard or {}).keys() & (eviction.soft or {}).keys())
+        if eviction is not None
+        else frozenset(),
+        placement=group.strategy if group is not None else None,
     )
 
 

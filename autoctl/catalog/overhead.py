@@ -22,6 +22,12 @@ MAX_PODS = 110
 HOST_NETWORK_PODS = 2
 """What the density formula adds for pods that use the node's own address."""
 
+EFA = "vpc.amazonaws.com/efa"
+"""The resource that pods ask for Elastic Fabric Adapters by."""
+
+KUBE_RESERVED_STORAGE = GIB
+"""Bytes of ephemeral storage that the node keeps for itself."""
+
 HUGEPAGE_SIZES = {"2Mi": 2 * MIB, "1Gi": GIB}
 HUGEPAGES_MEMORY_SHARE = 0.8
 """A type is incompatible with static huge pages that take more of its memory than this."""
@@ -37,13 +43,29 @@ class Percent:
         return math.ceil(amount * self.value / 100)
 
 
+@dataclass(frozen=True, slots=True)
+class StaticInterface:
+    """A network interface that instances are launched with.
+
+    `addresses` and `prefixes` are those beside its own; `efa` ones carry no IP traffic.
+    """
+
+    card: int
+    addresses: int = 0
+    prefixes: int = 0
+    efa: bool = False
+
+
 @dataclass(frozen=True)
 class NodeSettings:
     """The part of a NodeClass that changes what a node offers.
 
     `eviction_hard` and `eviction_soft` map kubelet signals to bytes or a `Percent`; the signal's
-    greater one counts. `kube_reserved` None means computed from the type. `static_ips` is the
-    number of pod addresses that static network interfaces bring, which then is the density.
+    greater one counts. What `kube_reserved` does not name is computed from the type. `static_ips`
+    is the number of pod addresses that static network interfaces bring, which then is the density;
+    of EFA interfaces there then are `efa_interfaces`, else as many as the type has. `placement` is
+    the strategy of the placement group that instances go into. `eviction_stated` are the signals
+    for which the NodeClass itself gives both thresholds.
     `prefix_size` does not change density: EKS assumes single addresses even in prefix mode, for a
     fragmented subnet must not strand a pod.
     """
@@ -53,7 +75,7 @@ class NodeSettings:
     static_ips: int | None = None
     ephemeral_storage: int = 80 * GIB
     hugepages: Mapping[str, int] = field(default_factory=dict)
-    kube_reserved: Mapping[str, int] | None = None
+    kube_reserved: Mapping[str, int] = field(default_factory=dict)
     system_reserved: Mapping[str, int] = field(default_factory=dict)
     eviction_hard: Mapping[str, int | Percent] = field(
         default_factory=lambda: {"memory.available": 100 * MIB, "nodefs.available": Percent(10)}
@@ -61,6 +83,9 @@ class NodeSettings:
     eviction_soft: Mapping[str, int | Percent] = field(default_factory=dict)
     vm_memory_overhead: float = 0.075
     efa_interfaces: int = 0
+    interfaces: tuple[StaticInterface, ...] = ()
+    placement: str | None = None
+    eviction_stated: frozenset[str] = frozenset()
     observed_memory: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -118,12 +143,6 @@ def ephemeral_storage(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_S
     return max(nvme, settings.ephemeral_storage)
 
 
-def hugepages_fit(api: Mapping[str, Any], settings: NodeSettings) -> bool:
-    """Whether the static huge pages leave the type enough ordinary memory."""
-    pages = sum(HUGEPAGE_SIZES[size] * count for size, count in settings.hugepages.items())
-    return pages <= HUGEPAGES_MEMORY_SHARE * int(api["MemoryInfo"]["SizeInMiB"]) * MIB
-
-
 def capacity(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) -> dict[str, int]:
     """Resource -> amount that a node of the type reports as its capacity."""
     resources = {
@@ -144,8 +163,10 @@ def capacity(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) 
             resources.get("aws.amazon.com/neuroncore", 0) + cores
         )
     efa = int(api["NetworkInfo"].get("EfaInfo", {}).get("MaximumEfaInterfaces", 0))
+    if settings.static_ips is not None:
+        efa = min(efa, settings.efa_interfaces)
     if efa and not settings.hugepages:
-        resources["vpc.amazonaws.com/efa"] = min(efa, settings.efa_interfaces or efa)
+        resources[EFA] = efa
     for size, count in settings.hugepages.items():
         resources[f"hugepages-{size}"] = HUGEPAGE_SIZES[size] * count
     return resources
@@ -162,16 +183,20 @@ def kube_reserved_cpu(vcpus: int) -> int:
     return math.ceil(reserved)
 
 
+def kube_reserved_memory(pods: int) -> int:
+    """Bytes: 11 MiB for each pod that the node may run, and 255 MiB."""
+    return (11 * pods + 255) * MIB
+
+
 def overhead(api: Mapping[str, Any], settings: NodeSettings = DEFAULT_SETTINGS) -> dict[str, int]:
     """Resource -> amount taken by the kubelet, the system, eviction thresholds and huge pages."""
     total = capacity(api, settings)
-    kube = settings.kube_reserved
-    if kube is None:
-        kube = {
-            "cpu": kube_reserved_cpu(total["cpu"] // 1000),
-            "memory": (11 * total["pods"] + 255) * MIB,
-            "ephemeral-storage": GIB,
-        }
+    kube = {
+        "cpu": kube_reserved_cpu(total["cpu"] // 1000),
+        "memory": kube_reserved_memory(total["pods"]),
+        "ephemeral-storage": KUBE_RESERVED_STORAGE,
+        **settings.kube_reserved,
+    }
     taken = {
         key: kube.get(key, 0) + settings.system_reserved.get(key, 0)
         for key in ("cpu", "memory", "ephemeral-storage")

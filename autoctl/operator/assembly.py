@@ -36,6 +36,7 @@ from autoctl.controllers.lifecycle.adoption import Adoption
 from autoctl.controllers.lifecycle.controller import LifecycleController, LifecycleDependencies
 from autoctl.controllers.lifecycle.garbage import GarbageCollector
 from autoctl.controllers.lifecycle.launch import Launcher, LauncherDependencies
+from autoctl.controllers.lifecycle.launch_options import PreparedOptions
 from autoctl.controllers.lifecycle.liveness import Timeouts
 from autoctl.controllers.lifecycle.pod_events import PASS_SECONDS, PodEventsController
 from autoctl.controllers.lifecycle.tagging import TaggingController
@@ -221,18 +222,19 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
 def build_controllers(d: Dependencies) -> list[Registration]:
     """Every controller and what wakes it."""
     templates = TemplateStore(d.aws.templates, d.clock, d.metrics)
+    options = PreparedOptions(d.region)
     creator = ClaimCreator(d.api, d.state, d.metrics)
     health = RegistrationHealth(d.api, d.state, d.clock)
     steering = ProvisionSteering(d.api, d.state)
     return [
-        *_node_classes(d, templates),
+        *_node_classes(d, templates, options),
         _node_pool(d, health),
         _node_overlays(d),
         *_provisioning(d, creator),
         Registration(
             steering, (Watch(PODS), Watch(NODES), Watch(NODE_CLAIMS)), rest=STEERING_REST_SECONDS
         ),
-        *_node_lives(d, templates, health, steering),
+        *_node_lives(d, templates, options, health, steering),
         *_disruption(d, creator),
         *_health(d),
         *_catalog(d),
@@ -249,7 +251,9 @@ def _solver_options(settings: Settings) -> SolverOptions:
     )
 
 
-def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registration]:
+def _node_classes(
+    d: Dependencies, templates: TemplateStore, options: PreparedOptions
+) -> list[Registration]:
     controller = NodeClassController(
         NodeClassDependencies(
             api=d.api,
@@ -269,7 +273,7 @@ def _node_classes(d: Dependencies, templates: TemplateStore) -> list[Registratio
                 d.clock,
                 types=d.aws.types.known,
                 pools=lambda: d.state.node_pools.reflector,
-                region=d.region,
+                options=options,
                 disabled=d.settings.disable_dry_run,
                 patience=d.patience,
             ),
@@ -350,6 +354,7 @@ def _provisioning(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
 def _node_lives(
     d: Dependencies,
     templates: TemplateStore,
+    options: PreparedOptions,
     health: RegistrationHealth,
     steering: ProvisionSteering,
 ) -> list[Registration]:
@@ -366,6 +371,7 @@ def _node_lives(
             unavailable=d.aws.unavailable,
             cluster=d.aws.cluster,
             adoption=adoption,
+            options=options,
             region=d.region,
             cluster_name=d.settings.cluster_name,
             on_failure=LaunchFailures(d.metrics, d.aws.types),

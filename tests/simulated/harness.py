@@ -211,8 +211,13 @@ class Play:
 
 
 @asynccontextmanager
-async def playing(*objects: Object, seed: int = 1, **settings: Any) -> AsyncIterator[Play]:
-    """A started world; `settings` are the scenario's."""
+async def playing(
+    *objects: Object,
+    seed: int = 1,
+    prepare: Callable[[World], None] = lambda _: None,
+    **settings: Any,
+) -> AsyncIterator[Play]:
+    """A started world; `settings` are the scenario's, `prepare` comes before the operator."""
     scenario = Scenario.model_validate(
         {
             "apiVersion": "simulate.autoctl.io/v1",
@@ -224,6 +229,7 @@ async def playing(*objects: Object, seed: int = 1, **settings: Any) -> AsyncIter
         | ({"settings": settings} if settings else {})
     )
     world = World(scenario, seed)
+    prepare(world)
     await world.start(objects)
     try:
         yield Play(world)

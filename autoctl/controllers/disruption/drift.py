@@ -23,6 +23,7 @@ from autoctl.api.labels import (
     NODECLASS_HASH_VERSION,
     NODEPOOL_HASH,
     NODEPOOL_HASH_VERSION,
+    PLACEMENT_GROUP_ID,
     ZONE,
 )
 from autoctl.api.nodeclaim import DRIFTED, NodeClaim, Requirement
@@ -47,6 +48,7 @@ class DriftReason(StrEnum):
     SUBNET = "SubnetDrift"
     SECURITY_GROUP = "SecurityGroupDrift"
     CAPACITY_RESERVATION = "CapacityReservationDrift"
+    PLACEMENT_GROUP = "PlacementGroupDrift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +164,8 @@ def _class_drift(
     reservation = claim.metadata.labels.get(CAPACITY_RESERVATION_ID)
     if reservation and reservation not in {r.id for r in status.capacity_reservations}:
         return DriftReason.CAPACITY_RESERVATION
+    # Also where the group is gone: such a node stays, since its replacement cannot be launched.
+    group = status.placement_group.id if status.placement_group is not None else None
+    if claim.metadata.labels.get(PLACEMENT_GROUP_ID) != group:
+        return DriftReason.PLACEMENT_GROUP
     return None

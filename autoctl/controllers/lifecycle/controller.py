@@ -17,6 +17,7 @@ from autoctl.api.labels import EKS_GROUP, NODECLASS_HASH, NODECLASS_HASH_VERSION
 from autoctl.api.labels import TERMINATION_FINALIZER as FINALIZER
 from autoctl.api.nodeclaim import INITIALIZED, LAUNCHED, REGISTERED, NodeClaim, NodeClaimStatus
 from autoctl.catalog.model import Resources
+from autoctl.catalog.overhead import EFA
 from autoctl.catalog.units import format_amount
 from autoctl.controllers.lifecycle.conditions import State, begun, with_condition
 from autoctl.controllers.lifecycle.initialization import waits_for
@@ -139,8 +140,8 @@ class LifecycleController:
             update={
                 "provider_id": machine.provider_id,
                 "image_id": machine.image_id,
-                "capacity": _quantities(machine.instance_type.capacity),
-                "allocatable": _quantities(machine.instance_type.allocatable),
+                "capacity": _quantities(machine.instance_type.capacity, claim),
+                "allocatable": _quantities(machine.instance_type.allocatable, claim),
             }
         )
         status = with_condition(status, LAUNCHED, "True", LAUNCHED, "", *self._stamp(claim))
@@ -269,5 +270,10 @@ def _launched_labels(claim: NodeClaim, machine: Machine) -> dict[str, str]:
     return {**fixed, **claim.metadata.labels, **machine.labels}
 
 
-def _quantities(resources: Resources) -> dict[str, str]:
-    return {name: format_amount(name, amount) for name, amount in sorted(resources.items())}
+def _quantities(resources: Resources, claim: NodeClaim) -> dict[str, str]:
+    """As the status has them. Instances have EFA interfaces only where these were asked for."""
+    return {
+        name: format_amount(name, amount)
+        for name, amount in sorted(resources.items())
+        if name != EFA or EFA in claim.spec.resources.requests
+    }

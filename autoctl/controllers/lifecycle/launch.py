@@ -23,12 +23,8 @@ from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.aws.tags import LAUNCH, resource_tags
 from autoctl.catalog.model import InstanceType, Offering
 from autoctl.controllers.lifecycle.adoption import Adoption
-from autoctl.controllers.lifecycle.launch_plan import (
-    LaunchPlan,
-    launch_digest,
-    offering_labels,
-    plan_launch,
-)
+from autoctl.controllers.lifecycle.launch_options import PreparedOptions, offering_labels
+from autoctl.controllers.lifecycle.launch_plan import LaunchPlan, launch_digest, plan_launch
 from autoctl.controllers.nodeclass.launch_template import launch_template
 from autoctl.controllers.nodeclass.templates import TemplateStore
 from autoctl.state.cluster import ClusterState
@@ -74,6 +70,7 @@ class LauncherDependencies:
     unavailable: UnavailableOfferings
     cluster: ClusterFacts
     adoption: Adoption
+    options: PreparedOptions
     region: str
     cluster_name: str
     on_failure: Callable[[FleetError], None]
@@ -139,9 +136,8 @@ class Launcher:
             for s in node_class.status.subnets
             if not self._d.unavailable.subnet_available(s.id)
         )
-        plan = plan_launch(
-            claim, node_class, types, region=self._d.region, exhausted_subnets=exhausted
-        )
+        options = self._d.options.of(types)
+        plan = plan_launch(claim, node_class, options, exhausted_subnets=exhausted)
         if not plan.groups:
             raise NoCapacity(plan.why)
         attempt = self._attempts.get(claim.metadata.uid, 0)
@@ -185,27 +181,29 @@ class Launcher:
     ) -> FleetRequest:
         cluster = await self._d.cluster.get()
         custom = node_class.spec.tags or {}
+        group = node_class.status.placement_group
         tags = resource_tags(self._d.cluster_name, node_class.name, claim.node_pool, custom)
         classes = self._d.state.node_classes.reflector.store.values()
         open_matching = not any(c.spec.capacity_reservation_selector_terms for c in classes)
         configs = []
-        for group in plan.groups:
+        for planned in plan.groups:
             template = launch_template(
                 node_class,
                 cluster,
-                group.specifics,
+                planned.specifics,
                 tags,
                 reservation=plan.reservation,
                 open_matching=open_matching,
             )
             name = await self._d.templates.ensure(template)
-            configs.append(FleetConfig(name, group.overrides))
+            configs.append(FleetConfig(name, planned.overrides))
         instance_tags = tags | {LAUNCH: launch_digest(claim)}
         return FleetRequest(
             plan.capacity_type,
             tuple(configs),
             tuple(sorted(instance_tags.items())),
-            capacity_block=plan.reservation is not None and plan.reservation.capacity_block,
+            market=plan.reservation.market if plan.reservation is not None else "",
+            placement_group=group.id if group is not None else "",
         )
 
     def _learn(self, errors: tuple[FleetError, ...]) -> None:
@@ -240,7 +238,7 @@ class Launcher:
     ) -> Machine | None:
         """None for an instance of a type that the class does not launch any more."""
         types = self._d.state.types_of_claim(claim, self._d.types.known)
-        instance_type = next((t for t in types if t.name == type_name), None)
+        instance_type = self._d.options.of(types).named(type_name)
         if instance_type is None:
             return None
         offering = next(

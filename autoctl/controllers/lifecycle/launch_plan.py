@@ -18,19 +18,20 @@ from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodeclass_status import SubnetStatus
 from autoctl.api.quantity import whole
-from autoctl.aws.fleet import MOST_OVERRIDES, Override
-from autoctl.aws.instance_types import image_of
+from autoctl.aws.fleet import CAPACITY_BLOCK, INTERRUPTIBLE, MOST_OVERRIDES, Override
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
+from autoctl.catalog.overhead import EFA
 from autoctl.catalog.units import amounts
+from autoctl.controllers.lifecycle.launch_options import Choice, LaunchOptions
 from autoctl.controllers.nodeclass.launch_template import ReservationTarget
 from autoctl.controllers.nodeclass.userdata import NodeSpecifics
-from autoctl.scheduling.requirements import Requirements
-from autoctl.state.problem import core_taints, requirement_specs
+from autoctl.state.problem import core_taints
 
 MOST_TYPES = 60
+_MARKETS = ("", CAPACITY_BLOCK, INTERRUPTIBLE)
+"""Kinds of reserved capacity, the most lasting first."""
 _NVME_LABEL = labels.INSTANCE_LOCAL_NVME
 _GB = 1000**3
-_OFFERING_LABELS = frozenset({labels.ZONE, labels.CAPACITY_TYPE})
 
 
 @dataclass(frozen=True)
@@ -54,37 +55,26 @@ class LaunchPlan:
 def plan_launch(
     claim: NodeClaim,
     node_class: NodeClass,
-    types: Sequence[InstanceType],
+    options: LaunchOptions,
     *,
-    region: str,
     exhausted_subnets: frozenset[str] = frozenset(),
+    capacity_aside: bool = False,
 ) -> LaunchPlan:
-    """The cheapest available offerings of one capacity type that the claim allows."""
-    options = _options(claim, types, region)
-    usable = [(t, o) for t, o in options if o.available]
-    if not usable:
-        why = "no offering meets the requirements" if not options else "no offering is available"
-        return LaunchPlan(ON_DEMAND, (), why=why)
-    reservation = _reservation(usable)
-    if reservation is not None:
-        capacity_type, chosen = (
-            RESERVED,
-            [(t, o) for t, o in usable if o.reservation_id == reservation.id],
-        )
-    else:
-        flexible = any(r.min_values for r in claim.spec.requirements)
-        capacity_type = _cheaper_market(usable if flexible else _ordinary(usable))
-        chosen = [(t, o) for t, o in usable if o.capacity_type == capacity_type]
-        if not flexible:
-            chosen = _ordinary(chosen)
-            if capacity_type == SPOT:
-                chosen = _below_on_demand(chosen, options)
-        chosen = _cheapest_types(chosen, MOST_TYPES)
+    """The cheapest available offerings of one capacity type that the claim allows.
+
+    With `capacity_aside` all count as available, but reserved ones, which are for launches alone.
+    """
+    selection = options.once(
+        (_select, capacity_aside, options.key(claim)),
+        lambda: _select(claim, options, capacity_aside=capacity_aside),
+    )
+    if not selection.chosen:
+        return LaunchPlan(ON_DEMAND, (), why=selection.why)
     subnets = _subnets(node_class.status.subnets, exhausted_subnets)
-    groups = _groups(claim, node_class, chosen, subnets)
+    groups = _groups(claim, node_class, selection.chosen, subnets, options)
     if not groups:
-        return LaunchPlan(capacity_type, (), why="no subnet has free addresses")
-    return LaunchPlan(capacity_type, groups, reservation)
+        return LaunchPlan(selection.capacity_type, (), why="no subnet has free addresses")
+    return LaunchPlan(selection.capacity_type, groups, selection.reservation)
 
 
 def launch_digest(claim: NodeClaim) -> str:
@@ -101,7 +91,7 @@ def node_labels(claim: NodeClaim) -> dict[str, str]:
     }
 
 
-def _compute_type(chosen: Iterable[tuple[InstanceType, Offering]]) -> dict[str, str]:
+def _compute_type(chosen: Iterable[Choice]) -> dict[str, str]:
     """Auto Mode's mark, where the operator is to put it on nodes: all types have it, or none."""
     for instance_type, _ in chosen:
         if value := instance_type.labels.get(labels.COMPUTE_TYPE):
@@ -119,73 +109,67 @@ def _kubelet_may_set(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _options(
-    claim: NodeClaim, types: Sequence[InstanceType], region: str
-) -> list[tuple[InstanceType, Offering]]:
-    """Every type and offering that meets requirements and resources, capacity aside."""
-    everything = Requirements.of_specs(requirement_specs(claim.spec.requirements))
-    decided = labels.WELL_KNOWN_LABELS - {labels.NODEPOOL}
-    requests = amounts(claim.spec.resources.requests)
-    # There are ten thousand offerings: what a type alone decides is asked once for the type.
-    by_offering = _OFFERING_LABELS.union(*(o.labels for t in types for o in t.offerings))
-    of_type = Requirements(r for k, r in everything.items() if k in decided - by_offering)
-    of_offering = Requirements(r for k, r in everything.items() if k in decided & by_offering)
-    return [
-        (instance_type, offering)
-        for instance_type in types
-        if all(instance_type.allocatable.get(k, 0) >= v for k, v in requests.items())
-        and of_type.accepts(_type_labels(instance_type, region))
-        for offering in instance_type.offerings
-        if of_offering.accepts(offering_labels(instance_type, offering, region))
-    ]
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """What of a class's offerings a launch will ask for, the cheapest first."""
+
+    capacity_type: str
+    chosen: tuple[Choice, ...] = ()
+    reservation: ReservationTarget | None = None
+    why: str = ""
 
 
-def offering_labels(instance_type: InstanceType, offering: Offering, region: str) -> dict[str, str]:
-    """The labels of a node of the type, bought by the offering."""
-    return {
-        **instance_type.labels,
-        **offering.labels,
-        **_own_labels(instance_type, region),
-        labels.ZONE: offering.zone,
-        labels.CAPACITY_TYPE: offering.capacity_type,
-    }
+def _select(claim: NodeClaim, options: LaunchOptions, *, capacity_aside: bool) -> _Selection:
+    allowed = options.of(claim)
+    # The pairs are passed on, never made anew: there are thousands of them.
+    if capacity_aside:
+        usable = [c for c in allowed if c[1].capacity_type != RESERVED]
+    else:
+        usable = [c for c in allowed if c[1].available]
+    if not usable:
+        why = "no offering meets the requirements" if not allowed else "no offering is available"
+        return _Selection(ON_DEMAND, why=why)
+    reservation = _reservation(usable)
+    if reservation is not None:
+        capacity_type = RESERVED
+        chosen = [c for c in usable if c[1].reservation_id == reservation.id]
+    else:
+        flexible = any(r.min_values for r in claim.spec.requirements)
+        capacity_type = _cheaper_market(usable if flexible else _ordinary(usable))
+        chosen = [c for c in usable if c[1].capacity_type == capacity_type]
+        if not flexible:
+            chosen = _ordinary(chosen)
+            if capacity_type == SPOT:
+                chosen = _below_on_demand(chosen, usable)
+        chosen = _cheapest_types(chosen, MOST_TYPES)
+    chosen.sort(key=lambda c: (c[1].price, c[0].name, c[1].zone))
+    return _Selection(capacity_type, tuple(chosen[:MOST_OVERRIDES]), reservation)
 
 
-def _type_labels(instance_type: InstanceType, region: str) -> dict[str, str]:
-    """The labels of all nodes of the type, whatever offering buys them."""
-    return {**instance_type.labels, **_own_labels(instance_type, region)}
-
-
-def _own_labels(instance_type: InstanceType, region: str) -> dict[str, str]:
-    return {
-        labels.INSTANCE_TYPE: instance_type.name,
-        labels.ARCH: instance_type.architecture,
-        labels.OS: "linux",
-        labels.REGION: region,
-    }
-
-
-def _reservation(usable: Sequence[tuple[InstanceType, Offering]]) -> ReservationTarget | None:
-    """The reservation with the most room; capacity blocks only where there is nothing else."""
+def _reservation(usable: Sequence[Choice]) -> ReservationTarget | None:
+    """The reservation with the most room, of the most lasting kind that there is."""
     reserved = [o for _, o in usable if o.capacity_type == RESERVED and o.reservation_id]
     if not reserved:
         return None
 
-    def rank(offering: Offering) -> tuple[bool, bool, int, str]:
-        block = offering.labels.get(labels.CAPACITY_RESERVATION_TYPE) == "capacity-block"
-        interruptible = offering.labels.get(labels.CAPACITY_RESERVATION_INTERRUPTIBLE) == "true"
+    def rank(offering: Offering) -> tuple[int, int, str]:
         room = offering.reservation_capacity or 0
-        return (interruptible, block, -room, offering.reservation_id or "")
+        return (_MARKETS.index(_market(offering)), -room, offering.reservation_id or "")
 
     best = min(reserved, key=rank)
     assert best.reservation_id is not None, "filtered above"
-    return ReservationTarget(
-        best.reservation_id,
-        best.labels.get(labels.CAPACITY_RESERVATION_TYPE) == "capacity-block",
-    )
+    return ReservationTarget(best.reservation_id, _market(best))
 
 
-def _cheaper_market(usable: Iterable[tuple[InstanceType, Offering]]) -> str:
+def _market(reserved: Offering) -> str:
+    """EC2's market type of a reservation, empty for an ordinary one."""
+    if reserved.labels.get(labels.CAPACITY_RESERVATION_INTERRUPTIBLE) == "true":
+        return INTERRUPTIBLE
+    block = reserved.labels.get(labels.CAPACITY_RESERVATION_TYPE) == CAPACITY_BLOCK
+    return CAPACITY_BLOCK if block else ""
+
+
+def _cheaper_market(usable: Iterable[Choice]) -> str:
     """Spot, unless the cheapest of it is dearer than what can be bought on demand.
 
     The market hardly does that, but NodeOverlays do: a Savings Plan makes on-demand capacity cheap.
@@ -201,31 +185,25 @@ def _cheaper_market(usable: Iterable[tuple[InstanceType, Offering]]) -> str:
 
 
 def _ordinary(
-    chosen: list[tuple[InstanceType, Offering]],
-) -> list[tuple[InstanceType, Offering]]:
-    return [(t, o) for t, o in chosen if not t.exotic] or chosen
+    chosen: list[Choice],
+) -> list[Choice]:
+    return [c for c in chosen if not c[0].exotic] or chosen
 
 
-def _below_on_demand(
-    chosen: list[tuple[InstanceType, Offering]], options: list[tuple[InstanceType, Offering]]
-) -> list[tuple[InstanceType, Offering]]:
-    bound = min(
-        (o.price for _, o in options if o.capacity_type == ON_DEMAND and o.available), default=None
-    )
+def _below_on_demand(chosen: list[Choice], usable: list[Choice]) -> list[Choice]:
+    bound = min((o.price for _, o in usable if o.capacity_type == ON_DEMAND), default=None)
     if bound is None:
         return chosen
-    return [(t, o) for t, o in chosen if o.price <= bound] or chosen
+    return [c for c in chosen if c[1].price <= bound] or chosen
 
 
-def _cheapest_types(
-    chosen: list[tuple[InstanceType, Offering]], most: int
-) -> list[tuple[InstanceType, Offering]]:
+def _cheapest_types(chosen: list[Choice], most: int) -> list[Choice]:
     price: dict[str, float] = {}
     for instance_type, offering in chosen:
         known = price.get(instance_type.name, offering.price)
         price[instance_type.name] = min(known, offering.price)
     kept = set(sorted(price, key=lambda name: (price[name], name))[:most])
-    return [(t, o) for t, o in chosen if t.name in kept]
+    return [c for c in chosen if c[0].name in kept]
 
 
 def _subnets(subnets: Iterable[SubnetStatus], exhausted: frozenset[str]) -> dict[str, str]:
@@ -242,8 +220,9 @@ def _subnets(subnets: Iterable[SubnetStatus], exhausted: frozenset[str]) -> dict
 def _groups(
     claim: NodeClaim,
     node_class: NodeClass,
-    chosen: Iterable[tuple[InstanceType, Offering]],
+    ordered: Sequence[Choice],
     subnets: Mapping[str, str],
+    options: LaunchOptions,
 ) -> tuple[TemplateGroup, ...]:
     taints = (
         *core_taints(claim.spec.taints),
@@ -251,25 +230,41 @@ def _groups(
         core.Taint(key=UNREGISTERED_TAINT, effect="NoExecute"),
     )
     size = whole(node_class.spec.ephemeral_storage.size)
-    grouped: dict[tuple[int, bool], list[Override]] = {}
-    ordered = sorted(chosen, key=lambda c: (c[1].price, c[0].name, c[1].zone))[:MOST_OVERRIDES]
+    wants_efa = amounts(claim.spec.resources.requests).get(EFA, 0) > 0
+    grouped: dict[tuple[int, bool, int, int], list[Override]] = {}
     given = node_labels(claim) | _compute_type(ordered)
     priorities = _priorities([o for _, o in ordered])
     for instance_type, offering in ordered:
         subnet = subnets.get(offering.zone)
-        image = image_of(node_class.status.amis, instance_type)
+        image = options.image(node_class.status.amis, instance_type)
         if subnet is None or image is None:
             continue
         nvme = int(instance_type.labels.get(_NVME_LABEL, 0)) * _GB > size
-        key = (instance_type.capacity.get("pods", 0), nvme)
+        efa = _efa(instance_type) if wants_efa else (0, 0)
+        key = (instance_type.capacity.get("pods", 0), nvme, *efa)
         override = Override(
-            instance_type.name, offering.zone, subnet, image, priorities.get(offering.price)
+            instance_type.name,
+            offering.zone,
+            subnet,
+            image,
+            priorities.get(offering.price),
+            price=offering.price,
         )
         grouped.setdefault(key, []).append(override)
     return tuple(
-        TemplateGroup(NodeSpecifics(given, taints, max_pods, nvme), tuple(overrides))
-        for (max_pods, nvme), overrides in grouped.items()
+        TemplateGroup(NodeSpecifics(given, taints, *specifics), tuple(overrides))
+        for specifics, overrides in grouped.items()
     )
+
+
+def _efa(instance_type: InstanceType) -> tuple[int, int]:
+    """How many EFA interfaces instances of the type take, and from which network card on.
+
+    Where there is one card more than that, the primary one has none (Amazon EC2 User Guide, EFA,
+    for P6-B300).
+    """
+    count = instance_type.capacity.get(EFA, 0)
+    return count, int(1 < count < instance_type.network_cards)
 
 
 def _priorities(ordered: Sequence[Offering]) -> dict[float, int]:

@@ -46,6 +46,7 @@ from autoctl.controllers.nodeclass.resolve import (
     subnets_part,
 )
 from autoctl.controllers.nodeclass.templates import TemplateStore
+from autoctl.controllers.nodeclass.userdata import knows_single_process_oom_kill
 from autoctl.controllers.nodeclass.validation import Validation
 from autoctl.controllers.objects import (
     add_finalizer,
@@ -68,6 +69,7 @@ _NO_ACCESS_ENTRIES = frozenset({"InvalidRequestException"})
 """What EKS answers where the cluster's authentication mode knows no access entries."""
 _NAMED_CLAIMS = 3
 _WAITING_DEDUPE_SECONDS = 600.0
+_WARNING_DEDUPE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class NodeClassController:
             fresh_for = self._d.refresh_seconds - (now - resolved[1]).total_seconds()
             if fresh_for > 0:
                 return Result(fresh_for)
+        await self._warn(node_class)
         parts, errors = await self._resolve(node_class)
         status = next_status(node_class, parts, now)
         await write_status(api, NODE_CLASSES, node_class, status)
@@ -132,6 +135,28 @@ class NodeClassController:
             raise errors[0]
         self._resolved[node_class.metadata.uid] = (wanted, now)
         return Result(self._d.refresh_seconds)
+
+    async def _warn(self, node_class: NodeClass) -> None:
+        """Tell of fields that the cluster's version knows nothing of: they have no effect."""
+        compute = node_class.spec.advanced_compute
+        kubelet = compute.kubelet if compute is not None else None
+        if kubelet is None or kubelet.single_process_oom_kill is None:
+            return
+        try:
+            version = (await self._d.cluster.get()).version
+        except CloudError:
+            return  # AMIsReady tells of it, which needs the version as well.
+        if not knows_single_process_oom_kill(version):
+            self._d.events.publish(
+                Event(
+                    reference(NODE_CLASSES, node_class),
+                    "UnsupportedKubeletConfiguration",
+                    "advancedCompute.kubelet.singleProcessOOMKill needs Kubernetes 1.32 or newer, "
+                    f"and has no effect with {version}",
+                    "Warning",
+                    dedupe_seconds=_WARNING_DEDUPE_SECONDS,
+                )
+            )
 
     async def _resolve(self, node_class: NodeClass) -> tuple[list[Part], list[CloudError]]:
         """The parts of the status; errors of requests that are worth repeating soon."""

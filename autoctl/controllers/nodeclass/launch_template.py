@@ -27,10 +27,14 @@ NVME_DATA_GIB = 20
 
 @dataclass(frozen=True)
 class ReservationTarget:
-    """The capacity reservation that instances must run in."""
+    """The capacity reservation that instances must run in.
+
+    `market` is what EC2 calls the special kinds (`capacity-block`,
+    `interruptible-capacity-reservation`), empty for ordinary ones.
+    """
 
     id: str
-    capacity_block: bool = False
+    market: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def launch_template(
         "BlockDeviceMappings": _volumes(node_class, nvme=node.nvme),
         "TagSpecifications": [{"ResourceType": "network-interface", "Tags": to_api(tags)}],
     }
-    data |= _network(node_class)
+    data |= _network(node_class, node, ipv6=cluster.ipv6)
     data |= _reservation(reservation, open_matching=open_matching)
     group = node_class.status.placement_group
     if group is not None:
@@ -111,39 +115,46 @@ def _volumes(node_class: NodeClass, *, nvme: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _network(node_class: NodeClass) -> dict[str, Any]:
-    """Security groups, on interfaces where the class says something about these."""
+def _network(node_class: NodeClass, node: NodeSpecifics, *, ipv6: bool) -> dict[str, Any]:
+    """Security groups, on interfaces where there is something to say about these."""
     groups = [group.id for group in node_class.status.security_groups]
     network = node_class.spec.advanced_networking
     public = network.associate_public_ip_address if network is not None else None
-    interfaces = (network.network_interfaces if network is not None else None) or ()
-    if interfaces:
-        return {
-            "NetworkInterfaces": [
-                {
-                    "NetworkCardIndex": interface.network_card_index,
-                    "DeviceIndex": interface.device_index,
-                    "InterfaceType": interface.interface_type,
-                    "Groups": groups,
-                    "DeleteOnTermination": True,
-                }
-                | _addresses(interface.secondary_ipv4_count, interface.secondary_ipv4_prefix_count)
-                | ({} if public is None else {"AssociatePublicIpAddress": public})
-                for interface in interfaces
-            ]
-        }
-    if public is None:
-        return {"SecurityGroupIds": groups}
-    return {
-        "NetworkInterfaces": [
+    common: dict[str, Any] = {"Groups": groups, "DeleteOnTermination": True}
+    static = (network.network_interfaces if network is not None else None) or ()
+    if static:
+        interfaces = [
             {
-                "DeviceIndex": 0,
-                "Groups": groups,
-                "AssociatePublicIpAddress": public,
-                "DeleteOnTermination": True,
+                "NetworkCardIndex": interface.network_card_index,
+                "DeviceIndex": interface.device_index,
+                "InterfaceType": interface.interface_type,
             }
+            | common
+            | _addresses(interface.secondary_ipv4_count, interface.secondary_ipv4_prefix_count)
+            for interface in static
         ]
-    }
+    else:
+        interfaces = [{"DeviceIndex": 0} | common, *_efa_only(node, common)]
+        if node.efa and node.efa_from == 0:
+            interfaces[0]["InterfaceType"] = "efa"
+    primary = next(i for i in interfaces if i["DeviceIndex"] == i.get("NetworkCardIndex", 0) == 0)
+    if public is not None and len(interfaces) == 1:
+        # EC2 takes no word on public addresses where there are several interfaces.
+        primary["AssociatePublicIpAddress"] = public
+    if ipv6 and not static:
+        primary |= {"Ipv6AddressCount": 1, "PrimaryIpv6": True}
+    if interfaces == [{"DeviceIndex": 0} | common]:
+        return {"SecurityGroupIds": groups}
+    return {"NetworkInterfaces": interfaces}
+
+
+def _efa_only(node: NodeSpecifics, common: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The EFA interfaces on network cards beside the primary one: they need no addresses."""
+    return [
+        {"NetworkCardIndex": card, "DeviceIndex": 1, "InterfaceType": "efa-only", **common}
+        for card in range(node.efa_from, node.efa_from + node.efa)
+        if card > 0
+    ]
 
 
 def _addresses(single: int | None, prefixes: int | None) -> dict[str, int]:
@@ -161,6 +172,6 @@ def _reservation(target: ReservationTarget | None, *, open_matching: bool) -> di
             "CapacityReservationTarget": {"CapacityReservationId": target.id}
         }
     }
-    if target.capacity_block:
-        found["InstanceMarketOptions"] = {"MarketType": "capacity-block"}
+    if target.market:
+        found["InstanceMarketOptions"] = {"MarketType": target.market}
     return found

@@ -1,15 +1,16 @@
 """User data: the settings a Bottlerocket node starts with, as TOML.
 
 Names and forms are those of the Bottlerocket documentation ("Settings reference"); the ones it
-does not list yet (`ids-per-pod`, `single-process-oom-kill`) are those of its settings model,
-`KubernetesSettingsV1` in bottlerocket-settings-sdk.
+does not list yet (`ids-per-pod`, `single-process-oom-kill`, `kernel.hugepages`) are those of its
+settings models in bottlerocket-settings-sdk. What becomes of them is in the templates of
+bottlerocket-core-kit (`packages/kubernetes-*/kubelet-config`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import tomli_w
 
@@ -17,9 +18,20 @@ from autoctl.api import core
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodeclass_compute import AdvancedCompute, HugePageSettings, Kubelet
 from autoctl.aws.eks import ClusterInfo
+from autoctl.catalog.overhead import KUBE_RESERVED_STORAGE, kube_reserved_memory
+from autoctl.catalog.units import format_amount
 
 USER_DATA_LIMIT = 16384
 """Bytes that EC2 takes, before base64."""
+
+_KUBELET_EVICTION: Final = {
+    "imagefs.available": "15%",
+    "imagefs.inodesFree": "5%",
+    "memory.available": "100Mi",
+    "nodefs.available": "10%",
+    "nodefs.inodesFree": "5%",
+}
+"""The kubelet's own hard thresholds, which it forgets altogether once it is given any."""
 
 _EPHEMERAL_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/log/pods")
 
@@ -28,13 +40,16 @@ _EPHEMERAL_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/log/p
 class NodeSpecifics:
     """What differs between nodes of one NodeClass.
 
-    `nvme`: the instance store becomes the node's ephemeral storage.
+    `nvme`: the instance store becomes the node's ephemeral storage. `efa` is the number of EFA
+    interfaces, from network card `efa_from` on.
     """
 
     labels: Mapping[str, str]
     taints: Sequence[core.Taint]
     max_pods: int
     nvme: bool = False
+    efa: int = 0
+    efa_from: int = 0
 
 
 def user_data(node_class: NodeClass, cluster: ClusterInfo, node: NodeSpecifics) -> str:
@@ -81,6 +96,11 @@ def _kubernetes(cluster: ClusterInfo, node: NodeSpecifics, kubelet: Kubelet) -> 
         "cluster-dns-ip": cluster.dns_address,
         "hostname-override-source": "instance-id",
         "max-pods": node.max_pods,
+        "kube-reserved": {
+            # Bottlerocket works out the processor's share, by the formula of `catalog.overhead`.
+            "memory": format_amount("memory", kube_reserved_memory(node.max_pods)),
+            "ephemeral-storage": format_amount("ephemeral-storage", KUBE_RESERVED_STORAGE),
+        },
         "registry-qps": 25,
         "registry-burst": 50,
         "node-labels": dict(sorted(node.labels.items())),
@@ -89,7 +109,9 @@ def _kubernetes(cluster: ClusterInfo, node: NodeSpecifics, kubelet: Kubelet) -> 
     optional: dict[str, Any] = {
         "pod-pids-limit": kubelet.pod_pids_limit,
         "ids-per-pod": kubelet.ids_per_pod,
-        "single-process-oom-kill": kubelet.single_process_oom_kill,
+        "single-process-oom-kill": kubelet.single_process_oom_kill
+        if knows_single_process_oom_kill(cluster.version)
+        else None,
         "allowed-unsafe-sysctls": list(kubelet.allowed_unsafe_sysctls or ()) or None,
     }
     if kubelet.logging is not None:
@@ -97,7 +119,8 @@ def _kubernetes(cluster: ClusterInfo, node: NodeSpecifics, kubelet: Kubelet) -> 
         optional["container-log-max-files"] = kubelet.logging.container_log_max_files
     if kubelet.eviction is not None:
         eviction = kubelet.eviction
-        optional["eviction-hard"] = dict(sorted((eviction.hard or {}).items())) or None
+        if eviction.hard:
+            optional["eviction-hard"] = dict(sorted((_KUBELET_EVICTION | eviction.hard).items()))
         optional["eviction-soft"] = dict(sorted((eviction.soft or {}).items())) or None
         optional["eviction-soft-grace-period"] = (
             dict(sorted((eviction.soft_grace_period or {}).items())) or None
@@ -105,6 +128,12 @@ def _kubernetes(cluster: ClusterInfo, node: NodeSpecifics, kubelet: Kubelet) -> 
         optional["eviction-max-pod-grace-period"] = eviction.max_pod_grace_period
     found.update({key: value for key, value in optional.items() if value is not None})
     return found
+
+
+def knows_single_process_oom_kill(version: str) -> bool:
+    """Whether kubelets of the Kubernetes minor (such as 1.34) have the setting."""
+    major, minor = map(int, version.split(".")[:2])
+    return (major, minor) >= (1, 32)
 
 
 def _kernel(node_class: NodeClass) -> dict[str, Any]:

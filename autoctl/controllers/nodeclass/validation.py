@@ -7,8 +7,8 @@ CreateFleet and RunInstances as dry runs: a fleet's own says nothing about its i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,7 +22,8 @@ from autoctl.aws.eks import ClusterInfo
 from autoctl.aws.errors import CloudError, Kind, refused_action
 from autoctl.aws.fleet import FleetConfig, FleetRequest, LaunchOrder, Override
 from autoctl.aws.tags import LAUNCH, resource_tags
-from autoctl.catalog.model import RESERVED, InstanceType
+from autoctl.catalog.model import InstanceType
+from autoctl.controllers.lifecycle.launch_options import LaunchOptions, PreparedOptions
 from autoctl.controllers.lifecycle.launch_plan import launch_digest, plan_launch
 from autoctl.controllers.nodeclass.launch_template import LaunchTemplate, launch_template
 from autoctl.controllers.nodeclass.resolve import Verdict
@@ -78,9 +79,7 @@ def rehearsal(
     node_class: NodeClass,
     cluster: ClusterInfo,
     pool: NodePool | None,
-    types: Iterable[InstanceType],
-    *,
-    region: str,
+    options: LaunchOptions,
 ) -> Rehearsal | None:
     """The launch to try: the cheapest that `pool` (None: anybody) would get were there capacity.
 
@@ -88,18 +87,7 @@ def rehearsal(
     """
     claim = _claim(node_class, pool)
     # Capacity comes and goes; permissions do not depend on it.
-    roomy = [
-        replace(
-            t,
-            offerings=tuple(
-                o if o.available else replace(o, available=True)
-                for o in t.offerings
-                if o.capacity_type != RESERVED
-            ),
-        )
-        for t in types
-    ]
-    plan = plan_launch(claim, node_class, roomy, region=region)
+    plan = plan_launch(claim, node_class, options, capacity_aside=True)
     if not plan.groups:
         return None
     group = plan.groups[0]
@@ -124,9 +112,9 @@ class Validation:
         templates: TemplateStore,
         clock: Clock,
         *,
-        types: Callable[[NodeClass], Iterable[InstanceType]],
+        types: Callable[[NodeClass], Sequence[InstanceType]],
         pools: Callable[[], Iterable[NodePool]],
-        region: str,
+        options: PreparedOptions,
         disabled: bool = False,
         patience: float = 1.0,
     ) -> None:
@@ -139,7 +127,7 @@ class Validation:
         self._clock = clock
         self._types = types
         self._pools = pools
-        self._region = region
+        self._options = options
         self._disabled = disabled
         self._patience = patience
         self._answers: dict[str, _Answer] = {}
@@ -163,7 +151,7 @@ class Validation:
         plan = self._plan(node_class, cluster, pool)
         if plan is None:
             return Verdict(True)
-        verdict = await self._ask(plan)
+        verdict = _unsupported(node_class, cluster) or await self._ask(plan)
         refusals = 0 if verdict.ok else 1 + (known.refusals if known is not None else 0)
         wait = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (refusals - 1)) if refusals else KEEP
         self._answers[uid] = _Answer(inputs, verdict, now + wait * self._patience, refusals)
@@ -185,10 +173,10 @@ class Validation:
     def _plan(
         self, node_class: NodeClass, cluster: ClusterInfo, pool: NodePool | None
     ) -> Rehearsal | None:
-        types = tuple(self._types(node_class))
-        found = rehearsal(node_class, cluster, pool, types, region=self._region)
+        options = self._options.of(self._types(node_class))
+        found = rehearsal(node_class, cluster, pool, options)
         if found is None and pool is not None:
-            found = rehearsal(node_class, cluster, None, types, region=self._region)
+            found = rehearsal(node_class, cluster, None, options)
         return found
 
     async def _ask(self, plan: Rehearsal) -> Verdict:
@@ -230,6 +218,15 @@ class Validation:
         if error.kind in {Kind.CAPACITY, Kind.LIMIT} or error.code in _ABOUT_THE_TYPE:
             return Verdict(True)
         return Verdict(False, error.code, f"EC2 would refuse to launch: {error.message}")
+
+
+def _unsupported(node_class: NodeClass, cluster: ClusterInfo) -> Verdict | None:
+    """What EC2 would launch although no working node comes of it."""
+    network = node_class.spec.advanced_networking
+    if cluster.ipv6 and network is not None and network.network_interfaces:
+        text = "advancedNetworking.networkInterfaces is not supported in IPv6 clusters"
+        return Verdict(False, "NetworkInterfacesUnsupported", text)
+    return None
 
 
 def _claim(node_class: NodeClass, pool: NodePool | None) -> NodeClaim:

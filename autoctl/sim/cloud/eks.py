@@ -28,6 +28,9 @@ class AccessEntry:
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+SERVICE_CIDRS = {"ipv4": "172.20.0.0/16", "ipv6": "fd30:1c53:5f8a::/108"}
+
+
 class Eks(Service):
     """One cluster; `endpoint` and `certificate_authority` (PEM) are what nodes are told.
 
@@ -45,7 +48,8 @@ class Eks(Service):
         )
         self.entries: dict[str, AccessEntry] = {}
         self.version = cloud.settings.kubernetes
-        self.service_cidr = "172.20.0.0/16"
+        self.ipv6 = False
+        """Whether pods and services have IPv6 addresses; of subnets, each says so itself."""
         self.auto_mode = False
 
     def _check_cluster(self, name: str) -> None:
@@ -85,8 +89,11 @@ class Eks(Service):
                     "publicAccessCidrs": ["0.0.0.0/0"],
                 },
                 "kubernetesNetworkConfig": {
-                    "serviceIpv4Cidr": self.service_cidr,
-                    "ipFamily": "ipv4",
+                    **(
+                        {"ipFamily": "ipv6", "serviceIpv6Cidr": SERVICE_CIDRS["ipv6"]}
+                        if self.ipv6
+                        else {"ipFamily": "ipv4", "serviceIpv4Cidr": SERVICE_CIDRS["ipv4"]}
+                    ),
                     "elasticLoadBalancing": {"enabled": self.auto_mode},
                 },
                 "accessConfig": {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from autoctl.api import labels as keys
@@ -160,21 +160,20 @@ def _node_settings(
     nominal = int(api["MemoryInfo"]["SizeInMiB"]) * MIB
     seen = max(memory_capacity(api), math.floor(nominal * _KERNEL_SHARE) - _KERNEL_FIXED)
     seen -= seen % 1024
-    hard = {**DEFAULT_SETTINGS.eviction_hard, **_thresholds(kubernetes.get("eviction-hard", {}))}
-    node = NodeSettings(
+    # A kubelet that is given any threshold forgets those that it has by itself.
+    hard = _thresholds(kubernetes.get("eviction-hard", {})) or DEFAULT_SETTINGS.eviction_hard
+    return NodeSettings(
         max_pods=kubernetes.get("max-pods"),
         static_ips=kubernetes.get("max-pods"),
         hugepages=_hugepages(settings),
         system_reserved=amounts(kubernetes.get("system-reserved", {})),
+        kube_reserved=amounts(kubernetes.get("kube-reserved", {})),
         eviction_hard=hard,
         eviction_soft=_thresholds(kubernetes.get("eviction-soft", {})),
         observed_memory={instance.instance_type: seen},
         ephemeral_storage=_ephemeral_storage(api, instance, settings),
         efa_interfaces=sum(i.interface_type.startswith("efa") for i in instance.interfaces),
     )
-    if reserved := kubernetes.get("kube-reserved"):
-        node = replace(node, kube_reserved=amounts(reserved))
-    return node
 
 
 def _thresholds(settings: Mapping[str, str]) -> dict[str, int | Percent]:

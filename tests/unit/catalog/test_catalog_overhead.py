@@ -15,7 +15,6 @@ from autoctl.catalog.overhead import (
     capacity,
     eni_limited_pods,
     ephemeral_storage,
-    hugepages_fit,
     kube_reserved_cpu,
     max_pods,
     memory_capacity,
@@ -114,7 +113,7 @@ def test_given_reservations_replace_the_computed() -> None:
     taken = overhead(api("m5.large"), settings)
     assert taken["cpu"] == 600
     assert taken["memory"] == GIB + 100 * MIB
-    assert taken["ephemeral-storage"] == 8 * GIB
+    assert taken["ephemeral-storage"] == GIB + 8 * GIB, "what is not named is computed"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +128,7 @@ def test_given_reservations_replace_the_computed() -> None:
 def test_eviction_takes_the_greater_threshold(
     hard: dict[str, Any], soft: dict[str, Any], memory: int
 ) -> None:
-    settings = NodeSettings(eviction_hard=hard, eviction_soft=soft, kube_reserved={})
+    settings = NodeSettings(eviction_hard=hard, eviction_soft=soft, kube_reserved={"memory": 0})
     assert overhead(api("m5.large"), settings)["memory"] == memory
 
 
@@ -155,11 +154,6 @@ def test_huge_pages_become_a_resource_and_leave_memory() -> None:
     assert overhead(api("m5.large"), settings)["memory"] == plain + 2 * GIB
 
 
-@pytest.mark.parametrize(("pages", "fits"), [(6, True), (7, False)])
-def test_huge_pages_may_take_80_percent(pages: int, fits: bool) -> None:
-    assert hugepages_fit(api("m5.large"), NodeSettings(hugepages={"1Gi": pages})) is fits
-
-
 @pytest.mark.parametrize(
     ("name", "resources"),
     [
@@ -172,6 +166,12 @@ def test_huge_pages_may_take_80_percent(pages: int, fits: bool) -> None:
 def test_accelerators_are_resources(name: str, resources: dict[str, int]) -> None:
     ordinary = {"cpu", "memory", "pods", "ephemeral-storage"}
     assert {k: v for k, v in capacity(api(name)).items() if k not in ordinary} == resources
+
+
+@pytest.mark.parametrize(("interfaces", "count"), [(0, None), (2, 2), (40, 32)])
+def test_static_interfaces_decide_on_efa(interfaces: int, count: int | None) -> None:
+    settings = NodeSettings(static_ips=10, efa_interfaces=interfaces)
+    assert capacity(api("p5.48xlarge"), settings).get("vpc.amazonaws.com/efa") == count
 
 
 def test_no_efa_with_static_huge_pages() -> None:

@@ -260,6 +260,20 @@ SETTINGS: list[tuple[str, dict[str, Any], str, Any]] = [
             ("allowedUnsafeSysctls", ["net.*"], "allowed-unsafe-sysctls", ["net.*"]),
         )
     ),
+    (
+        "advancedCompute.kubelet.eviction.hard",
+        kubelet("eviction", EVICTION),
+        f"{K8S}/eviction-hard",
+        # A kubelet that is given any forgets its own: these are given with them.
+        {
+            "imagefs.available": "15%",
+            "imagefs.inodesFree": "5%",
+            "memory.available": "200Mi",
+            "nodefs.available": "10%",
+            "nodefs.inodesFree": "5%",
+            "pid.available": "5%",
+        },
+    ),
     *(
         (
             f"advancedCompute.kubelet.eviction.{field}",
@@ -268,7 +282,6 @@ SETTINGS: list[tuple[str, dict[str, Any], str, Any]] = [
             EVICTION[field],
         )
         for field, where in (
-            ("hard", "eviction-hard"),
             ("soft", "eviction-soft"),
             ("softGracePeriod", "eviction-soft-grace-period"),
             ("maxPodGracePeriod", "eviction-max-pod-grace-period"),
@@ -432,10 +445,77 @@ def test_reservations(
     assert template.data["CapacityReservationSpecification"] == expected
 
 
-def test_a_capacity_block_is_a_market_of_its_own() -> None:
-    block = ReservationTarget("cr-1", capacity_block=True)
-    template = launch_template(node_class({}), CLUSTER, NODE, {}, reservation=block)
-    assert template.data["InstanceMarketOptions"] == {"MarketType": "capacity-block"}
+@pytest.mark.parametrize("market", ["capacity-block", "interruptible-capacity-reservation"])
+def test_special_reservations_are_markets_of_their_own(market: str) -> None:
+    target = ReservationTarget("cr-1", market)
+    template = launch_template(node_class({}), CLUSTER, NODE, {}, reservation=target)
+    assert template.data["InstanceMarketOptions"] == {"MarketType": market}
+    assert template.data["CapacityReservationSpecification"] == {
+        "CapacityReservationTarget": {"CapacityReservationId": "cr-1"}
+    }
+
+
+def interfaces_of(
+    spec: dict[str, Any], node: NodeSpecifics = NODE, *, ipv6: bool = False
+) -> list[dict[str, Any]]:
+    """What the template says of interfaces beside groups and deletion, which all have."""
+    data, _ = made(node_class(spec), node, replace(CLUSTER, ipv6=ipv6))
+    found = []
+    for interface in data["NetworkInterfaces"]:
+        assert interface["Groups"] == ["sg-1", "sg-2"]
+        assert interface["DeleteOnTermination"]
+        found.append(
+            {k: v for k, v in interface.items() if k not in ("Groups", "DeleteOnTermination")}
+        )
+    return found
+
+
+def test_nodes_of_ipv6_clusters_have_an_ipv6_address() -> None:
+    address = {"Ipv6AddressCount": 1, "PrimaryIpv6": True}
+    assert interfaces_of({}, ipv6=True) == [{"DeviceIndex": 0} | address]
+    public = {"advancedNetworking": {"associatePublicIPAddress": True}}
+    assert interfaces_of(public, ipv6=True) == [
+        {"DeviceIndex": 0, "AssociatePublicIpAddress": True} | address
+    ]
+    data, _ = made(node_class({}), cluster=replace(CLUSTER, ipv6=True))
+    assert data["MetadataOptions"]["HttpProtocolIpv6"] == "enabled"
+
+
+def test_adapters_that_pods_ask_for_are_interfaces() -> None:
+    one = replace(NODE, efa=1)
+    assert interfaces_of({}, one) == [{"DeviceIndex": 0, "InterfaceType": "efa"}]
+    public = {"advancedNetworking": {"associatePublicIPAddress": False}}
+    four = replace(NODE, efa=4)
+    assert interfaces_of(public, four) == [
+        {"DeviceIndex": 0, "InterfaceType": "efa"},
+        *(
+            {"NetworkCardIndex": card, "DeviceIndex": 1, "InterfaceType": "efa-only"}
+            for card in (1, 2, 3)
+        ),
+    ], "EC2 takes no word on public addresses with several interfaces"
+    beside = replace(NODE, efa=2, efa_from=1)
+    assert interfaces_of({}, beside) == [
+        {"DeviceIndex": 0},
+        *(
+            {"NetworkCardIndex": card, "DeviceIndex": 1, "InterfaceType": "efa-only"}
+            for card in (1, 2)
+        ),
+    ]
+
+
+def test_kubelets_before_1_32_are_not_given_what_they_do_not_know() -> None:
+    spec = kubelet("singleProcessOOMKill", True)
+    for version, known in (("1.31", None), ("1.32", True)):
+        _, settings = made(node_class(spec), cluster=replace(CLUSTER, version=version))
+        assert at(settings, f"{K8S}/single-process-oom-kill") is known
+
+
+def test_nodes_reserve_what_scheduling_counts_on() -> None:
+    _, settings = made(node_class({}))
+    assert settings["kubernetes"]["kube-reserved"] == {
+        "memory": f"{11 * NODE.max_pods + 255}Mi",
+        "ephemeral-storage": "1Gi",
+    }
 
 
 def test_selectors() -> None:

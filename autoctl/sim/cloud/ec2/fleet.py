@@ -26,6 +26,7 @@ from autoctl.sim.cloud.service import Answer, Params
 if TYPE_CHECKING:
     from autoctl.sim.cloud.ec2.backend import Ec2
 
+RESERVED = "reserved-capacity"
 MAX_OVERRIDES = 300
 MAX_TARGET = 10_000
 
@@ -54,6 +55,10 @@ class Fleets:
             )
         self._ec2.check_tags(params)
         targets = self._targets(params)
+        if params["TargetCapacitySpecification"].get("DefaultTargetCapacityType") == RESERVED and (
+            not params.get("ReservedCapacityOptions")
+        ):
+            raise missing_parameter("ReservedCapacityOptions")
         pools = self._pools(params)
         if params.get("DryRun"):
             raise dry_run_succeeded()
@@ -378,4 +383,4 @@ def _instances(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def _fleet_lifecycle(market: str) -> str:
-    return {"reserved-capacity": "interruptible-capacity-reservation"}.get(market, market)
+    return {RESERVED: "interruptible-capacity-reservation"}.get(market, market)

@@ -202,7 +202,15 @@ class Launcher:
         zone = request.subnet.zone
         target = specification.get("CapacityReservationTarget", {}).get("CapacityReservationId")
         if target is not None:
-            return capacity.targeted(target, request.instance_type, zone), True
+            found = capacity.targeted(target, request.instance_type, zone)
+            if found.interruptible != (request.market == "reserved-capacity"):
+                raise AwsFailure(
+                    "InvalidParameterCombination",
+                    f"The capacity reservation '{target}' "
+                    f"{'is' if found.interruptible else 'is not'} interruptible, which the market "
+                    "type of the request must say as well.",
+                )
+            return found, True
         if request.market == "reserved-capacity":
             return (
                 capacity.interruptible(request.reservation_ids, request.instance_type, zone),

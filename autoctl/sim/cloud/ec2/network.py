@@ -25,6 +25,8 @@ class Subnet:
     zone_id: str
     pool: AddressPool
     public: bool = False
+    ipv6: bool = False
+    """Whether it has an IPv6 block as well."""
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -186,8 +188,14 @@ class Network:
     ) -> Interface:
         """An interface as a launch template's NetworkInterfaces entry (or none) describes it.
 
-        Raises InsufficientFreeAddressesInSubnet, taking nothing.
+        Raises InsufficientFreeAddressesInSubnet, or InvalidParameterValue for IPv6 addresses in a
+        subnet without any, taking nothing.
         """
+        if wanted.get("Ipv6AddressCount") and not subnet.ipv6:
+            raise AwsFailure(
+                "InvalidParameterValue",
+                f"The subnet {subnet.subnet_id} has no IPv6 CIDR block to take addresses from.",
+            )
         taken: list[str] = []
         interface_type = wanted.get("InterfaceType", "interface")
         singles = 0 if interface_type == "efa-only" else 1
@@ -215,6 +223,7 @@ class Network:
             prefixes=taken[singles:],
             delete_on_termination=wanted.get("DeleteOnTermination", True),
             description=wanted.get("Description", ""),
+            ipv6_addresses=wanted.get("Ipv6AddressCount", 0),
         )
         self.interfaces[interface.interface_id] = interface
         return interface

@@ -73,6 +73,7 @@ class Interface:
     prefixes: list[str]
     delete_on_termination: bool
     description: str = ""
+    ipv6_addresses: int = 0
     tags: dict[str, str] = field(default_factory=dict)
 
 
