@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from autoctl.api import labels
+from autoctl.api.go_values import shown
 from autoctl.api.meta import JsonSchema
+from autoctl.api.metadata_validation import metadata_errors
 from autoctl.api.quantity import QuantityError, parse_quantity
 from autoctl.api.selector_validation import (
     EFFECTS,
@@ -27,7 +29,7 @@ from autoctl.api.selector_validation import (
     sequence,
     toleration_errors,
 )
-from autoctl.api.structural import FieldError, shown
+from autoctl.api.structural import FieldError
 
 Check: TypeAlias = Callable[[JsonSchema], Iterator[FieldError]]
 
@@ -44,20 +46,6 @@ def validate_core(obj: dict[str, Any]) -> list[FieldError]:
     """What is wrong with a Pod, Node, workload, PodDisruptionBudget, volume or claim."""
     check = _CHECKS.get((obj.get("apiVersion", ""), obj.get("kind", "")))
     return [] if check is None else list(check(obj))
-
-
-def metadata_errors(metadata: JsonSchema) -> Iterator[FieldError]:
-    """What is wrong with an object's name, labels and annotations."""
-    name = metadata.get("name", "")
-    if not name and not metadata.get("generateName"):
-        yield required("metadata.name", "name or generateName is required")
-    elif name:
-        for reason in labels.subdomain_errors(str(name)):
-            yield invalid("metadata.name", name, reason)
-    yield from label_map_errors(metadata.get("labels"), "metadata.labels")
-    for key in mapping(metadata.get("annotations")):
-        for reason in labels.qualified_name_errors(str(key).lower()):
-            yield invalid("metadata.annotations", key, reason)
 
 
 def quantity_errors(resources: Any, path: str) -> Iterator[FieldError]:

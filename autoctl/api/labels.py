@@ -284,7 +284,7 @@ def qualified_name_errors(key: str) -> tuple[str, ...]:
     if not name:
         errors.append("name part must be non-empty")
     elif len(name) > 63:
-        errors.append("name part must be no more than 63 bytes")
+        errors.append("name part must be no more than 63 characters")
     if not _NAME.fullmatch(name):
         errors.append(_NAME_MESSAGE)
     return tuple(errors)
@@ -295,7 +295,7 @@ def label_value_errors(value: str) -> tuple[str, ...]:
     """Why `value` is no label value; empty when it is one (`validation.IsValidLabelValue`)."""
     errors: list[str] = []
     if len(value) > 63:
-        errors.append("must be no more than 63 bytes")
+        errors.append("must be no more than 63 characters")
     if not _VALUE.fullmatch(value):
         errors.append(_VALUE_MESSAGE)
     return tuple(errors)
@@ -305,7 +305,7 @@ def subdomain_errors(name: str) -> tuple[str, ...]:
     """Why `name` is no DNS-1123 subdomain, the form of most object names; empty when it is one."""
     errors: list[str] = []
     if len(name) > 253:
-        errors.append("must be no more than 253 bytes")
+        errors.append("must be no more than 253 characters")
     if not _SUBDOMAIN.fullmatch(name):
         errors.append(_SUBDOMAIN_MESSAGE)
     return tuple(errors)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from autoctl.api import labels
+from autoctl.api.go_values import shown
 from autoctl.api.meta import JsonSchema
-from autoctl.api.structural import FieldError, shown
+from autoctl.api.structural import FieldError
 
 EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -57,7 +58,7 @@ def name_errors(name: Any, path: str) -> Iterator[FieldError]:
     """What is wrong with a DNS label, such as a container's name."""
     text = str(name)
     if len(text) > 63:
-        yield invalid(path, name, "must be no more than 63 bytes")
+        yield invalid(path, name, "must be no more than 63 characters")
     if not _DNS_LABEL.fullmatch(text):
         yield invalid(path, name, _DNS_LABEL_MESSAGE)
 

@@ -7,18 +7,24 @@ Messages are those of `k8s.io/kube-openapi` and `k8s.io/apiextensions-apiserver`
 from __future__ import annotations
 
 import copy
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any, Final
 
 from autoctl.api.cel import CelError, cel_value, holds, uses_old_self
+from autoctl.api.go_values import INT64, go_float, shown
 from autoctl.api.meta import JsonSchema
 
 MISSING: Final = object()
+_EXACT: Final = 2**53 - 1
+"""Whole numbers that JSON's floating point holds exactly; greater ones are no integers there."""
 
+_TIME: Final = re.compile(
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:.[0-9]+)?(?:z|[+-][0-9]{2}:[0-9]{2})"
+)
 _BLOCKED = (
     "some validation rules were not checked because the object was invalid; correct the existing "
     "errors to complete validation"
@@ -46,15 +52,17 @@ class FieldError:
 def unknown_fields(value: Any, schema: JsonSchema, path: str = "") -> Iterator[str]:
     """The paths of fields that the schema doesn't have and pruning would drop."""
     if isinstance(value, dict):
-        properties = schema.get("properties")
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            return
+        properties = schema.get("properties", {})
         extra = schema.get("additionalProperties")
         for name, item in value.items():
             place = f"{path}.{name}" if path else name
-            if properties is not None and name in properties:
+            if name in properties:
                 yield from unknown_fields(item, properties[name], place)
             elif isinstance(extra, dict):
                 yield from unknown_fields(item, extra, place)
-            elif properties is not None:
+            elif not extra:
                 yield place
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -69,11 +77,14 @@ def with_defaults(value: Any, schema: JsonSchema) -> Any:
         if properties is None:
             if not isinstance(extra, dict):
                 return copy.deepcopy(value)
-            return {name: with_defaults(item, extra) for name, item in value.items()}
+            return {
+                name: with_defaults(item, extra)
+                for name, item in value.items()
+                if not _absent(item, extra)
+            }
         result = {}
         for name, item in value.items():
-            # A null where the schema has a default counts as absent.
-            if name in properties and not (item is None and "default" in properties[name]):
+            if name in properties and not _absent(item, properties[name]):
                 result[name] = with_defaults(item, properties[name])
         for name, inner in properties.items():
             if name not in result and "default" in inner:
@@ -84,13 +95,22 @@ def with_defaults(value: Any, schema: JsonSchema) -> Any:
     return value
 
 
-def validate(value: Any, schema: JsonSchema, old: Any = MISSING) -> list[FieldError]:
+def _absent(value: Any, schema: JsonSchema) -> bool:
+    """Whether the API server takes a field for absent: null where the schema does not allow it."""
+    return value is None and not schema.get("nullable")
+
+
+def validate(
+    value: Any, schema: JsonSchema, old: Any = MISSING, known: Sequence[FieldError] = ()
+) -> list[FieldError]:
     """What the API server would find wrong with `value`, complete with defaults.
+
+    `known` is what is wrong beside it (with the object's metadata), which comes first.
 
     `old` is the object before an update: transition rules compare with it, and what was wrong
     already and is unchanged is let pass (ratcheting).
     """
-    errors = list(_check(value, schema, "", old))
+    errors = [*known, *_check(value, schema, "", old)]
     if any(error.blocks_rules for error in errors):
         return [*errors, FieldError("<nil>", f"Invalid value: null: {_BLOCKED}")]
     errors += _check_rules(value, schema, "", old)
@@ -104,9 +124,9 @@ def _type_of(value: Any) -> str:
         case bool():
             return "boolean"
         case int():
-            return "integer"
+            return "integer" if -INT64 <= value < INT64 else "number"
         case float():
-            return "integer" if value.is_integer() else "number"
+            return "integer" if value.is_integer() and abs(value) <= _EXACT else "number"
         case str():
             return "string"
         case list():
@@ -118,11 +138,6 @@ def _type_of(value: Any) -> str:
 def _type_matches(value: Any, expected: str) -> bool:
     actual = _type_of(value)
     return actual == expected or (expected == "number" and actual == "integer")
-
-
-def shown(value: Any) -> str:
-    """A value as the API server prints it in an error."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
 def _invalid(path: str, value: Any, detail: str) -> FieldError:
@@ -145,6 +160,8 @@ def _check(value: Any, schema: JsonSchema, path: str, old: Any) -> Iterator[Fiel
             return
     elif not _type_matches(value, schema["type"]):
         yield _wrong_type(value, schema["type"], path)
+        if schema["type"] == "integer" and _type_of(value) == "number":
+            yield from _check_number(value, schema, path)
         return
     if isinstance(value, str):
         yield from _check_string(value, schema, path)
@@ -186,14 +203,32 @@ def _check_string(value: str, schema: JsonSchema, path: str) -> Iterator[FieldEr
         yield _invalid(path, value, f"{path} in body should be at least {least} chars long")
     elif pattern is not None and not _regex(pattern).search(value):
         yield _invalid(path, value, f"{path} in body should match '{pattern}'")
+    elif schema.get("format") == "date-time" and not _is_date_time(value):
+        detail = f"{path} in body must be of type date-time: {shown(value)}"
+        yield FieldError(path, f"Invalid value: {shown(value)}: {detail}", value, blocks_rules=True)
+
+
+def _is_date_time(value: str) -> bool:
+    """As `k8s.io/kube-openapi` `strfmt.IsDateTime` reads the format."""
+    day, _, time = value.lower().partition("t")
+    found = _TIME.fullmatch(time)
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    if len(day) != len("2006-01-02") or found is None:
+        return False
+    hour, minute, second = (int(found[part]) for part in (1, 2, 3))
+    return hour <= 23 and minute <= 59 and second <= 59
 
 
 def _check_number(value: float, schema: JsonSchema, path: str) -> Iterator[FieldError]:
+    text = str if _type_of(value) == "integer" else go_float
     if value < schema.get("minimum", value):
-        least = schema["minimum"]
+        least = text(schema["minimum"])
         yield _invalid(path, value, f"{path} in body should be greater than or equal to {least}")
     if value > schema.get("maximum", value):
-        most = schema["maximum"]
+        most = text(schema["maximum"])
         yield _invalid(path, value, f"{path} in body should be less than or equal to {most}")
     divisor = schema.get("multipleOf")
     if divisor is not None and value % divisor:
@@ -244,6 +279,12 @@ def _check_list(value: list[Any], schema: JsonSchema, path: str, old: Any) -> It
     for index, item in enumerate(value):
         yield from _check(item, items, f"{path}[{index}]", before(item))
     kind = schema.get("x-kubernetes-list-type")
+    if kind == "map":
+        for index, item in enumerate(value):
+            if item is not None and not isinstance(item, dict):
+                detail = "must be an object for an array of list-type map"
+                yield _invalid(f"{path}[{index}]", item, detail)
+                return
     if kind in {"set", "map"}:
         seen: list[Any] = []
         for index, item in enumerate(value):

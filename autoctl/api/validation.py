@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from autoctl.api.core_validation import metadata_errors, validate_core
+from autoctl.api.core_validation import validate_core
 from autoctl.api.crd import MODELS
+from autoctl.api.go_values import go_text, go_type
 from autoctl.api.meta import CustomResource
+from autoctl.api.metadata_validation import metadata_errors, undecodable, unknown_metadata
 from autoctl.api.schema import structural_schema
 from autoctl.api.selector_validation import mapping
 from autoctl.api.structural import (
@@ -20,6 +22,7 @@ from autoctl.api.structural import (
 
 __all__ = ["FieldError", "apply_defaults", "find_model", "validate_core", "validate_manifest"]
 
+_MOST_REPLICAS: Final = 2**31 - 1
 _KINDS: Final = {(f"{model.GROUP}/{model.VERSION}", model.KIND): model for model in MODELS}
 
 
@@ -56,19 +59,19 @@ def validate_manifest(
         return validate_core(obj)
     schema = _body_schema(model)
     body = {key: value for key, value in obj.items() if key not in {"apiVersion", "kind"}}
-    body.pop("metadata", None)
-    errors = []
+    metadata = body.pop("metadata", None)
+    unreadable = undecodable(metadata)
+    if unreadable is not None:
+        return [unreadable]
     if strict:
-        errors = [
-            FieldError(path, f'unknown field "{path}"') for path in unknown_fields(body, schema)
-        ]
-    if errors:
-        return errors
+        unknown = [*unknown_metadata(metadata), *unknown_fields(body, schema)]
+        if unknown:
+            return [FieldError(path, f'unknown field "{path}"') for path in unknown]
     before = MISSING if old is None else apply_defaults(old)
     if isinstance(before, dict):
         before = {key: before[key] for key in schema["properties"] if key in before}
-    errors = list(metadata_errors(mapping(obj.get("metadata"))))
-    errors += validate(with_defaults(body, schema), schema, before)
+    named = list(metadata_errors(mapping(metadata)))
+    errors = validate(with_defaults(body, schema), schema, before, named)
     if model.SCALE is not None:
         errors += _scale_errors(body)
     return errors
@@ -77,11 +80,27 @@ def validate_manifest(
 def _scale_errors(body: dict[str, Any]) -> list[FieldError]:
     """What the API server's scale subresource says besides the schema."""
     spec = body.get("spec")
-    replicas = spec.get("replicas") if isinstance(spec, dict) else None
-    if isinstance(replicas, int) and replicas < 0:
+    if spec is not None and not isinstance(spec, dict):
+        return [_not_accessible(spec, "map[string]interface{}")]
+    replicas = (spec or {}).get("replicas")
+    if replicas is None:
+        return []
+    if go_type(replicas) != "int64":
+        return [_not_accessible(replicas, "int64")]
+    if replicas < 0:
         detail = "should be a non-negative integer"
-        return [FieldError(".spec.replicas", f"Invalid value: {replicas}: {detail}", replicas)]
-    return []
+    elif replicas > _MOST_REPLICAS:
+        detail = f"should be less than or equal to {_MOST_REPLICAS}"
+    else:
+        return []
+    return [FieldError(".spec.replicas", f"Invalid value: {replicas}: {detail}", replicas)]
+
+
+def _not_accessible(value: Any, expected: str) -> FieldError:
+    detail = f"{go_text(value)} is of the type {go_type(value)}, expected {expected}"
+    return FieldError(
+        ".spec.replicas", f"Invalid value: 0: .spec.replicas accessor error: {detail}", value
+    )
 
 
 def _model(obj: dict[str, Any]) -> type[CustomResource]:

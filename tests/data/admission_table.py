@@ -37,6 +37,13 @@ class Case:
         return self.name
 
 
+def without_nulls(value: Any) -> Any:
+    """The value without fields that are null, as the API server stores it."""
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return [without_nulls(v) for v in value] if isinstance(value, list) else value
+
+
 def merge_patch(target: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
@@ -70,6 +77,8 @@ def _case(entry: dict[str, Any], bases: dict[str, Any]) -> Case:
     if "repeat" in entry:
         repeat = entry["repeat"]
         _put(manifest, repeat["path"], [repeat["item"]] * repeat["times"])
+    if "value" in entry:
+        _put(manifest, entry["value"]["path"], entry["value"]["is"])
     if "text" in entry:
         text = entry["text"]
         _put(manifest, text["path"], text["value"] * text["times"])

@@ -73,8 +73,8 @@ def test_qualified_names(key: str) -> None:
         ("a/b/c", "a qualified name must consist of"),
         ("/a", "prefix part must be non-empty"),
         ("Example.com/a", "prefix part a lowercase RFC 1123 subdomain"),
-        ("a" * 64, "name part must be no more than 63 bytes"),
-        (f"{'a' * 254}/b", "prefix part must be no more than 253 bytes"),
+        ("a" * 64, "name part must be no more than 63 characters"),
+        (f"{'a' * 254}/b", "prefix part must be no more than 253 characters"),
         ("a\n", "name part must consist of"),
     ],
 )
@@ -86,6 +86,6 @@ def test_label_values() -> None:
     assert labels.label_value_errors("") == ()
     assert labels.label_value_errors("a.B_c-1") == ()
     assert labels.label_value_errors("a" * 63) == ()
-    assert labels.label_value_errors("a" * 64) == ("must be no more than 63 bytes",)
+    assert labels.label_value_errors("a" * 64) == ("must be no more than 63 characters",)
     assert labels.label_value_errors("a b")[0].startswith("a valid label must be an empty string")
     assert labels.label_value_errors("a-")[0].startswith("a valid label must be an empty string")

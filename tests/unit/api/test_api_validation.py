@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from admission_table import Case, core_cases, custom_cases, merge_patch
+from admission_table import Case, core_cases, custom_cases, merge_patch, without_nulls
 
 from autoctl.api.crd import MODELS
 from autoctl.api.validation import (
@@ -53,7 +53,7 @@ def test_the_table_is_large_enough_to_mean_something() -> None:
 def test_what_is_accepted_the_models_read(case: Case) -> None:
     model = find_model(case.manifest["apiVersion"], case.manifest["kind"])
     assert model is not None
-    obj = model.from_dict(case.manifest)
+    obj = model.from_dict(without_nulls(case.manifest))
     assert model.from_dict(obj.to_dict()) == obj
     # What the API server stores reads as the same object: models and CRDs have the same defaults.
     stored = model.from_dict(apply_defaults(case.manifest))
@@ -89,6 +89,47 @@ def test_unknown_fields_pass_when_not_strict() -> None:
     assert said(validate_manifest(pool)) == {("spec.unknown", 'unknown field "spec.unknown"')}
     assert validate_manifest(pool, strict=False) == []
     assert "unknown" not in apply_defaults(pool)["spec"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field", "detail"),
+    [
+        (["a"], "metadata", "cannot unmarshal array into Go value of type v1.ObjectMeta"),
+        ({"labels": {"a": 1}}, "metadata.labels", "number into Go struct field ObjectMeta.labels"),
+        ({"labels": []}, "metadata.labels", "of type map[string]string"),
+        ({"annotations": {"a": True}}, "metadata.annotations", "cannot unmarshal bool"),
+        ({"finalizers": "x"}, "metadata.finalizers", "of type []string"),
+        ({"finalizers": [1]}, "metadata.finalizers", "of type string"),
+        ({"ownerReferences": [1]}, "metadata.ownerReferences", "of type v1.OwnerReference"),
+        ({"ownerReferences": [{"controller": "x"}]}, "metadata.ownerReferences", "of type bool"),
+        ({"generation": "x"}, "metadata.generation", "cannot unmarshal string"),
+        ({"creationTimestamp": "x"}, "metadata.creationTimestamp", "expected RFC 3339"),
+        ({"creationTimestamp": 1}, "metadata.creationTimestamp", "of type string"),
+        ({"managedFields": "x"}, "metadata.managedFields", "[]v1.ManagedFieldsEntry"),
+    ],
+)
+def test_metadata_that_cannot_be_read(metadata: object, field: str, detail: str) -> None:
+    named = {"name": "a", **metadata} if isinstance(metadata, dict) else metadata
+    (error,) = validate_manifest(base("NodePool") | {"metadata": named})
+    assert error.field == field
+    assert detail in error.message
+
+
+def test_metadata_as_a_cluster_stores_it_passes() -> None:
+    stored = {
+        "name": "a",
+        "uid": "1",
+        "resourceVersion": "7",
+        "generation": 2,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "deletionTimestamp": None,
+        "managedFields": [{"manager": "kubectl"}],
+        "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "2", "controller": True}
+        ],
+        "finalizers": ["karpenter.sh/termination"],
+    }
+    assert validate_manifest(base("NodePool") | {"metadata": stored}) == []
 
 
 def test_an_error_reads_as_kubectl_prints_it() -> None:
