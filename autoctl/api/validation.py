@@ -39,7 +39,8 @@ def apply_defaults(obj: dict[str, Any]) -> dict[str, Any]:
         KeyError: not one of this project's custom resources.
     """
     model = _model(obj)
-    head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": obj["metadata"]}
+    metadata = {k: v for k, v in mapping(obj["metadata"]).items() if v is not None}
+    head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
     body = {key: value for key, value in obj.items() if key not in head}
     completed: dict[str, Any] = with_defaults(body, _body_schema(model))
     return head | completed
