@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoctl.api import labels
-from autoctl.catalog.model import RESERVED
 from autoctl.scheduling.board import Board
+from autoctl.scheduling.fallbacks import Fallbacks
 from autoctl.scheduling.feasibility import Demand, Ints
-from autoctl.scheduling.minvalues import choose_types, shortfall
+from autoctl.scheduling.minvalues import shortfall
 from autoctl.scheduling.problem import MinValuesPolicy, Offer, RequirementSpec, SolverOptions
 from autoctl.scheduling.requirements import Requirement, Requirements
 from autoctl.scheduling.resources import total
@@ -58,11 +58,12 @@ class Launcher:
         self._demands = demands
         self._options = options
         self._minimums = minimums
+        self._fallbacks = Fallbacks(board.offers, board.limits)
         self._profiles: dict[object, _Profile] = {}
+        self._sizes: dict[object, int | None] = {}
+        self._launches: dict[object, Launch] = {}
         self._asks: dict[object, tuple[tuple[RequirementSpec, ...], tuple[str, ...], bool]] = {}
         self._held: dict[int, Ints] = {}
-        self._zone = board.offers.table.codes(labels.ZONE)
-        self._capacity = board.offers.table.codes(labels.CAPACITY_TYPE)
 
     def right_size(self) -> None:
         """Give every new bin the cheapest offer that holds its pods where they must be."""
@@ -92,14 +93,18 @@ class Launcher:
         row = int(board.row[b])
         profile = self._profile(b)
         load = self._load(b)
+        alike = (id(profile), row, load.tobytes())
+        known = self._launches.get(alike)
+        if known is not None:
+            return known
         holding = (profile.net >= load).all(axis=1)
         key = (id(profile), row, holding.tobytes())
         found = self._asks.get(key)
-        if found is None or board.limits.bounded[row]:
-            found = self._asks[key] = self._ask(row, profile, profile.rows[holding])
+        if found is None:
+            found = self._ask(row, profile, profile.rows[holding])
         requirements, names, relaxed = found
         offering = offers.offerings[row]
-        return Launch(
+        launch = Launch(
             pool=offers.pools[int(offers.pool[row])].name,
             requests=self._requests(load, row),
             requirements=requirements,
@@ -113,6 +118,10 @@ class Launcher:
             ),
             min_values_relaxed=relaxed,
         )
+        if not board.limits.bounded[row]:  # what limits leave open shrinks with every launch
+            self._asks[key] = found
+            self._launches[alike] = launch
+        return launch
 
     def short(self, b: int) -> bool:
         """Whether a new bin leaves fewer types to choose from than its pool's minValues."""
@@ -157,13 +166,14 @@ class Launcher:
         if not minimums:
             return nothing
         profile = self._profile(b)
-        rows = self._choice(row, profile.rows[(profile.net >= self._load(b)).all(axis=1)])
+        fallbacks = self._fallbacks
+        rows = fallbacks.free(row, profile.rows[(profile.net >= self._load(b)).all(axis=1)])
         if limits.bounded[row]:
-            rows = self._within_limits(rows, row)
-        names, short = self._types(rows, row, minimums, 1)
+            rows = fallbacks.within_limits(rows, row)
+        machines, short = fallbacks.machines(rows, row, minimums, 1)
         if short:
             return None
-        return self._beyond(names, rows, row) if limits.bounded[row] else nothing
+        return fallbacks.beyond(machines, rows, row) if limits.bounded[row] else nothing
 
     def _load(self, b: int) -> Ints:
         board = self._board
@@ -204,23 +214,21 @@ class Launcher:
         for key in pinned:
             codes = board.row_codes[key]
             usable = usable & (codes == codes[row])
-        rows = np.flatnonzero(usable)
-        order = np.lexsort((rows, offers.price[rows], offers.exotic[rows]))
-        rows = rows[order]
+        rows = offers.by_price[usable[offers.by_price]]
         unique = sorted(terms, key=lambda t: [str(r) for r in t.values()])
         return _Profile(rows, board.feasibility.net[rows], tuple(unique), pinned)
 
     def _cheapest(self, row: int, load: Ints, profile: _Profile) -> int:
         board = self._board
         offers = board.offers
-        holding: Mask = np.all(profile.net >= load, axis=1)
         if not board.limits.bounded[row] and int(offers.pool[row]) not in self._minimums:
-            first = int(holding.argmax())
-            best = int(profile.rows[first])
-            if not holding[first] or offers.price[best] >= offers.price[row] - _SAME_PRICE:
-                return row
-            if not board.limits.bounded[best]:
-                return best
+            key = (id(profile), row, load.tobytes())
+            if key not in self._sizes:
+                self._sizes[key] = self._cheapest_unbounded(row, load, profile)
+            size = self._sizes[key]
+            if size is not None:
+                return size
+        holding: Mask = np.all(profile.net >= load, axis=1)
         rows = profile.rows[holding]
         if len(rows):
             board.limits.take(row, -1)
@@ -238,119 +246,35 @@ class Launcher:
         best = int(rows[0])
         return best if offers.price[best] < offers.price[row] - _SAME_PRICE else row
 
+    def _cheapest_unbounded(self, row: int, load: Ints, profile: _Profile) -> int | None:
+        """The cheapest offer that holds the load; None if there may be an end of it."""
+        board = self._board
+        price = board.offers.price
+        holding: Mask = np.all(profile.net >= load, axis=1)
+        first = int(holding.argmax())
+        best = int(profile.rows[first])
+        if not holding[first] or price[best] >= price[row] - _SAME_PRICE:
+            return row
+        return None if board.limits.bounded[best] else best
+
     def _ask(
         self, row: int, profile: _Profile, rows: Ints
     ) -> tuple[tuple[RequirementSpec, ...], tuple[str, ...], bool]:
         """Requirements, instance types in order, and whether minValues had to be lowered."""
         board = self._board
         offers = board.offers
-        rows = self._choice(row, rows)
+        fallbacks = self._fallbacks
+        rows = fallbacks.free(row, rows)
         if board.limits.bounded[row]:
-            rows = self._within_limits(rows, row)
+            rows = fallbacks.within_limits(rows, row)
         minimums = self._minimums.get(int(offers.pool[row]), {})
-        names, short = self._types(rows, row, minimums, self._options.max_instance_types)
+        most = self._options.max_instance_types
+        machines, short = fallbacks.machines(rows, row, minimums, most)
         if board.limits.bounded[row]:
-            board.limits.remaining -= self._beyond(names, rows, row)
-        kept = set(names)
-        used = rows[[offers.machines[m].name in kept for m in offers.machine[rows].tolist()]]
-        requirements = self._requirements(row, profile, used, names, short)
-        return requirements, tuple(names), bool(short)
-
-    def _choice(self, row: int, rows: Ints) -> Ints:
-        """Offers of one set of zones and capacity types, each type of which may be used freely.
-
-        Reserved capacity is counted, so a node planned into a reservation asks for that one alone,
-        and no other node may be launched into one.
-        """
-        offers = self._board.offers
-        if offers.offerings[row].capacity_type == RESERVED:
-            same = (offers.reservation[rows] == offers.reservation[row]) & (
-                offers.machine[rows] == offers.machine[row]
-            )
-            reserved: Ints = rows[same]
-            return reserved
-        rows = rows[offers.reservation[rows] < 0]
-        if row not in rows:
-            rows = np.append(rows, row)
-        zone, capacity = self._zone, self._capacity
-        alike = rows[capacity[rows] == capacity[row]]
-        own = rows[offers.machine[rows] == offers.machine[row]]
-        options = (
-            (zone[rows], capacity[rows]),
-            (zone[alike], capacity[own]),
-            (zone[[row]], capacity[own]),
-        )
-        for zones, kinds in options:
-            if self._closed(rows, row, zones, kinds):
-                inside = _among(zone, zones)[rows] & _among(capacity, kinds)[rows]
-                free: Ints = rows[inside]
-                return free
-        one: Ints = rows[(zone[rows] == zone[row]) & (capacity[rows] == capacity[row])]
-        return one
-
-    def _closed(self, rows: Ints, row: int, zones: Ints, kinds: Ints) -> bool:
-        """Whether every offer of the types in these zones and capacity types is allowed.
-
-        A pod's alternatives (zone a with amd64, or zone b with arm64) need not form a product.
-        """
-        offers = self._board.offers
-        types = np.zeros(len(offers.machines), np.bool_)
-        types[offers.machine[rows]] = True
-        inside = (
-            types[offers.machine]
-            & _among(self._zone, zones)
-            & _among(self._capacity, kinds)
-            & (offers.variant == offers.variant[row])
-            & offers.available
-            & (offers.reservation < 0)
-        )
-        inside[rows] = False
-        return not inside.any()
-
-    def _types(
-        self, rows: Ints, row: int, minimums: Mapping[str, int], most: int
-    ) -> tuple[list[str], dict[str, int]]:
-        """`most` instance types (more if minimums need them), and what each label is short of.
-
-        Cheapest first, the planned one at their head.
-        """
-        offers = self._board.offers
-        ordered = np.concatenate(([row], rows))
-        machines, first = np.unique(offers.machine[ordered], return_index=True)
-        by_price = np.argsort(first, kind="stable")
-        machines, first = machines[by_price], first[by_price]
-        if not minimums:
-            return [offers.machines[m].name for m in machines[:most].tolist()], {}
-        keys = [k for k in minimums if k not in (labels.ZONE, labels.CAPACITY_TYPE)]
-        vocabulary = offers.table.vocabulary
-        named = []
-        for machine, r in zip(machines.tolist(), ordered[first].tolist(), strict=True):
-            values = {}
-            for key in keys:
-                code = int(offers.table.codes(key)[r])
-                if code >= 0:
-                    values[key] = vocabulary.values(key)[code]
-            named.append((offers.machines[machine].name, values))
-        names, short = choose_types(named, most, {k: minimums[k] for k in keys})
-        spread = {k: v for k, v in minimums.items() if k not in keys}
-        short.update(shortfall(offers, rows, spread))
-        return names, short
-
-    def _within_limits(self, rows: Ints, row: int) -> Ints:
-        """Offers whose launch instead of the planned one still keeps the pool's limits."""
-        limits = self._board.limits
-        most = limits.usage[row] + np.maximum(limits.remaining, 0)
-        inside: Ints = rows[(limits.usage[rows] <= most).all(axis=1) | (rows == row)]
-        return inside
-
-    def _beyond(self, names: Sequence[str], rows: Ints, row: int) -> Ints:
-        """The most that one of the named types takes of the limits, beyond what the row takes."""
-        offers, limits = self._board.offers, self._board.limits
-        kept = set(names)
-        named = [offers.machines[m].name in kept for m in offers.machine[rows].tolist()]
-        own = limits.usage[row]
-        more: Ints = limits.usage[rows[named]].max(axis=0, initial=0).clip(own) - own
-        return more
+            board.limits.remaining -= fallbacks.beyond(machines, rows, row)
+        names = tuple(offers.machines[m].name for m in machines)
+        used = fallbacks.of_machines(rows, machines)
+        return self._requirements(row, profile, used, names, short), names, bool(short)
 
     def _requests(self, load: Ints, row: int) -> dict[str, int]:
         feasibility = self._board.feasibility
@@ -381,11 +305,9 @@ class Launcher:
             together = together.add(*term.values())
         variant = offers.variants[int(offers.variant[row])]
         extra = [Requirement.of(k, "In", (v,)) for k, v in variant.items()]
-        everything = (offers.pool == pool) & offers.available
         for key in dict.fromkeys((labels.ZONE, labels.CAPACITY_TYPE, *profile.pinned)):
-            codes = offers.table.codes(key)
-            mine = np.unique(codes[rows])
-            narrower = len(mine) < len(np.unique(codes[everything]))
+            mine = np.unique(offers.table.codes(key)[rows])
+            narrower = len(mine) < offers.domains(pool, key)
             if key in profile.pinned or narrower or key == labels.CAPACITY_TYPE:
                 values = [offers.table.vocabulary.values(key)[c] for c in mine.tolist() if c >= 0]
                 extra.append(Requirement.of(key, "In", values))
@@ -408,11 +330,3 @@ class Launcher:
 
 
 _SAME_PRICE = 1e-12
-
-
-def _among(codes: Ints, wanted: Ints) -> Mask:
-    """(len(codes),) whether each code is one of `wanted`; both may have UNDEFINED."""
-    flags = np.zeros(int(codes.max(initial=0)) + 3, np.bool_)
-    flags[wanted] = True
-    found: Mask = flags[codes]
-    return found

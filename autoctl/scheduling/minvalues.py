@@ -104,14 +104,14 @@ def _flexible(feasibility: Feasibility, group: Ints, asked: Mapping[str, int]) -
 
 
 def choose_types(
-    names: Iterable[tuple[str, Mapping[str, str]]], most: int, minimums: Mapping[str, int]
-) -> tuple[list[str], dict[str, int]]:
+    types: Iterable[tuple[int, Mapping[str, str]]], most: int, minimums: Mapping[str, int]
+) -> tuple[list[int], dict[str, int]]:
     """The first `most` types, with later ones swapped in where minimums need their values.
 
-    `names` has (type, its value for each key of `minimums`), best first. Returns the types in their
+    `types` has (type, its value for each key of `minimums`), best first. Returns the types in their
     order, and the distinct values of each key that is still short.
     """
-    everything = list(names)
+    everything = list(types)
     needed: list[int] = []
     for key, least in minimums.items():
         seen: set[str] = set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -75,6 +76,20 @@ class Offers:
     excluded: tuple[int, ...]
     """For each pool, how many rows its own requirements removed."""
     _amounts: dict[tuple[str, bool], NDArray[np.int64]] = field(default_factory=dict)
+    _domains: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    @cached_property
+    def by_price(self) -> NDArray[np.int64]:
+        """(O,) all rows, ordinary hardware first, and of either the cheapest first."""
+        return np.lexsort((self.price, self.exotic))
+
+    def domains(self, pool: int, key: str) -> int:
+        """How many values of a label the offers have that the pool can launch now."""
+        found = self._domains.get((pool, key))
+        if found is None:
+            mine = (self.pool == pool) & self.available
+            found = self._domains[pool, key] = len(np.unique(self.table.codes(key)[mine]))
+        return found
 
     def __len__(self) -> int:
         return len(self.price)
