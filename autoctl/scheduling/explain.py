@@ -10,7 +10,7 @@ from autoctl.api import labels
 from autoctl.api.quantity import MILLI, WHOLE, format_quantity
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.feasibility import Demand, Feasibility
-from autoctl.scheduling.minvalues import flexible_rows, shortfall
+from autoctl.scheduling.minvalues import Flexibility, shortfall
 from autoctl.scheduling.problem import Unschedulable
 from autoctl.scheduling.requirements import Requirement, Requirements, label_hint
 from autoctl.scheduling.tables import Mask
@@ -171,9 +171,8 @@ class Explainer:
         within = board.limits.rooms(np.arange(len(left))) > 0
         if not (left & within).any():
             return []
-        kept = flexible_rows(
-            board.feasibility, left, {index: minimums}, domains=demand.domains, within=within
-        )
+        flexibility = Flexibility(board.feasibility, {index: minimums})
+        kept = flexibility.rows(left, left, domains=demand.domains, within=within)
         if (kept & left).any():
             return []
         short = shortfall(board.offers, np.flatnonzero(left & within), minimums)

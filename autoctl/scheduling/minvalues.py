@@ -37,68 +37,103 @@ def shortfall(offers: Offers, rows: Ints, minimums: Mapping[str, int]) -> dict[s
     return found
 
 
-def flexible_rows(
-    feasibility: Feasibility,
-    rows: Mask,
-    minimums: Mapping[int, Mapping[str, int]],
-    *,
-    domains: Iterable[str] = (),
-    within: Mask | None = None,
-) -> Mask:
-    """Those of `rows` that leave enough choice if a node is filled to their size.
+_MOST_GROUPS = 64
+"""Judgements kept: what limits allow changes with every node, labels of pods are few."""
 
-    A row is kept when the rows of its pool, variant and `domains` (topology keys that will be held
-    to one value) that are at least as large in every resource have enough distinct values for each
-    minimum. Where no row of a group is, those are kept that leave enough choice for a single pod:
-    how full such nodes may be is then seen when they are full (`dividing`). `within` (O,) are the
-    offers that limits still allow; a node planned into a reservation is of one type.
+
+class Flexibility:
+    """Which offers leave enough choice of instance types. What it works out it keeps.
+
+    `minimums`: for each pool (by index) that has any, label key -> distinct values asked for.
     """
-    if not minimums:
-        return rows
-    offers = feasibility.offers
-    kept = rows.copy()
-    columns = [offers.variant, *(offers.table.codes(key) for key in domains)]
-    for pool, asked in minimums.items():
-        mine = np.flatnonzero(rows & (offers.pool == pool))
-        kept[mine] = False
-        if max(asked.values()) <= 1:
-            kept[mine] = True
-            continue
-        usable = offers.reservation[mine] < 0
-        if within is not None:
-            usable &= within[mine]
-        mine = mine[usable]
-        if not len(mine):
-            continue
-        groups = np.unique(
-            np.stack([c[mine] for c in columns], axis=1), axis=0, return_inverse=True
-        )[1].ravel()
-        for number in range(int(groups.max()) + 1):
-            group = mine[groups == number]
-            kept[group] = _flexible(feasibility, group, asked)
-    return kept
+
+    def __init__(self, feasibility: Feasibility, minimums: Mapping[int, Mapping[str, int]]) -> None:
+        self._feasibility = feasibility
+        self._minimums = minimums
+        self._groups: dict[object, tuple[Mask, Ints, Mask]] = {}
+
+    def rows(
+        self, rows: Mask, static: Mask, *, domains: tuple[str, ...] = (), within: Mask
+    ) -> Mask:
+        """Those of `rows` that leave enough choice if a node is filled to their size.
+
+        A row is kept when the rows of its pool, variant and `domains` (topology keys that will be
+        held to one value) that are at least as large in every resource have enough distinct values
+        for each minimum. Where no row of a group is, those are kept that leave enough choice for a
+        single pod: how full such nodes may be is then seen when they are full (`dividing`).
+
+        Args:
+            rows: (O,) those of `static` on which the pod fits.
+            static: (O,) offers that may be used whatever the size.
+            within: (O,) offers that limits still allow.
+        """
+        if not self._minimums:
+            return rows
+        offers = self._feasibility.offers
+        kept = rows.copy()
+        for pool, asked in self._minimums.items():
+            mine = np.flatnonzero(rows & (offers.pool == pool))
+            if max(asked.values()) <= 1 or not len(mine):
+                continue
+            kept[mine] = False
+            usable, group, enough = self._judged(pool, static, domains, within)
+            mine = mine[usable[mine]]
+            for number in np.unique(group[mine]).tolist():
+                some = mine[group[mine] == number]
+                if not shortfall(offers, some, asked):
+                    kept[some] = enough[some] if enough[some].any() else True
+        return kept
+
+    def _judged(
+        self, pool: int, static: Mask, domains: tuple[str, ...], within: Mask
+    ) -> tuple[Mask, Ints, Mask]:
+        """(O,) usable offers of the pool, the group of each, and whether it leaves enough choice.
+
+        Pods of every size share this: what is as large as an offer that a pod fits on, it fits on.
+        A node planned into a reservation is of one type, so those are not usable.
+        """
+        key = (pool, static.tobytes(), domains, within.tobytes())
+        found = self._groups.get(key)
+        if found is None:
+            offers = self._feasibility.offers
+            usable = static & within & (offers.pool == pool) & (offers.reservation < 0)
+            group = np.full(len(offers), -1, np.int64)
+            enough = np.zeros(len(offers), np.bool_)
+            mine = np.flatnonzero(usable)
+            columns = [offers.variant, *(offers.table.codes(domain) for domain in domains)]
+            group[mine] = np.unique(
+                np.stack([c[mine] for c in columns], axis=1), axis=0, return_inverse=True
+            )[1].ravel()
+            for number in range(int(group.max(initial=-1)) + 1):
+                some = np.flatnonzero(group == number)
+                enough[some] = _enough(self._feasibility, some, self._minimums[pool])
+            if len(self._groups) >= _MOST_GROUPS:
+                self._groups.clear()
+            found = self._groups[key] = (usable, group, enough)
+        return found
 
 
-def _flexible(feasibility: Feasibility, group: Ints, asked: Mapping[str, int]) -> Mask:
-    """Which offers of a group may be filled so that enough of the group still holds the pods."""
+def _enough(feasibility: Feasibility, group: Ints, asked: Mapping[str, int]) -> Mask:
+    """Which offers of a group have enough values among those of the group that are as large."""
     offers = feasibility.offers
-    if shortfall(offers, group, asked):
-        return np.zeros(len(group), np.bool_)
-    machines, first, place = np.unique(
-        offers.machine[group], return_index=True, return_inverse=True
-    )
+    _, first, place = np.unique(offers.machine[group], return_index=True, return_inverse=True)
     net = feasibility.net[group[first]]
-    large: Mask = np.all(net[None, :, :] >= net[:, None, :], axis=2)
-    enough: Mask = np.ones(len(machines), np.bool_)
+    large: Mask = np.ones((len(net), len(net)), np.bool_)
+    for room in net.T:
+        large &= room[None, :] >= room[:, None]
+    enough: Mask = np.ones(len(net), np.bool_)
     for key, least in asked.items():
         if key in (labels.ZONE, labels.CAPACITY_TYPE):
             continue
         codes = offers.table.codes(key)[group[first]]
-        for i in range(len(machines)):
-            some = codes[large[i]]
-            enough[i] &= len(np.unique(some[some >= 0])) >= least
-    if not enough.any():
-        enough[:] = True
+        order = np.argsort(codes, kind="stable")
+        order = order[codes[order] >= 0]
+        if not len(order):  # no type has the label
+            enough[:] = False
+            continue
+        begins = np.flatnonzero(np.diff(codes[order], prepend=-1))
+        valued = np.logical_or.reduceat(large[:, order], begins, axis=1)
+        enough &= valued.sum(axis=1) >= least
     found: Mask = enough[place.ravel()]
     return found
 

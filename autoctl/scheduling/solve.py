@@ -15,7 +15,7 @@ from autoctl.scheduling.dividing import divide
 from autoctl.scheduling.explain import Explainer
 from autoctl.scheduling.feasibility import Demand
 from autoctl.scheduling.launch import Launch, Launcher
-from autoctl.scheduling.minvalues import flexible_rows
+from autoctl.scheduling.minvalues import Flexibility
 from autoctl.scheduling.outlook import Outlook
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.preferences import levels, preferences_of
@@ -108,6 +108,7 @@ class _Run:
         self.launcher = Launcher(self._board, self._demands, world.problem.options, world.minimums)
         policy = world.problem.options.min_values_policy
         self._strict = bool(world.minimums) and policy is MinValuesPolicy.STRICT
+        self._flexibility = Flexibility(world.feasibility, world.minimums)
 
     def run(self, groups: Sequence[Sequence[Shape]]) -> _Outcome:
         for group in groups:
@@ -200,10 +201,9 @@ class _Run:
             len(self._demands), shape, kept, world.topology.constraints(shape, kept)
         )
         if self._strict:
-            demand.rows = flexible_rows(
-                world.feasibility,
+            demand.rows = self._flexibility.rows(
                 demand.rows,
-                world.minimums,
+                demand.static,
                 domains=demand.domains,
                 within=self._board.limits.rooms(self._all_rows) > 0,
             )
