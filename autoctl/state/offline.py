@@ -7,6 +7,7 @@ fields cannot be used is kept: the solver reports it as unschedulable and goes o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +23,7 @@ from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodeoverlay import NodeOverlay
 from autoctl.api.nodepool import NodePool
+from autoctl.api.selector_validation import mapping
 from autoctl.api.validation import apply_defaults, validate_core, validate_manifest
 from autoctl.catalog.model import Catalog, InstanceType
 from autoctl.ports.kubernetes import POD_TEMPLATES, Object
@@ -272,10 +274,34 @@ def _check_core(document: Document) -> None:
 
 def _decode(document: Document, struct: type[T]) -> T:
     try:
-        return msgspec.convert(document.object, struct, strict=False)
+        return msgspec.convert(document.object, struct)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
-        raise document.error(path.rstrip("`"), message) from error
+        place = _named(path.rstrip("`"), document.object, message)
+        raise document.error(place, message) from error
+
+
+def _named(path: str, value: Any, message: str) -> str:
+    """The path with the keys of maps, which msgspec leaves out: `labels[app]` for `labels[...]`."""
+    found = ""
+    for part in _STEPS.findall(path):
+        if part == "[...]":
+            wrong = (k for k, v in mapping(value).items() if f"got `{_json_type(v)}`" in message)
+            part = f"[{next(wrong, '...')}]"
+        found += part
+        key = part.strip(".[]")
+        if isinstance(value, list) and key.isdigit():
+            value = value[int(key)]
+        else:
+            value = mapping(value).get(key)
+    return found
+
+
+_STEPS = re.compile(r"\[[^\]]*\]|\.?[^.\[]+")
+
+
+def _json_type(value: Any) -> str:
+    return "array" if isinstance(value, list) else type(value).__name__.replace("dict", "object")
 
 
 def _key(metadata: core.ObjectMeta, namespaced: bool) -> str:

@@ -480,6 +480,26 @@ WRONG_TYPES = [
     ("a pod's spec that is a list", pod_with(spec=["a"]), ("spec", "got `array`")),
     ("a container that is no object", pod_with(spec={"containers": ["a"]}), ("spec.containers",)),
     (
+        "a label that is a number",
+        pod("p", labels={"ok": "yes", "version": 3}),  # type: ignore[dict-item]
+        ("metadata.labels[version]", "got `int`"),
+    ),
+    (
+        "a port that is a word",
+        pod("p", container={"ports": [{"containerPort": "80"}]}),
+        ("spec.containers[0].ports[0].containerPort", "got `str`"),
+    ),
+    (
+        "a skew that is a word",
+        pod("p", topologySpreadConstraints=[{**spread(ZONE, labels={}), "maxSkew": "1"}]),
+        ("spec.topologySpreadConstraints[0].maxSkew", "got `str`"),
+    ),
+    (
+        "a node selector that is a number",
+        pod("p", nodeSelector={"example.com/disk.kind": 7}),
+        ("spec.nodeSelector[example.com/disk.kind]", "got `int`"),
+    ),
+    (
         "a namespace that is a list",
         pod_with(metadata={"name": "p", "namespace": ["a"]}),
         ("metadata.namespace", "expected a string"),
@@ -528,6 +548,17 @@ WRONG_TYPES = [
             "value": 1,
         },
         ("metadata.name", "expected a string"),
+    ),
+    (
+        "tolerations of a RuntimeClass that are an object",
+        {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": "r"},
+            "handler": "r",
+            "scheduling": {"tolerations": {"key": "a"}},
+        },
+        ("scheduling.tolerations", "expected a list"),
     ),
     (
         "an overhead that is a word",
