@@ -105,6 +105,31 @@ async def test_an_instance_with_two_owners_is_found() -> None:
         assert "two owners" in rules(play, invariants)
 
 
+async def test_a_node_that_is_given_up_before_its_instance_is_found() -> None:
+    """Its pods run on, and start anew elsewhere: a StatefulSet's would run twice."""
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        name = play.nodes()[0]["metadata"]["name"]
+        await play.api.delete(NODES, name)
+        assert "two owners" not in {v.rule for v in invariants.violations}
+        await play.api.patch(NODES, name, {"metadata": {"finalizers": None}})
+        assert "two owners" in rules(play, invariants)
+
+
+@pytest.mark.parametrize("first", ["critical", "web"])
+async def test_a_drain_out_of_order_is_found(first: str) -> None:
+    critical = deployment("critical", replicas=3, priorityClassName="system-cluster-critical")
+    async with watched(deployment(replicas=3), critical) as (play, invariants):
+        await asyncio.sleep(10)
+        homes = [p["spec"]["nodeName"] for p in play.pods() if "web" in p["metadata"]["name"]]
+        pod = next(
+            p["metadata"]["name"]
+            for p in play.pods()
+            if p["metadata"]["name"].startswith(first) and p["spec"]["nodeName"] in homes
+        )
+        await play.api.evict(pod, "default")
+        assert ("drain order" in rules(play, invariants)) is (first == "critical")
+
+
 @pytest.mark.parametrize("annotations", [{}, {"karpenter.sh/do-not-disrupt": "true"}])
 async def test_a_pod_that_is_forced_or_evicted_against_its_will_is_found(
     annotations: dict[str, str],

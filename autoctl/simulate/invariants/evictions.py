@@ -1,10 +1,13 @@
-"""Pods go by the Eviction API and by its rules; by force only at a node's deadline."""
+"""Pods go by the Eviction API and by its rules, in order; by force only at a node's deadline."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
+from autoctl.api import core
 from autoctl.api.labels import DO_NOT_DISRUPT, TERMINATION_TIMESTAMP
 from autoctl.ports.kubernetes import NODE_CLAIMS, PODS, Object
 from autoctl.sim.cluster.faults import Point, Request
@@ -12,8 +15,11 @@ from autoctl.sim.cluster.server import is_true
 from autoctl.sim.cluster.store import parse_timestamp
 from autoctl.simulate.invariants.violations import Report
 from autoctl.simulate.world import World
+from autoctl.state.pods import CRITICAL_CLASSES, is_waiting_eviction
 
 _DEFAULT_GRACE: Final = 30
+_KNOWN_AFTER: Final = timedelta(seconds=5)
+"""A younger pod may have come between a look at the node and the request."""
 _ROUNDING: Final = timedelta(seconds=2)
 
 
@@ -42,8 +48,42 @@ class Evictions:
                 self._forced(pod)
             elif _protected(pod):
                 self._report("do-not-disrupt", f"{request.name} is evicted")
+            else:
+                self._in_order(pod)
         elif request.verb == "evict" and self._ready.pop(key, False):
             self._budgets_hold(request, pod)
+
+    def _in_order(self, pod: Object) -> None:
+        """Daemons and critical pods are evicted when no pod before them holds the drain up."""
+        tier, node = _tier(pod), pod["spec"].get("nodeName")
+        if not tier or not node:
+            return
+        now = self._world.clock.now()
+        for other in self._world.cluster.objects(PODS):
+            if other["spec"].get("nodeName") != node or _tier(other) >= tier:
+                continue
+            if self._holds_drain(other, node, now):
+                first, then = other["metadata"]["name"], pod["metadata"]["name"]
+                self._report("drain order", f"{then} is evicted while {first} is on {node}")
+                return
+
+    def _holds_drain(self, pod: Object, node: str, now: datetime) -> bool:
+        if now - parse_timestamp(pod["metadata"]["creationTimestamp"]) < _KNOWN_AFTER:
+            return False
+        model = msgspec.convert(pod, core.Pod, strict=False)
+        if not is_waiting_eviction(model, now):
+            return False
+        deadline = self._deadline(node)
+        grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", _DEFAULT_GRACE))
+        # What is deleted by force is no longer waited for.
+        return deadline is None or now < deadline - grace
+
+    def _deadline(self, node: str) -> datetime | None:
+        for claim in self._world.cluster.objects(NODE_CLAIMS):
+            if claim.get("status", {}).get("nodeName") == node:
+                text = (claim["metadata"].get("annotations") or {}).get(TERMINATION_TIMESTAMP)
+                return None if text is None else parse_timestamp(text)
+        return None
 
     def _forced(self, pod: Object) -> None:
         """Deleting a pod is allowed when its grace would else end after its node's deadline."""
@@ -90,3 +130,10 @@ class Evictions:
 def _protected(pod: Object) -> bool:
     over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
     return not over and (pod["metadata"].get("annotations") or {}).get(DO_NOT_DISRUPT) == "true"
+
+
+def _tier(pod: Object) -> int:
+    """Ordinary pods, daemons, critical pods, critical daemons."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    daemon = any(o["kind"] == "DaemonSet" for o in owners)
+    return 2 * (pod["spec"].get("priorityClassName") in CRITICAL_CLASSES) + daemon

@@ -6,9 +6,10 @@ from collections import Counter
 from datetime import timedelta
 from typing import Final
 
-from autoctl.api.labels import NODECLAIM_TAG
+from autoctl.api.labels import NODECLAIM_TAG, TERMINATION_FINALIZER
 from autoctl.api.nodeclaim import MAX_LIFETIME
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, Object
+from autoctl.sim.cloud.ec2.records import TERMINATED
 from autoctl.simulate.invariants.violations import Report
 from autoctl.simulate.leaks import find_leaks
 from autoctl.simulate.world import World
@@ -18,13 +19,27 @@ _TEMPLATE_KEPT: Final = timedelta(minutes=12)
 
 
 class Ownership:
-    """Never two owners of an instance, never two instances of a NodeClaim, no leaks, the cap."""
+    """Never two owners of an instance, never two instances of a NodeClaim, no leaks, the cap.
+
+    And no pod twice: a Node is given up when its instance has ended, as its pods are started anew
+    elsewhere from then on.
+    """
 
     def __init__(self, world: World, report: Report) -> None:
         self._world = world
         self._report = report
         self._owners: dict[str, str] = {}
         world.cluster.store.subscribe(NODE_CLAIMS, self._claim_changed)
+        world.cluster.store.subscribe(NODES, self._node_changed)
+
+    def _node_changed(self, before: Object | None, after: Object | None) -> None:
+        if after is not None or before is None or not _is_held(before):
+            return
+        provider = before["spec"].get("providerID", "")
+        record = self._world.cloud.ec2.instances.records.get(provider.rpartition("/")[2])
+        if record is not None and record.state != TERMINATED:
+            name = before["metadata"]["name"]
+            self._report("two owners", f"Node {name} is gone, {provider} is {record.state}")
 
     def _claim_changed(self, before: Object | None, after: Object | None) -> None:
         if after is None:
@@ -82,3 +97,7 @@ class Ownership:
             ]
             if missing:
                 self._report("leak", f"{provider} has no {' and no '.join(missing)}")
+
+
+def _is_held(node: Object) -> bool:
+    return TERMINATION_FINALIZER in node["metadata"].get("finalizers", ())
