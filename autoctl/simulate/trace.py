@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 T = TypeVar("T")
 
@@ -29,8 +34,15 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _UNIX: Final = 1e9
 """Seconds beyond this count from 1970, not from the beginning of the trace."""
+_LATEST: Final = 4_102_444_800.0
+"""The year 2100: what lies beyond are milliseconds."""
+_SECONDS: Final = "a number of seconds, 0 or more, or Unix time before 2100"
+_GZIP: Final = b"\x1f\x8b"
+_LONGEST_NAME: Final = 253
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 _TRUE: Final = ("true", "yes", "1")
 _FALSE: Final = ("false", "no", "0", "")
 _TOP_PRIORITY: Final = 1_000_000_000
@@ -91,32 +103,56 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def read_trace(path: str, mapping: Mapping[str, str] | None = None) -> Trace:
-    """Read a trace; `mapping` names the headings of columns that are not recognised.
+    """Read a trace, gzipped or not; `mapping` names the headings that are not recognised.
 
     Raises `TraceError` naming the file, the line, the column and what was expected.
     """
+    pods: list[TracePod] = []
+    line = 0
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        with _opened(path) as file:
             rows = csv.reader(file, strict=True)
             headings = [h.strip() for h in next(rows, [])]
             positions = _positions(path, headings, mapping or {})
-            pods = []
             for row in rows:
-                if not any(cell.strip() for cell in row):
-                    continue
-                line = _Line(path, rows.line_num, headings, positions, row)
-                pods.append(line.pod())
+                line = rows.line_num
+                if any(cell.strip() for cell in row):
+                    pods.append(_Line(path, line, headings, positions, row).pod())
+                    _same_epoch(path, line, headings[positions["created"]], pods)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise TraceError(f"{path}: after line {line}: the gzip file is damaged: {error}") from error
     except OSError as error:
         raise TraceError(f"{path}: {error.strerror or error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise TraceError(f"{path}: expected CSV in UTF-8: {error}") from error
+        raise TraceError(f"{path}: after line {line}: expected CSV in UTF-8: {error}") from error
     if not pods:
         raise TraceError(f"{path}: expected a line for each pod below the headings, got none")
     return _from_zero(pods)
 
 
+@contextmanager
+def _opened(path: str) -> Iterator[io.TextIOWrapper]:
+    with Path(path).open("rb") as raw:
+        zipped = raw.peek(len(_GZIP)).startswith(_GZIP)
+        binary: BinaryIO = gzip.GzipFile(fileobj=raw) if zipped else raw  # type: ignore[assignment]
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+            yield text
+
+
+def _same_epoch(path: str, line: int, heading: str, pods: Sequence[TracePod]) -> None:
+    """Times count from the trace's beginning, or from 1970, but not now so and now so."""
+    first, last = pods[0].created, pods[-1].created
+    if (first >= _UNIX) != (last >= _UNIX):
+        expected = "Unix time" if first >= _UNIX else "seconds from the beginning of the trace"
+        raise TraceError(
+            f"{path}: line {line}: column {heading}: expected {expected}, as in the first line "
+            f"({first:.15g}), got {last:.15g}"
+        )
+
+
 def _positions(path: str, headings: Sequence[str], mapping: Mapping[str, str]) -> dict[str, int]:
-    by_heading = {h.lower(): i for i, h in reversed(list(enumerate(headings)))}
+    by_heading = {h.lower(): i for i, h in enumerate(headings)}
+    counts = Counter(h.lower() for h in headings)
     found: dict[str, int] = {}
     for column, known in COLUMNS.items():
         wanted = mapping.get(column)
@@ -128,6 +164,11 @@ def _positions(path: str, headings: Sequence[str], mapping: Mapping[str, str]) -
         names = (wanted.lower(),) if wanted is not None else known
         position = next((by_heading[n] for n in names if n in by_heading), None)
         if position is not None:
+            if counts[headings[position].lower()] > 1:
+                raise TraceError(
+                    f"{path}: line 1: the heading {headings[position]} for {column} is there "
+                    f"{counts[headings[position].lower()]} times"
+                )
             found[column] = position
         elif column in REQUIRED:
             raise TraceError(
@@ -149,9 +190,13 @@ class _Line:
     cells: Sequence[str]
 
     def pod(self) -> TracePod:
-        created = self._read("created", _seconds, "a number of seconds")
-        assert created is not None, "the column is required"
-        deleted = self._read("deleted", _optional(_seconds), "a number of seconds, or nothing")
+        if any(cell.strip() for cell in self.cells[len(self.headings) :]):
+            raise TraceError(
+                f"{self.path}: line {self.number}: expected {len(self.headings)} columns as the "
+                f"headings, got {len(self.cells)} (values with a comma need quotes)"
+            )
+        created = self._read("created", _time, _SECONDS)
+        deleted = self._read("deleted", _optional(_time), f"{_SECONDS}, or nothing")
         if deleted is not None and deleted < created:
             raise self._wrong("deleted", f"a time not before creation at {created:g}")
         return TracePod(
@@ -164,7 +209,9 @@ class _Line:
             namespace=self._read(
                 "namespace", _or("default", _matching(_NAMESPACE)), "a namespace's name"
             ),
-            node_selector=self._read("nodeSelector", _selector, "key=value pairs apart by ;"),
+            node_selector=self._read(
+                "nodeSelector", _selector, "labels as key=value pairs apart by ;"
+            ),
             priority=self._read(
                 "priority", _or(0, _priority), "an integer up to 1000000000, as a PriorityClass has"
             ),
@@ -194,6 +241,13 @@ class _Line:
 def _seconds(text: str) -> float:
     value = float(text)
     if not math.isfinite(value) or value < 0:
+        raise ValueError(text)
+    return value
+
+
+def _time(text: str) -> float:
+    value = _seconds(text)
+    if value > _LATEST:
         raise ValueError(text)
     return value
 
@@ -231,7 +285,7 @@ def _selector(text: str) -> dict[str, str]:
     found = {}
     for pair in filter(None, (p.strip() for p in text.split(";"))):
         key, equals, value = pair.partition("=")
-        if not key or not equals:
+        if not equals or not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             raise ValueError(text)
         found[key] = value
     return found
@@ -250,15 +304,14 @@ def _from_zero(pods: Sequence[TracePod]) -> Trace:
     first = min(p.created for p in pods)
     origin = first if first >= _UNIX else None
     shift = origin or 0.0
-    seen: dict[tuple[str, str], int] = {}
+    taken: set[tuple[str, str]] = {(p.namespace, p.name) for p in pods}
+    again: Counter[tuple[str, str]] = Counter()
     found = []
     for pod in sorted(pods, key=lambda p: p.created):
         if pod.deleted == pod.created:
             continue
-        key = (pod.namespace, pod.name)
-        seen[key] = seen.get(key, 0) + 1
         changes: dict[str, Any] = {
-            "name": pod.name if seen[key] == 1 else f"{pod.name}.{seen[key]}",
+            "name": _free_name(pod, taken, again),
             "created": pod.created - shift,
             "deleted": None if pod.deleted is None else pod.deleted - shift,
         }
@@ -266,3 +319,18 @@ def _from_zero(pods: Sequence[TracePod]) -> Trace:
     if not found:
         raise TraceError("the trace's pods all ended in the second they began: nothing to play")
     return Trace(tuple(found), origin, len(pods) - len(found))
+
+
+def _free_name(pod: TracePod, taken: set[tuple[str, str]], again: Counter[tuple[str, str]]) -> str:
+    """The pod's name; where it comes again, with the next number that no other pod has."""
+    key = (pod.namespace, pod.name)
+    again[key] += 1
+    name = pod.name
+    while again[key] > 1:
+        suffix = f".{again[key]}"
+        name = pod.name[: _LONGEST_NAME - len(suffix)].rstrip("-.") + suffix
+        if (pod.namespace, name) not in taken:
+            taken.add((pod.namespace, name))
+            break
+        again[key] += 1
+    return name
