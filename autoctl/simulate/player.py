@@ -260,20 +260,22 @@ class Player:
 
     def _breaking(self, fault: dict[str, Any]) -> Action:
         async def strike() -> None:
+            struck: Sequence[str] = ()
             if fault["type"] in CLUSTER_FAULTS:
                 task = asyncio.create_task(play_cluster_fault(self._world, fault))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
             else:
                 struck = self._world.cloud.inject(parse_fault(fault))
-                at = self._recorder.elapsed()
-                record = DecisionRecord(at, "fault", str(fault["type"]), tuple(struck), "")
-                self._recorder.decide(record)
+            at, detail = self._recorder.elapsed(), _told(fault)
+            record = DecisionRecord(at, "fault", str(fault["type"]), tuple(struck), detail)
+            self._recorder.decide(record)
 
         return strike
 
     async def _sample(self) -> None:
         self._samples.append(self._recorder.sample(self._bound()))
+        self._recorder.begin_interval()
         if self.progress is not None:
             done = self._recorder.elapsed() / self.scenario.duration.total_seconds()
             self.progress(min(1.0, done), self._recorder)
@@ -379,6 +381,15 @@ class Player:
             leaks=leaks,
             notes=tuple(world.notes),
         )
+
+
+def _told(fault: dict[str, Any]) -> str:
+    """What a fault selects and how long it lasts: `zones us-west-2a, for 30m`."""
+    return ", ".join(
+        f"{field} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for field, value in fault.items()
+        if field != "type"
+    )
 
 
 def _pick(objects: Iterable[Object], namespace: str | None, number: int) -> str | None:

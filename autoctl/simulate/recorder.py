@@ -25,7 +25,8 @@ class Sample:
     """The world at one instant; cpu in millicores, memory in bytes, money in USD/hour.
 
     `requested` sums the requests of bound pods that are not daemons', `provided` what the nodes can
-    allocate.
+    allocate. `longest_wait` is that of pods that were bound since the last sample or wait still, in
+    seconds; None where there were none.
     """
 
     at: float
@@ -41,6 +42,7 @@ class Sample:
     launched: int
     terminated: int
     evictions: int
+    longest_wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,6 @@ class DecisionRecord:
     subjects: tuple[str, ...]
     detail: str = ""
     usd_per_hour: float = 0.0
-
-
-@dataclass
-class _PodTimes:
-    created: float
-    bound: float | None = None
 
 
 @dataclass
@@ -75,7 +71,9 @@ class Recorder:
     pods_created: int = 0
     running: int = 0
     pending: int = 0
-    _pods: dict[str, _PodTimes] = field(default_factory=dict)
+    _unbound: dict[str, float] = field(default_factory=dict)
+    """Pods by uid, with when they were created, until they are bound; the oldest come first."""
+    _longest_wait: float | None = None
     _asked: dict[tuple[str, str], str] = field(default_factory=dict)
     _evicted: set[str] = field(default_factory=set)
     _launches: dict[str, int] = field(default_factory=dict)
@@ -120,15 +118,15 @@ class Recorder:
         uid = obj["metadata"]["uid"]
         if before is None:
             self.pods_created += 1
-            self._pods[uid] = _PodTimes(self.elapsed())
-        times = self._pods.get(uid)
-        if times is not None and times.bound is None and obj.get("spec", {}).get("nodeName"):
-            times.bound = self.elapsed()
-            self.pending_seconds.append(times.bound - times.created)
+            self._unbound[uid] = self.elapsed()
+        if uid in self._unbound and obj.get("spec", {}).get("nodeName"):
+            waited = self.elapsed() - self._unbound.pop(uid)
+            self.pending_seconds.append(waited)
+            self._longest_wait = max(waited, self._longest_wait or 0.0)
         self.running += int(_is_running(after)) - int(_is_running(before))
         self.pending += int(_is_pending(after)) - int(_is_pending(before))
         if after is None:
-            self._pods.pop(uid, None)
+            self._unbound.pop(uid, None)
             self._evicted.discard(uid)
 
     def _launched(self, claim: Object) -> None:
@@ -175,7 +173,7 @@ class Recorder:
     def still_pending(self) -> list[float]:
         """How long each pod that is not bound yet has waited, in seconds."""
         now = self.elapsed()
-        return [now - t.created for t in self._pods.values() if t.bound is None]
+        return [now - created for created in self._unbound.values()]
 
     def instances(self) -> Iterable[InstanceRecord]:
         """Every instance launched so far."""
@@ -184,6 +182,15 @@ class Recorder:
     def price(self, instance: InstanceRecord) -> float:
         """USD/hour of an instance."""
         return hourly_price(self.cloud.ec2.types, instance)
+
+    def begin_interval(self) -> None:
+        """From now on `Sample.longest_wait` tells of other pods."""
+        self._longest_wait = None
+
+    def _longest(self) -> float | None:
+        oldest = next(iter(self._unbound.values()), None)
+        waits = (self._longest_wait, None if oldest is None else self.elapsed() - oldest)
+        return max((w for w in waits if w is not None), default=None)
 
     def sample(self, bound: float | None) -> Sample:
         """The world now."""
@@ -212,6 +219,7 @@ class Recorder:
             launched=len(history),
             terminated=sum(1 for i in history if not i.alive),
             evictions=self.evictions,
+            longest_wait=self._longest(),
         )
 
 

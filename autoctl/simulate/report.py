@@ -2,187 +2,256 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Final
 
-from autoctl.simulate.plots import Line, line_plot
+from autoctl.simulate.plots import Line, Mark, line_plot
 from autoctl.simulate.recorder import DecisionRecord
+from autoctl.simulate.report_style import STYLE
 from autoctl.simulate.result import SimulationResult
 
-_COSTLIEST = 25
-_GIB = 2**30
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;max-width:1000px;margin:2rem auto;
-padding:0 1rem}
-h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem}
-.sub{color:#59636e}.cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}
-.card{border:1px solid #d1d9e0;border-radius:8px;padding:.6rem 1rem;min-width:8.5rem}
-.card b{display:block;font-size:1.3rem}.card span{color:#59636e;font-size:.85rem}
-figure{margin:1.4rem 0}figcaption{margin-bottom:.2rem}.unit{color:#59636e}
-.key{margin-left:1.2rem;font-size:.85rem}.key i{display:inline-block;width:.9rem;height:.25rem;
-margin-right:.35rem;vertical-align:middle}
-svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#59636e}
-svg .grid{stroke:#e4e8ec;stroke-width:1}
-table{border-collapse:collapse;width:100%;font-size:.9rem}
-th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #e4e8ec;vertical-align:top}
-td:first-child,td.n{white-space:nowrap}td.n,th.n{text-align:right}.bad{color:#d1242f}.good{color:#1a7f37}
-@media (prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}
-.card,th,td{border-color:#30363d}.sub,.unit,.card span,svg text{color:#9198a1;fill:#9198a1}
-svg .grid{stroke:#21262d}.bad{color:#ff7b72}.good{color:#3fb950}}
-"""
+_COSTLIEST: Final = 25
+_MOST_MARKS: Final = 30
+_NAMED: Final = 3
+_GIB: Final = 2**30
+_FAULT: Final = "fault"
+_BOUND_NOTE: Final = (
+    "Lower bound: the least that any choice of instances on sale at the moment could cost that "
+    "holds the same pods, were instances divisible. What is paid cannot fall below it."
+)
 
 
 def render_report(result: SimulationResult) -> str:
     """The report as an HTML document."""
-    samples = result.samples
-    at = [s.at for s in samples]
-    plots = [
-        line_plot("Nodes", "count", at, [Line("nodes", [s.nodes for s in samples])], whole=True),
-        line_plot(
-            "Cost",
-            "USD/hour",
-            at,
-            [
-                Line("paid", [s.usd_per_hour for s in samples]),
-                Line("lower bound", [s.bound for s in samples], dashed=True),
-            ],
-        ),
-        line_plot(
-            "CPU",
-            "cores",
-            at,
-            [
-                Line("requested by pods", [s.cpu_requested / 1000 for s in samples]),
-                Line("provided by nodes", [s.cpu_provided / 1000 for s in samples]),
-            ],
-        ),
-        line_plot(
-            "Memory",
-            "GiB",
-            at,
-            [
-                Line("requested by pods", [s.memory_requested / _GIB for s in samples]),
-                Line("provided by nodes", [s.memory_provided / _GIB for s in samples]),
-            ],
-        ),
-        line_plot(
-            "Pods",
-            "count",
-            at,
-            [
-                Line("running", [s.pods_running for s in samples]),
-                Line("pending", [s.pods_pending for s in samples]),
-            ],
-            whole=True,
-        ),
-        line_plot(
-            "Evictions",
-            "in all",
-            at,
-            [Line("evictions", [s.evictions for s in samples])],
-            whole=True,
-        ),
-    ]
+    start = f"{result.start:%Y-%m-%d %H:%M} UTC"
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width,initial-scale=1'>"
-        f"<title>{escape(result.name)} - autoctl simulation</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{escape(result.name)}</h1>"
-        f"<p class='sub'>{result.start:%Y-%m-%d %H:%M} UTC, "
-        f"{_hours(result.duration_seconds / 3600)} in {escape(result.region)}, seed {result.seed}"
-        f"</p>{_cards(result)}{''.join(f'<p>{escape(n)}</p>' for n in result.notes)}"
-        f"{_expectations(result)}{''.join(plots)}"
-        f"{_pending(result)}{_decisions(result)}{_leaks(result)}</body></html>\n"
+        "<meta name='color-scheme' content='light dark'>"
+        f"<title>{escape(result.name)} - autoctl simulation</title><style>{STYLE}</style></head>"
+        f"<body><main><h1>{escape(result.name)}</h1>"
+        f"<p class='sub'>Simulated by autoctl: {_span(result.duration_seconds)} from {start} in "
+        f"{escape(result.region)}, seed {result.seed}. Times below count from the start.</p>"
+        f"{_cards(result)}{''.join(f'<p>{escape(n)}</p>' for n in result.notes)}"
+        f"{_expectations(result)}{_faults(result)}<h2>What happened</h2>{''.join(_plots(result))}"
+        f"{_pending(result)}{_decisions(result)}{_leaks(result)}</main></body></html>\n"
+    )
+
+
+def _plots(result: SimulationResult) -> Iterable[str]:
+    samples, marks = result.samples, _marks(result)
+    at = [s.at for s in samples]
+    yield line_plot(
+        "Nodes",
+        "count",
+        at,
+        [Line("nodes", [s.nodes for s in samples], filled=True)],
+        whole=True,
+        marks=marks,
+    )
+    bounds = [s.bound for s in samples]
+    known = any(b is not None for b in bounds)
+    yield line_plot(
+        "Cost",
+        "USD/hour",
+        at,
+        [
+            Line("paid for instances", [s.usd_per_hour for s in samples], filled=True),
+            *([Line("lower bound", bounds, dashed=True)] if known else []),
+        ],
+        marks=marks,
+        note=_BOUND_NOTE if known else "",
+    )
+    yield line_plot(
+        "CPU",
+        "cores",
+        at,
+        [
+            Line("requested by pods", [s.cpu_requested / 1000 for s in samples], filled=True),
+            Line("provided by nodes", [s.cpu_provided / 1000 for s in samples]),
+        ],
+        marks=marks,
+    )
+    yield line_plot(
+        "Memory",
+        "GiB",
+        at,
+        [
+            Line("requested by pods", [s.memory_requested / _GIB for s in samples], filled=True),
+            Line("provided by nodes", [s.memory_provided / _GIB for s in samples]),
+        ],
+        marks=marks,
+    )
+    yield line_plot(
+        "Pods",
+        "count",
+        at,
+        [
+            Line("running", [s.pods_running for s in samples], filled=True),
+            Line("waiting for a node", [s.pods_pending for s in samples]),
+        ],
+        whole=True,
+        marks=marks,
+    )
+    yield line_plot(
+        "Longest wait for a node",
+        "seconds",
+        at,
+        [Line("longest wait", [s.longest_wait or 0.0 for s in samples], filled=True)],
+        marks=marks,
+        note="Of the pods that got their node at that time, or that still had none.",
+    )
+    yield line_plot(
+        "Evictions",
+        "since the start",
+        at,
+        [Line("evictions", [s.evictions for s in samples], filled=True)],
+        whole=True,
+        marks=marks,
     )
 
 
 def _cards(result: SimulationResult) -> str:
     totals = result.totals
-    over = ""
+    paid = "paid for instances"
     if totals.usd_bound:
-        over = f"{(totals.usd / totals.usd_bound - 1) * 100:.1f} % over the lower bound"
+        over = (totals.usd / totals.usd_bound - 1) * 100
+        paid += f", {over:.1f} % over the lower bound of ${totals.usd_bound:,.2f}"
+    nodes = totals.node_hours / (result.duration_seconds / 3600)
     cards = [
-        (f"${totals.usd:,.2f}", over or "paid for instances"),
-        (f"{totals.node_hours:,.1f}", "node-hours"),
-        (f"{totals.launched} / {totals.terminated}", "launched / terminated"),
-        (f"{totals.evictions}", f"evictions, {totals.evictions_per_pod:.2f} a pod"),
-        (f"{totals.pending_seconds['p50']:g} s", "median wait of a pod"),
-        (f"{totals.pending_seconds['p99']:g} s", "99th percentile of waits"),
-        (_hours(totals.oldest_instance_hours), "oldest instance"),
-        (f"{totals.leaks}", "leaks"),
+        (f"${totals.usd:,.2f}", paid),
+        (f"{nodes:,.1f}", f"nodes on average, {totals.node_hours:,.1f} node-hours"),
+        (f"{totals.launched:,}", f"instances launched, {totals.terminated:,} ended"),
+        (f"{totals.evictions:,}", f"evictions, {totals.evictions_per_pod:.2f} a pod"),
+        (_wait(totals.pending_seconds["p50"]), "a pod's wait for its node, median"),
+        (_wait(totals.pending_seconds["p99"]), "the same, 99th percentile"),
+        (_span(totals.oldest_instance_hours * 3600), "oldest instance"),
+        (f"{totals.leaks}", "left behind in the account without an owner"),
     ]
     return (
-        "<div class='cards'>"
+        "<dl class='cards'>"
         + "".join(
-            f"<div class='card'><b>{escape(value)}</b><span>{escape(label)}</span></div>"
+            f"<div class='card'><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>"
             for value, label in cards
         )
-        + "</div>"
+        + "</dl>"
     )
 
 
 def _expectations(result: SimulationResult) -> str:
     if not result.outcomes:
         return ""
-    rows = "".join(
-        f"<tr><td>{_hours(o.at / 3600)}</td><td>{escape(o.name)}</td><td>{escape(o.expected)}</td>"
-        f"<td class='n'>{o.actual:g}</td>"
-        f"<td class='{'good' if o.ok else 'bad'}'>{'held' if o.ok else 'failed'}</td></tr>"
+    rows = [
+        f"<td class='n'>{_span(o.at)}</td><td>{escape(o.name)}</td>"
+        f"<td>{escape(o.expected)}</td><td class='n'>{o.actual:g}</td>"
+        f"<td class='{'good' if o.ok else 'bad'}'>{'held' if o.ok else 'failed'}</td>"
         for o in result.outcomes
+    ]
+    failed = sum(not o.ok for o in result.outcomes)
+    verdict = f"{failed} of {len(rows)} failed" if failed else f"all {len(rows)} held"
+    return f"<h2>Expectations: {verdict}</h2>" + _table(
+        "Expectations", ("#At", "What", "Expected", "#Found", "Verdict"), rows
     )
-    return (
-        "<h2>Expectations</h2><table><tr><th>At</th><th>What</th><th>Expected</th>"
-        f"<th class='n'>Found</th><th></th></tr>{rows}</table>"
+
+
+def _happened(result: SimulationResult) -> list[DecisionRecord]:
+    return [d for d in result.decisions if d.kind == _FAULT]
+
+
+def _marks(result: SimulationResult) -> list[Mark]:
+    """Faults by their number; where they are many no sign would be readable."""
+    found = _happened(result)
+    many = len(found) > _MOST_MARKS
+    return [
+        Mark(d.at, "" if many else str(number), f"{number}: {d.reason} at {_span(d.at)}")
+        for number, d in enumerate(found, 1)
+    ]
+
+
+def _faults(result: SimulationResult) -> str:
+    rows = [
+        f"<td class='n'>{number}</td><td class='n'>{_span(d.at)}</td><td>{escape(d.reason)}</td>"
+        f"<td>{escape(', '.join(filter(None, (_names(d.subjects), d.detail))))}</td>"
+        for number, d in enumerate(_happened(result), 1)
+    ]
+    if not rows:
+        return ""
+    return "<h2>Faults</h2><p class='sub'>The plots mark them by their number.</p>" + _table(
+        "Faults", ("#No.", "#At", "Fault", "What it struck, and for how long"), rows
     )
 
 
 def _pending(result: SimulationResult) -> str:
     waits = result.totals.pending_seconds
-    cells = "".join(f"<td class='n'>{waits[k]:g} s</td>" for k in ("p50", "p90", "p99", "max"))
-    return (
-        "<h2>How long pods waited for a node</h2><table><tr><th class='n'>p50</th>"
-        "<th class='n'>p90</th><th class='n'>p99</th><th class='n'>max</th></tr>"
-        f"<tr>{cells}</tr></table>"
+    cells = "".join(f"<td class='n'>{_wait(waits[k])}</td>" for k in ("p50", "p90", "p99", "max"))
+    return "<h2>How long pods waited for a node</h2>" + _table(
+        "Waits", ("#median", "#90 % at most", "#99 % at most", "#longest"), [cells]
     )
 
 
 def _decisions(result: SimulationResult) -> str:
-    costliest = sorted(result.decisions, key=lambda d: (-abs(d.usd_per_hour), d.at))[:_COSTLIEST]
+    made = [d for d in result.decisions if d.kind != _FAULT]
+    costliest = sorted(made, key=lambda d: (-abs(d.usd_per_hour), d.at))[:_COSTLIEST]
     if not costliest:
         return ""
+    count = f"The {len(costliest)} costliest of {len(made)}" if len(made) > _COSTLIEST else "All"
+    rows = [
+        f"<td class='n'>{d.usd_per_hour:+.4f}</td><td class='n'>{_span(d.at)}</td>"
+        f"<td>{escape(d.kind)}</td><td>{escape(d.reason)}</td>"
+        f"<td>{escape(_names(d.subjects) + (f' ({d.detail})' if d.detail else ''))}</td>"
+        for d in costliest
+    ]
     return (
-        f"<h2>The costliest of {len(result.decisions)} decisions</h2><table><tr><th>At</th>"
-        "<th>What</th><th>Why</th><th>Concerning</th><th class='n'>USD/hour</th></tr>"
-        f"{''.join(_rows(sorted(costliest, key=lambda d: d.at)))}</table>"
+        f"<h2>{count} decisions</h2><p class='sub'>By what they changed in the hourly cost: a "
+        "launch adds (+), taking or replacing nodes saves (−). Replacements are launches of "
+        "their own as well.</p>"
+        + _table("Decisions", ("#USD/hour", "#At", "What", "Why", "Nodes"), rows)
     )
-
-
-def _rows(decisions: Iterable[DecisionRecord]) -> Iterable[str]:
-    for d in decisions:
-        names = ", ".join(d.subjects[:3]) + (" ..." if len(d.subjects) > 3 else "")
-        detail = f" ({d.detail})" if d.detail else ""
-        yield (
-            f"<tr><td>{_hours(d.at / 3600)}</td><td>{escape(d.kind)}</td>"
-            f"<td>{escape(d.reason)}</td><td>{escape(names + detail)}</td>"
-            f"<td class='n'>{d.usd_per_hour:+.4f}</td></tr>"
-        )
 
 
 def _leaks(result: SimulationResult) -> str:
     found = {k: v for k, v in result.leaks.to_json().items() if v}
     if not found:
         return "<h2>Leaks</h2><p class='good'>None: everything in the account has an owner.</p>"
-    rows = "".join(
-        f"<tr><td>{escape(kind)}</td><td>{escape(', '.join(names))}</td></tr>"
-        for kind, names in found.items()
+    rows = [f"<td>{escape(k)}</td><td>{escape(', '.join(v))}</td>" for k, v in found.items()]
+    return "<h2 class='bad'>Leaks</h2>" + _table("Leaks", ("What", "Names"), rows)
+
+
+def _table(name: str, headings: Sequence[str], rows: Iterable[str]) -> str:
+    """A table that scrolls by itself where the page is narrow; `#` marks a column of numbers."""
+    head = "".join(
+        f"<th scope='col' class='n'>{escape(h[1:])}</th>"
+        if h.startswith("#")
+        else f"<th scope='col'>{escape(h)}</th>"
+        for h in headings
     )
-    return f"<h2 class='bad'>Leaks</h2><table>{rows}</table>"
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return (
+        f"<div class='wide' role='region' aria-label='{escape(name)}' tabindex='0'><table>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
-def _hours(hours: float) -> str:
-    if hours >= 48:
-        return f"{hours / 24:.1f} d"
-    if hours >= 1:
-        return f"{hours:.2f} h"
-    return f"{hours * 60:.1f} min"
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _wait(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 60 else _span(seconds)
+
+
+def _span(seconds: float) -> str:
+    """A duration or an instant in its two largest units: `2 h 30 min`."""
+    left = round(seconds)
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+        elif parts:
+            break
+        if len(parts) == 2:
+            break
+    return " ".join(parts) or "0 s"

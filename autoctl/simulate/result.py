@@ -163,6 +163,9 @@ def _series(samples: Sequence[Sample]) -> dict[str, list[Any]]:
         "memoryRequested": [s.memory_requested for s in samples],
         "memoryProvided": [s.memory_provided for s in samples],
         "evictions": [s.evictions for s in samples],
+        "longestWait": [
+            None if s.longest_wait is None else round(s.longest_wait, 3) for s in samples
+        ],
     }
 
 
