@@ -8,15 +8,19 @@ from typing import Any
 
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.candidates import (
+    Candidate,
+    consolidatable_in,
     find_candidates,
     make_candidate,
     quiet_start,
 )
-from autoctl.controllers.disruption.decide import decide, is_drifted
+from autoctl.controllers.disruption.decide import is_drifted
 from autoctl.controllers.disruption.drift import drift_reason, recorded_drift
 from autoctl.controllers.disruption.expiration import lifetime_of
+from autoctl.controllers.disruption.model import Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.pdbs import EvictionLimits
+from autoctl.operator.planning import Placed, place_pending
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import Protection, do_not_disrupt, is_active, is_daemon, is_evictable
 from autoctl.state.snapshot import Snapshot
@@ -98,16 +102,18 @@ def explain_node(
             else f'its NodePool "{node.pool}" is not there: nothing decides about it'
         )
         return _explanation(node, None, daemons, holding, verdict, snapshot, None)
+    options = options or DisruptionOptions()
     candidate = make_candidate(node, claim, pool, snapshot)
+    placed = place_pending(snapshot, options)
     block = next(
-        (b for b in find_candidates(snapshot).blocked if b.node == node.name),
+        (b for b in find_candidates(placed.snapshot).blocked if b.node == node.name),
         None,
     )
     blocked = None if block is None else block.reason + (f" ({block.pod})" if block.pod else "")
     drift = recorded_drift(claim) or (
         str(_drift_of(snapshot, node, pool)) if is_drifted(candidate, snapshot) else None
     )
-    verdict = _verdict(snapshot, node, blocked, options or DisruptionOptions())
+    verdict = _verdict(placed, candidate, blocked, drift is not None, options)
     return _explanation(node, drift, daemons, holding, verdict, snapshot, blocked)
 
 
@@ -119,24 +125,47 @@ def _find(snapshot: Snapshot, name: str) -> StateNode:
 
 
 def _verdict(
-    snapshot: Snapshot, node: StateNode, blocked: str | None, options: DisruptionOptions
+    placed: Placed,
+    candidate: Candidate,
+    blocked: str | None,
+    drifted: bool,
+    options: DisruptionOptions,
 ) -> str:
-    if node.deleting:
+    if candidate.node.deleting:
         return "it is being terminated"
-    decision = decide(snapshot, options)
+    name, pool = candidate.name, candidate.pool
+    decision = placed.disrupt(options)
     for command in decision.commands:
-        if node.name in command.nodes:
+        if name in command.nodes:
             into = ", ".join(n.offer.instance_type for n in command.replacements)
             how = f"replaced by {into}" if into else "deleted"
             return f"{command.reason.value}: it would be {how} now"
     if blocked is not None:
         return f"stays: {blocked}"
-    if node.name in decision.unconsolidatable:
-        return f"stays: {decision.unconsolidatable[node.name]}"
-    for pool in decision.pools:
-        if pool.pool == node.pool:
-            return f"stays: {pool.message}"
+    if name in decision.unconsolidatable:
+        return f"stays: {decision.unconsolidatable[name]}"
+    if pool.is_static:
+        return f'stays: NodePool "{pool.metadata.name}" is static'
+    if not drifted and (why := _unquiet(candidate, placed.snapshot.now)) is not None:
+        return f"stays: {why}"
+    usual = Reason.EMPTY if candidate.empty else Reason.UNDERUTILIZED
+    reason = Reason.DRIFTED if drifted else usual
+    messages = {p.reason: p.message for p in decision.pools if p.pool == pool.metadata.name}
+    if messages:
+        return f"stays: {messages.get(reason) or next(iter(messages.values()))}"
     return "stays: nothing asks for its removal now"
+
+
+def _unquiet(candidate: Candidate, now: datetime) -> str | None:
+    """Why consolidation does not look at the node yet, or ever."""
+    pool = candidate.pool
+    if pool.spec.disruption.quiet_period is None:
+        return f'NodePool "{pool.metadata.name}" has consolidation disabled'
+    left = consolidatable_in(candidate.claim, pool, now)
+    if left is None or not left:
+        return None
+    after = pool.spec.disruption.consolidate_after
+    return f"consolidateAfter {after} is not over until {now + left:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _holding(node: StateNode, snapshot: Snapshot) -> list[PodVerdict]:

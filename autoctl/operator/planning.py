@@ -14,7 +14,7 @@ from autoctl.api import core
 from autoctl.catalog.model import Resources
 from autoctl.catalog.units import format_amount
 from autoctl.controllers.disruption.decide import decide
-from autoctl.controllers.disruption.model import Decision
+from autoctl.controllers.disruption.model import Command, Decision
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.operator.upkeep import endings, static_launches, without
 from autoctl.scheduling.bound import problem_bound
@@ -158,6 +158,33 @@ def make_plan(
     count on; `only` chooses which half is told.
     """
     options = options or DisruptionOptions()
+    placed = place_pending(snapshot, options)
+    buffers = buffer_reports(placed.snapshot, placed.solution)
+    decision = Decision() if only == "provision" else placed.disrupt(options)
+    solution = Solution() if only == "disrupt" else _with_static(placed.solution, snapshot)
+    cost = _cost(snapshot, solution, decision)
+    return Plan(solution, decision, cost, overlay_reports(snapshot), buffers)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A cluster whose pending pods have found their places, and what goes from it in any case.
+
+    `snapshot` has the nodes of `ending` leaving and the pods of `solution` promised.
+    """
+
+    snapshot: Snapshot
+    solution: Solution
+    ending: tuple[Command, ...]
+
+    def disrupt(self, options: DisruptionOptions) -> Decision:
+        """What disruption does then, `ending` included."""
+        decision = decide(self.snapshot, options)
+        return replace(decision, commands=(*self.ending, *decision.commands))
+
+
+def place_pending(snapshot: Snapshot, options: DisruptionOptions) -> Placed:
+    """Decide where pending pods go, those of nodes whose time is up among them."""
     ending = endings(snapshot)
     staying = without(snapshot, ending)
     waiting = (*pending_pods(staying), *displaced_pods(staying))
@@ -165,14 +192,7 @@ def make_plan(
         staying, pods=waiting, reserve=staying.reserve, options=options.solver
     )
     solution = solve(problem)
-    buffers = buffer_reports(staying, solution)
-    decision = Decision()
-    if only != "provision":
-        decision = decide(nominate(staying, solution), options)
-        decision = replace(decision, commands=(*ending, *decision.commands))
-    solution = Solution() if only == "disrupt" else _with_static(solution, snapshot)
-    cost = _cost(snapshot, solution, decision)
-    return Plan(solution, decision, cost, overlay_reports(snapshot), buffers)
+    return Placed(nominate(staying, solution), solution, tuple(ending))
 
 
 def buffer_reports(snapshot: Snapshot, solution: Solution) -> tuple[BufferReport, ...]:

@@ -152,7 +152,7 @@ class Explainer:
             if int(enough.sum()) < fewest:
                 fewest = int(enough.sum())
                 name = feasibility.resources[d]
-                most = max(int(room[left].max()), 0)
+                most = max(int(room[left & ~enough].max(initial=0)), 0)
                 worst = (
                     f"{name} {amount_text(name, int(demand.requests[d]))} requested, "
                     f"at most {amount_text(name, most)} on an empty node"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from plan_builders import ARCH, FAKE6, NOW, budget, condition, is_in, node, node_pool, pod
+from plan_builders import ARCH, FAKE6, NOW, Object, budget, condition, is_in, node, node_pool, pod
 
 from autoctl.cli.main import cli
 
@@ -97,6 +97,59 @@ def test_a_node_that_drifted(tmp_path: Path) -> None:
     )
     assert found["drifted"] == "AMIDrift"
     assert found["verdict"].startswith("Drifted: it would be replaced by")
+
+
+@pytest.mark.parametrize(
+    ("case", "verdict", "pool", "objects"),
+    [
+        (
+            "a pending pod takes it",
+            "stays: Node is nominated for a pending pod",
+            {},
+            [node("n1"), pod("p", cpu="1")],
+        ),
+        (
+            "its time is up",
+            "Expired: it would be deleted now",
+            {},
+            [node("n1", claim={"expireAfter": "24h"}), pod(node="n1", cpu="3")],
+        ),
+        (
+            "quiet for too short a time",
+            "stays: consolidateAfter 48h is not over until 2026-01-03 00:00:00 UTC",
+            {"disruption": {"consolidateAfter": "48h"}},
+            [node("n1")],
+        ),
+        (
+            "never consolidated",
+            'stays: NodePool "default" has consolidation disabled',
+            {"disruption": {"consolidateAfter": "Never"}},
+            [node("n1")],
+        ),
+        (
+            "the budget that keeps an empty node",
+            "stays: No allowed disruptions for disruption reason Empty due to blocking budget",
+            {"disruption": {"budgets": [{"nodes": "0"}]}},
+            [node("n1")],
+        ),
+        ("static", 'stays: NodePool "default" is static', {"replicas": 1}, [node("n1")]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_node_waits_for(
+    case: str, verdict: str, pool: Object, objects: list[Any], tmp_path: Path
+) -> None:
+    found = explain(tmp_path, "node", "n1", node_pool(**pool), *objects)
+    assert found["verdict"] == verdict, case
+
+
+def test_the_most_that_fits_is_the_most_of_what_is_too_small(tmp_path: Path) -> None:
+    pool = node_pool(limits={"cpu": "3"})
+    found = explain(tmp_path, "pod", "p", pool, pod("p", cpu="2500m"))
+    assert found["reason"] == (
+        "5 of 30 offers are too small (cpu 2500m requested, at most 1900m on an empty node); "
+        "NodePool limit cpu 3 reached"
+    )
 
 
 def test_a_node_of_nobody(tmp_path: Path) -> None:
