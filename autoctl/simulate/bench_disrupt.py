@@ -100,7 +100,7 @@ def make_snapshot(nodes: int, pods_per_node: int, budget: str, seed: int) -> Sna
     pool["spec"]["disruption"]["consolidateAfter"] = "0s"
     pool["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
     types = types_on_sale()
-    made = [_Machine.choose(rng, index, types) for index in range(nodes)]
+    made = [Machine.choose(rng, index, types) for index in range(nodes)]
     return Snapshot(
         now=_NOW,
         pods={p.key: p for m in made for p in m.pods(rng, pods_per_node)},
@@ -113,7 +113,7 @@ def make_snapshot(nodes: int, pods_per_node: int, budget: str, seed: int) -> Sna
 
 
 @dataclass(frozen=True)
-class _Machine:
+class Machine:
     """One node."""
 
     name: str
@@ -121,7 +121,7 @@ class _Machine:
     type: InstanceType
 
     @classmethod
-    def choose(cls, rng: random.Random, index: int, types: list[InstanceType]) -> _Machine:
+    def choose(cls, rng: random.Random, index: int, types: list[InstanceType]) -> Machine:
         chosen = rng.choice(types)
         zones = [o.zone for o in chosen.offerings if o.capacity_type == ON_DEMAND]
         return cls(f"node-{index:05d}", rng.choice(zones), chosen)

@@ -9,7 +9,7 @@ nodes may become any number of nodes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 from autoctl.api.labels import CAPACITY_TYPE, ZONE
@@ -21,6 +21,7 @@ from autoctl.controllers.disruption.launch_filter import Rejected, restrict
 from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.proposals import propose
+from autoctl.controllers.disruption.settled import Settled, question_of
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import Move, split
 from autoctl.scheduling.problem import Solution
@@ -40,6 +41,8 @@ class Consolidation:
 
     commands: tuple[Command, ...]
     unconsolidatable: Mapping[str, str]
+    settled: Settled = field(default_factory=Settled)
+    """What needs no asking as long as nothing else is done."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,20 @@ def consolidate(
     candidates: Sequence[Candidate],
     ledger: BudgetLedger,
     options: DisruptionOptions,
+    settled: Settled | None = None,
 ) -> Consolidation:
-    """Choose the moves. `candidates` are eligible and in order (see `eligible`)."""
+    """Choose the moves. `candidates` are eligible and in order (see `eligible`).
+
+    `settled` is what earlier calls answered; without it everything is asked, and nothing is noted.
+    """
+    question = None
+    if settled is not None and candidates:
+        question = question_of(simulator, candidates, ledger, options)
+        if settled.answers(question):
+            why = {c.name: CANNOT_BE_CHEAPER for c in ledger.trim(candidates, Reason.UNDERUTILIZED)}
+            told = {c.name: settled.reasons.get(c.name) for c in candidates}
+            why.update((name, reason) for name, reason in told.items() if reason is not None)
+            return Consolidation((), why, settled)
     reasons: dict[str, str] = {}
     judge = _Judge(simulator, options)
     best = _World((), 0.0)
@@ -102,9 +117,10 @@ def consolidate(
     for candidate in ledger.trim(candidates, Reason.UNDERUTILIZED):
         if candidate.name not in taken:
             reasons.setdefault(candidate.name, CANNOT_BE_CHEAPER)
-    return Consolidation(
-        commands, {name: why for name, why in reasons.items() if name not in taken}
-    )
+    reasons = {name: why for name, why in reasons.items() if name not in taken}
+    if settled is None or question is None or commands:
+        return Consolidation(commands, reasons)
+    return Consolidation(commands, reasons, settled.with_answer(question, reasons))
 
 
 def _missing_label(candidate: Candidate) -> str | None:
@@ -231,12 +247,8 @@ class _Judge:
 
     def _threshold(self, move: Move) -> float:
         """The least share of its price the move must save, were it to buy anything."""
-        now = self._simulator.snapshot.now
-        young = any(
-            c.node.created is not None and now - c.node.created < self._options.young
-            for c in move.candidates
-        )
         options = self._options
+        young = any(map(self._simulator.is_young, move.candidates))
         return options.young_threshold if young else options.savings_threshold
 
     def _judge(self, move: Move) -> Move | Rejected:

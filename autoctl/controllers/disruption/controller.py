@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -15,7 +15,7 @@ from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import DisruptionClass, find_candidates
 from autoctl.controllers.disruption.deadlines import next_deadline
-from autoctl.controllers.disruption.decide import decide
+from autoctl.controllers.disruption.decide import decide_knowing
 from autoctl.controllers.disruption.execution import Execution
 from autoctl.controllers.disruption.marks import (
     REPLACES,
@@ -23,10 +23,12 @@ from autoctl.controllers.disruption.marks import (
     read_mark,
     unfinished_replacements,
 )
-from autoctl.controllers.disruption.model import Command, Decision, Reason
+from autoctl.controllers.disruption.model import Command, Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.progress import Next, judge
+from autoctl.controllers.disruption.relevance import alike
 from autoctl.controllers.disruption.reporting import Reporter
+from autoctl.controllers.disruption.settled import Settled
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
 from autoctl.state.pods import is_active, is_reschedulable
@@ -35,18 +37,22 @@ from autoctl.state.snapshot import Snapshot
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
-Offload = Callable[[Callable[[], T]], Awaitable[T]]
-"""Runs a pure computation off the event loop (in the simulator: at once)."""
 
 UNSYNCED_SECONDS: Final = 1.0
 BUSY_SECONDS: Final = 1.0
 REJECTED_SECONDS: Final = 10.0
 """Nothing of what was decided held any more: the cluster changes, and gets a moment to settle."""
 STEERING_SECONDS: Final = 0.2
-LONGEST_IDLE_SECONDS: Final = 300.0
+LONGEST_IDLE: Final = timedelta(minutes=5)
 """A quiet cluster is looked at again after this long, whatever changed or not."""
 SETTLE: Final = timedelta(seconds=20)
 """How long a destination is kept for pods a command has sent there."""
+
+
+class Offload(Protocol):
+    """Runs a pure computation off the event loop (in the simulator: at once)."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 @dataclass
@@ -73,6 +79,19 @@ class _Promises:
         return {pod: home for _, homes, _ in kept for pod, home in homes.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """The answer to leave everything: to what, since when, and until when by itself."""
+
+    seen: Snapshot
+    since: datetime
+    until: datetime
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Whether nothing that matters has changed, nor any time come that does."""
+        return snapshot.now < self.until and alike(self.seen, snapshot)
+
+
 @dataclass
 class DisruptionController:
     """Periodic: one pass decides all commands that may start together, and starts them."""
@@ -80,46 +99,45 @@ class DisruptionController:
     state: ClusterState
     execution: Execution
     reporter: Reporter
-    offload: Callable[[Callable[[], Decision]], Awaitable[Decision]]
+    offload: Offload
     options: DisruptionOptions = field(default_factory=DisruptionOptions)
     name: str = "disruption"
     _promises: _Promises = field(default_factory=_Promises)
-    _settled: tuple[object, datetime | None] | None = None
-    """What was asked when the answer was to leave everything, and until when that holds."""
+    _rest: _Rest | None = None
+    _settled: Settled = field(default_factory=Settled)
+    """What consolidation need not be asked again."""
 
     async def run_once(self) -> float:
         if not (self.state.synced and self.state.buffers_known):
             return UNSYNCED_SECONDS
-        revision = self.state.revision()
         snapshot = self._observe()
-        question = revision, dict(snapshot.nominations), snapshot.disrupting
-        if self._is_settled(question, snapshot.now):
-            return self._pause(snapshot)
-        decision = await self.offload(lambda: decide(snapshot, self.options))
+        if self._rest is not None and self._rest.holds(snapshot):
+            return self._leave(snapshot, since=self._rest.since)
+        self._rest = None
+        decision, self._settled = await self.offload(
+            lambda: decide_knowing(snapshot, self.options, self._settled)
+        )
         self.reporter.decided(snapshot, decision)
         if not decision.commands:
-            self._settled = question, self._holds_until(snapshot)
-            return self._pause(snapshot)
-        self._settled = None
+            return self._leave(snapshot, since=snapshot.now)
         started = await self._start(decision.commands)
         return BUSY_SECONDS if started else REJECTED_SECONDS
 
-    def _is_settled(self, question: object, now: datetime) -> bool:
-        """Whether the same question was answered, and no time it depends on has come since."""
-        if self._settled is None or self._settled[0] != question:
-            return False
-        until = self._settled[1]
-        return until is None or now < until
+    def _leave(self, snapshot: Snapshot, *, since: datetime) -> float:
+        """Leave everything as it is: the seconds until the answer could change by itself."""
+        until = min(self._changes_at(snapshot), since + LONGEST_IDLE)
+        self._rest = _Rest(snapshot, since, until)
+        return max(BUSY_SECONDS, (until - snapshot.now).total_seconds())
 
-    def _holds_until(self, snapshot: Snapshot) -> datetime | None:
-        """When the answer could change by itself: a deadline, or a node that is young no more."""
+    def _changes_at(self, snapshot: Snapshot) -> datetime:
+        """The next deadline, or the instant at which a node is young no more."""
         maturities = (
             n.created + self.options.young
             for n in snapshot.state_nodes.values()
             if n.created is not None and n.created + self.options.young > snapshot.now
         )
-        deadline = next_deadline(snapshot)
-        return min((t for t in (deadline, *maturities) if t is not None), default=None)
+        never = datetime.max.replace(tzinfo=UTC)
+        return min((next_deadline(snapshot) or never, *maturities))
 
     def _observe(self) -> Snapshot:
         """The snapshot with what is under way taken for granted."""
@@ -192,13 +210,6 @@ class DisruptionController:
             for home in homes
         )
 
-    def _pause(self, snapshot: Snapshot) -> float:
-        """Until the next instant at which the answer could change by itself."""
-        wake = self._holds_until(snapshot)
-        if wake is None:
-            return LONGEST_IDLE_SECONDS
-        return min(LONGEST_IDLE_SECONDS, max(BUSY_SECONDS, (wake - snapshot.now).total_seconds()))
-
 
 @dataclass
 class DisruptionQueue:
@@ -245,7 +256,7 @@ class DisruptionQueue:
             return STEERING_SECONDS
         await self.execution.take_back()
         busy = busy or bool(self.execution.steering)
-        return BUSY_SECONDS if busy else LONGEST_IDLE_SECONDS
+        return BUSY_SECONDS if busy else LONGEST_IDLE.total_seconds()
 
 
 def _orphans(snapshot: Snapshot) -> list[NodeClaim]:

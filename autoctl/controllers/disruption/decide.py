@@ -30,6 +30,7 @@ from autoctl.controllers.disruption.model import (
 )
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.pdbs import EvictionLimits
+from autoctl.controllers.disruption.settled import Settled
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import split
 from autoctl.controllers.disruption.static import (
@@ -47,7 +48,16 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Decision:
     """Decide a whole pass over `snapshot`, with the room of CapacityBuffers as if it were used."""
-    options = options or DisruptionOptions()
+    return decide_knowing(snapshot, options or DisruptionOptions(), None)[0]
+
+
+def decide_knowing(
+    snapshot: Snapshot, options: DisruptionOptions, settled: Settled | None
+) -> tuple[Decision, Settled]:
+    """As `decide`, without asking again what `settled` answers; and what is settled after it.
+
+    `settled` is the second value of the pass before, or an empty one; None notes nothing.
+    """
     room = frozenset(p.key for p in snapshot.reserve)
     snapshot = with_held_room(snapshot, options.solver)
     selection = find_candidates(snapshot)
@@ -70,7 +80,7 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
     remaining = [c for c in graceful if c.name not in taken and not c.empty]
     chosen, reasons = eligible(remaining, snapshot)
     unconsolidatable.update(reasons)
-    consolidation = consolidate(simulator, chosen, ledger, options)
+    consolidation = consolidate(simulator, chosen, ledger, options, settled)
     commands += consolidation.commands
     unconsolidatable.update(consolidation.unconsolidatable)
     going = {name for command in commands for name in command.nodes}
@@ -79,12 +89,13 @@ def decide(snapshot: Snapshot, options: DisruptionOptions | None = None) -> Deci
         for c in remaining
         if c.holds_room_only and c.name not in going
     )
-    return Decision(
+    decision = Decision(
         commands=tuple(_without(c, room) for c in commands) if room else tuple(commands),
         blocked=(*selection.blocked, *drift_blocked, *static_blocked),
         pools=tuple(pools_blocked),
         unconsolidatable=unconsolidatable,
     )
+    return decision, consolidation.settled
 
 
 def _without(command: Command, room: frozenset[str]) -> Command:

@@ -30,6 +30,7 @@ class Simulator:
         self._snapshot = snapshot
         # What a command costs at least is nobody's question; proving it costs as much as the move.
         self._solver = replace(options.solver, prove=False)
+        self._young = options.young
         self._nominations = dict(snapshot.nominations)
         self._gone: set[str] = set()
         self._base: SchedulingProblem | None = None
@@ -111,6 +112,11 @@ class Simulator:
         """A number for each of the candidates' pods, equal for those that are interchangeable."""
         world = World(self.problem(candidates, quiet_only=True))
         return {pod: shape.index for shape in world.shapes for pod in shape.pods}
+
+    def is_young(self, candidate: Candidate) -> bool:
+        """Whether the node is so new that only a large saving pays for its end."""
+        created = candidate.node.created
+        return created is not None and self._snapshot.now - created < self._young
 
     def _problem(self) -> SchedulingProblem:
         if self._base is None:

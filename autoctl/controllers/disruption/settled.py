@@ -1,0 +1,233 @@
+"""Questions of consolidation that need no asking, because one that offered more had no answer.
+
+Whether a move pays depends on the nodes it takes with their pods, on the room of others, and on
+what may be bought. When nothing paid, and since then nodes only left, filled up or became young,
+nothing pays now: every move that could be made now could have been made then. That is most of what
+happens in a cluster whose pods come and go.
+
+Where more than room decides where pods may go (topology, ports, volumes, preferences), more nodes
+or fewer pods may also forbid a move. There only the very same question is answered from memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from autoctl.controllers.disruption import balanced
+from autoctl.controllers.disruption.budgets import BudgetLedger
+from autoctl.controllers.disruption.candidates import Candidate
+from autoctl.controllers.disruption.model import Reason
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.controllers.disruption.simulation import Simulator
+from autoctl.scheduling.nodes import node_info
+from autoctl.scheduling.problem import ExistingNode, Pool, SchedulingProblem
+from autoctl.scheduling.taints import PREFER_NO_SCHEDULE
+from autoctl.scheduling.templates import Template, template_of
+
+K = TypeVar("K", bound=Hashable)
+
+_REMEMBERED: Final = 4
+"""Questions kept: nodes come and go in turns, so that an older one often has the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """A candidate: its price, whether only a large saving pays for it, and the pods it moves."""
+
+    price: float
+    young: bool
+    pods: Mapping[Template, int]
+    uids: frozenset[str]
+
+    def offers_no_more_than(self, other: _Going) -> bool:
+        return (
+            self.price <= other.price
+            and self.young >= other.young
+            and _at_least(self.pods, other.pods)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A node: what it is and has (`kind`), what of it is taken, and by what pods."""
+
+    schedulable: bool
+    kind: tuple[object, ...]
+    used: Mapping[str, int]
+    pods: tuple[object, ...]
+
+    def offers_no_more_than(self, other: _Place) -> bool:
+        return self.kind == other.kind and _at_least(self.used, other.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that the answer of a consolidation depends on."""
+
+    going: Mapping[str, _Going]
+    places: Mapping[str, _Place]
+    allowed: Mapping[str, int]
+    """NodePool -> how many of its candidates budgets let go."""
+    pools: tuple[Pool, ...]
+    usage: Mapping[str, Mapping[str, int]]
+    """NodePool with limits -> what is used of them."""
+    market: tuple[object, ...]
+    storage: tuple[object, ...]
+    exhaustive: bool
+    """Few enough candidates for every one of them to be tried."""
+    plain: bool
+    """Room alone decides where pods may go."""
+
+    def offers_no_more_than(self, other: Question) -> bool:
+        """Whether every move that this question allows was looked for when `other` was asked."""
+        return (
+            self.going.keys() <= other.going.keys()
+            and (other.exhaustive or not self.exhaustive)
+            and all(n <= other.allowed.get(pool, 0) for pool, n in self.allowed.items())
+            and self.market == other.market
+            and self.pools == other.pools
+            and (self._is_part_of(other) or self._equals(other))
+        )
+
+    def _is_part_of(self, other: Question) -> bool:
+        """Fewer nodes, fuller ones, no more room in limits."""
+        return (
+            self.plain
+            and other.plain
+            and all(going.offers_no_more_than(other.going[n]) for n, going in self.going.items())
+            and all(
+                n in other.places
+                and other.places[n].schedulable
+                and place.offers_no_more_than(other.places[n])
+                for n, place in self.places.items()
+                if place.schedulable
+            )
+            and all(_at_least(usage, other.usage[pool]) for pool, usage in self.usage.items())
+        )
+
+    def _equals(self, other: Question) -> bool:
+        return (
+            self.going == other.going
+            and self.places == other.places
+            and self.usage == other.usage
+            and self.storage == other.storage
+        )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Questions to which the answer was to leave everything, the last one first."""
+
+    questions: tuple[Question, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Node name -> why it stays, as last told."""
+
+    def answers(self, question: Question) -> bool:
+        """Whether `question` needs no asking."""
+        return any(question.offers_no_more_than(q) for q in self.questions)
+
+    def with_answer(self, question: Question, reasons: Mapping[str, str]) -> Settled:
+        """With one more; those that it makes superfluous are forgotten."""
+        older = (q for q in self.questions if not q.offers_no_more_than(question))
+        kept = (question, *older)[:_REMEMBERED]
+        told = {**self.reasons, **reasons}
+        return Settled(kept, {n: why for n, why in told.items() if any(n in q.going for q in kept)})
+
+
+def question_of(
+    simulator: Simulator,
+    candidates: Sequence[Candidate],
+    ledger: BudgetLedger,
+    options: DisruptionOptions,
+) -> Question:
+    """What `consolidate` with these arguments is asked."""
+    problem, snapshot = simulator.as_it_is(()), simulator.snapshot
+    going = {c.name: _going(c, young=simulator.is_young(c)) for c in candidates}
+    counts = Counter(c.pool.name for c in candidates)
+    pools = {c.pool.name: c.pool for c in candidates}
+    weighed = any(p.spec.disruption.consolidation_policy == "Balanced" for p in pools.values())
+    moving = {p.key for c in candidates for p in c.movable} if problem.refused else ()
+    return Question(
+        going=going,
+        places={n.name: _place(n) for n in problem.nodes},
+        allowed={
+            name: min(ledger.allowed(pool, Reason.UNDERUTILIZED), counts[name])
+            for name, pool in pools.items()
+        },
+        pools=tuple(replace(p, usage={}) for p in problem.pools),
+        usage={p.name: p.usage for p in problem.pools if p.limits},
+        market=(
+            options,
+            snapshot.daemon_sets,
+            {name: pool.spec.disruption.consolidation_policy for name, pool in pools.items()},
+            balanced.pool_totals(snapshot) if weighed else None,
+            {pod: problem.refused[pod] for pod in moving if pod in problem.refused},
+        ),
+        storage=(
+            snapshot.namespaces,
+            snapshot.volume_claims,
+            snapshot.volumes,
+            snapshot.storage_classes,
+        ),
+        exhaustive=len(candidates) <= options.exhaustive,
+        plain=_plain(problem, going.values()),
+    )
+
+
+def _going(candidate: Candidate, *, young: bool) -> _Going:
+    return _Going(
+        price=candidate.price,
+        young=young,
+        pods=Counter(map(template_of, candidate.movable)),
+        uids=frozenset(p.metadata.uid for p in candidate.movable),
+    )
+
+
+def _place(node: ExistingNode) -> _Place:
+    info = node_info(node)
+    return _Place(
+        schedulable=node.schedulable,
+        kind=(
+            node.labels,
+            node.taints,
+            node.allocatable,
+            node.csi_limits,
+            node.initialized,
+            info.daemons,
+        ),
+        used=info.used,
+        pods=(
+            info.counted,
+            info.repelling,
+            info.ports,
+            tuple((pod.metadata.uid, template) for pod, template in info.with_volumes),
+        ),
+    )
+
+
+def _plain(problem: SchedulingProblem, going: Iterable[_Going]) -> bool:
+    templates = {t for g in going for t in g.pods}
+    taints = (*(n.taints for n in problem.nodes), *(p.taints for p in problem.pools))
+    return (
+        not problem.options.default_spread
+        and all(map(_minds_room_alone, templates))
+        and not any(node_info(n).repelling for n in problem.nodes)
+        and not any(t.effect == PREFER_NO_SCHEDULE for these in taints for t in these)
+    )
+
+
+def _minds_room_alone(template: Template) -> bool:
+    return not (
+        template.topological
+        or template.preferred
+        or template.ports
+        or template.claims
+        or template.ephemeral
+    )
+
+
+def _at_least(amounts: Mapping[K, int], least: Mapping[K, int]) -> bool:
+    return all(amounts.get(key, 0) >= amount for key, amount in least.items())

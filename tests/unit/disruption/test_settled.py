@@ -1,0 +1,256 @@
+"""Memory of consolidation: what is not asked again would have had the same answer."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from autoctl.api import core
+from autoctl.api.nodeclaim import NodeClaim
+from autoctl.controllers.disruption import consolidation
+from autoctl.controllers.disruption.candidates import Candidate
+from autoctl.controllers.disruption.decide import decide, decide_knowing
+from autoctl.controllers.disruption.model import Command
+from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.controllers.disruption.settled import Settled
+from autoctl.simulate.bench_cluster import types_on_sale
+from autoctl.simulate.bench_disrupt import Machine, make_snapshot
+from autoctl.state.snapshot import Snapshot
+
+OPTIONS = DisruptionOptions()
+
+
+def cluster(nodes: int, pods: int, seed: int) -> Snapshot:
+    """A cluster after consolidation has come to rest."""
+    snapshot = make_snapshot(nodes, pods, "100%", seed)
+    pool = snapshot.node_pools["default"]
+    disruption = pool.spec.disruption.model_copy(update={"consolidate_after": "30s"})
+    pool = pool.model_copy(update={"spec": pool.spec.model_copy(update={"disruption": disruption})})
+    few = {"default": tuple(types_on_sale())}
+    snapshot = replace(snapshot, node_pools={"default": pool}, instance_types=few)
+    for round_ in range(20):
+        commands = decide(snapshot, OPTIONS).commands
+        if not commands:
+            return snapshot
+        for index, command in enumerate(commands):
+            snapshot = carried_out(snapshot, command, f"new-{round_}-{index}")
+    raise AssertionError("not at rest after 20 passes")
+
+
+def carried_out(snapshot: Snapshot, command: Command, prefix: str) -> Snapshot:
+    """The cluster after the command."""
+    types = {t.name: t for t in snapshot.instance_types["default"]}
+    nodes = {k: v for k, v in snapshot.nodes.items() if k not in command.nodes}
+    claims = {k: v for k, v in snapshot.node_claims.items() if k not in command.nodes}
+    names = []
+    for index, new in enumerate(command.replacements):
+        made = Machine(f"{prefix}-{index}", new.offer.zone, types[new.offer.instance_type])
+        nodes[made.name], claims[made.name] = made.node(), made.claim()
+        names.append(made.name)
+    pods = {
+        k: p
+        for k, p in snapshot.pods.items()
+        if p.spec.node_name not in command.nodes or k in command.moves
+    }
+    for key, home in command.moves.items():
+        target = names[int(home.partition(":")[2])] if home.startswith("replacement:") else home
+        pods[key] = bound(pods[key], target)
+    return replace(snapshot, nodes=nodes, node_claims=claims, pods=pods)
+
+
+def bound(pod: core.Pod, node: str) -> core.Pod:
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, node_name=node))
+
+
+def changed(rng: random.Random, snapshot: Snapshot, step: int) -> Snapshot:
+    """The cluster after something happened that happens in clusters."""
+    kind = rng.choice(("pod ends", "pod ends", "pod comes", "node goes", "node busy", "later"))
+    pods, claims = dict(snapshot.pods), dict(snapshot.node_claims)
+    name = rng.choice(sorted(snapshot.nodes))
+    if kind == "pod ends":
+        del pods[rng.choice(sorted(pods))]
+    elif kind == "pod comes":
+        pod = pods[rng.choice(sorted(pods))]
+        metadata = msgspec.structs.replace(pod.metadata, name=f"more-{step}", uid=f"more-{step}")
+        more = msgspec.structs.replace(bound(pod, name), metadata=metadata)
+        pods[more.key] = more
+    elif kind == "node goes" and len(claims) > 2:
+        gone = [k for k, p in pods.items() if p.spec.node_name == name]
+        pods = {k: p for k, p in pods.items() if k not in gone}
+        nodes = {k: n for k, n in snapshot.nodes.items() if k != name}
+        del claims[name]
+        return replace(snapshot, nodes=nodes, node_claims=claims, pods=pods)
+    elif kind == "node busy":
+        claims[name] = with_pod_event(claims[name], snapshot.now)
+        return replace(snapshot, node_claims=claims)
+    return replace(
+        snapshot,
+        pods=pods,
+        node_claims=claims,
+        now=snapshot.now + timedelta(seconds=rng.choice((5, 40))),
+    )
+
+
+def with_pod_event(claim: NodeClaim, when: datetime) -> NodeClaim:
+    status = claim.status.model_copy(update={"last_pod_event_time": when})
+    return claim.model_copy(update={"status": status})
+
+
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with every consolidation that is not answered from memory."""
+    found: list[int] = []
+    propose = consolidation.propose
+
+    def counting(*arguments: Any) -> Iterator[list[Candidate]]:
+        found.append(len(arguments[1]))
+        return propose(*arguments)
+
+    monkeypatch.setattr(consolidation, "propose", counting)
+    return found
+
+
+@pytest.mark.parametrize(("nodes", "seed"), [(4, 1), (4, 2), (4, 5), (30, 3)])
+def test_memory_changes_no_decision(nodes: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of changes, decided with memory and without: the same commands, fewer questions."""
+    snapshot = cluster(nodes, 6, seed)
+    rng = random.Random(seed)
+    questions, settled = asked(monkeypatch), Settled()
+    with_memory = without = 0
+    for step in range(8):
+        before = len(questions)
+        knowing, settled = decide_knowing(snapshot, OPTIONS, settled)
+        with_memory += len(questions) - before
+        before = len(questions)
+        fresh = decide(snapshot, OPTIONS)
+        without += len(questions) - before
+        assert knowing.commands == fresh.commands, f"step {step}"
+        assert knowing.blocked == fresh.blocked
+        for index, command in enumerate(fresh.commands):
+            snapshot = carried_out(snapshot, command, f"step-{step}-{index}")
+        snapshot = changed(rng, snapshot, step)
+    assert with_memory < without
+
+
+class Watched:
+    """A cluster of four nodes at rest, and whether a state of it is asked about."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.snapshot = cluster(4, 6, 1)
+        self._questions = asked(monkeypatch)
+        self._settled = Settled()
+        assert self.asks(self.snapshot)
+        assert not self.asks(self.snapshot)
+
+    def asks(self, snapshot: Snapshot) -> bool:
+        before = len(self._questions)
+        _, self._settled = decide_knowing(snapshot, OPTIONS, self._settled)
+        return len(self._questions) > before
+
+
+def test_a_pod_that_comes_and_a_node_that_leaves_offer_nothing_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = Watched(monkeypatch)
+    state = watched.snapshot
+    first, second = sorted(state.nodes)[:2]
+    pod = next(p for p in state.pods.values() if p.spec.node_name == first)
+    metadata = msgspec.structs.replace(pod.metadata, name="more", uid="more")
+    small = msgspec.structs.replace(
+        pod.spec,
+        containers=[
+            msgspec.structs.replace(
+                pod.spec.containers[0],
+                resources=core.ResourceRequirements(requests={"cpu": "1m", "memory": "1Mi"}),
+            )
+        ],
+    )
+    more = msgspec.structs.replace(pod, metadata=metadata, spec=small)
+    assert not watched.asks(replace(state, pods={**state.pods, more.key: more}))
+    fewer = {k: n for k, n in state.nodes.items() if k != second}
+    claims = {k: c for k, c in state.node_claims.items() if k != second}
+    pods = {k: p for k, p in state.pods.items() if p.spec.node_name != second}
+    assert not watched.asks(replace(state, nodes=fewer, node_claims=claims, pods=pods))
+
+
+def test_a_pod_that_ends_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+    pods = dict(watched.snapshot.pods)
+    del pods[min(pods)]
+    assert watched.asks(replace(watched.snapshot, pods=pods))
+
+
+def test_another_price_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+    types = watched.snapshot.instance_types["default"]
+    offerings = tuple(replace(o, price=o.price * 0.9) for o in types[0].offerings)
+    cheaper = (replace(types[0], offerings=offerings), *types[1:])
+    assert watched.asks(replace(watched.snapshot, instance_types={"default": cheaper}))
+
+
+def test_a_budget_that_opens_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+    closed = with_budget(watched.snapshot, "0")
+    watched._settled = Settled()
+    assert watched.asks(closed)
+    assert not watched.asks(closed)
+    assert watched.asks(with_budget(closed, "100%"))
+
+
+def test_a_node_that_is_young_no_more_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+    state = watched.snapshot
+    name = min(state.node_claims)
+    claim = state.node_claims[name]
+    born = claim.metadata.model_copy(update={"creation_timestamp": state.now})
+    claims = {**state.node_claims, name: claim.model_copy(update={"metadata": born})}
+    young = replace(state, node_claims=claims)
+    assert not watched.asks(young)
+    watched._settled = Settled()
+    assert watched.asks(young)
+    assert watched.asks(replace(young, now=state.now + OPTIONS.young))
+
+
+def test_where_pods_mind_each_other_a_pod_less_on_a_node_that_stays_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A spread may forbid with few pods what it allows with more."""
+    watched = Watched(monkeypatch)
+    state = watched.snapshot
+    app = next(iter(state.pods.values())).metadata.labels or {}
+    spread = core.TopologySpreadConstraint(
+        max_skew=1,
+        topology_key="topology.kubernetes.io/zone",
+        when_unsatisfiable="DoNotSchedule",
+        label_selector=core.LabelSelector(match_labels=app),
+    )
+    pods = {
+        k: msgspec.structs.replace(
+            p, spec=msgspec.structs.replace(p.spec, topology_spread_constraints=[spread])
+        )
+        for k, p in state.pods.items()
+    }
+    spreading = replace(state, pods=pods)
+    assert watched.asks(spreading)
+    assert not watched.asks(spreading)
+    name = min(state.nodes)
+    full = {k: p for k, p in pods.items() if p.spec.node_name != name}
+    assert watched.asks(
+        replace(
+            spreading,
+            nodes={k: n for k, n in state.nodes.items() if k != name},
+            node_claims={k: c for k, c in state.node_claims.items() if k != name},
+            pods=full,
+        )
+    )
+
+
+def with_budget(snapshot: Snapshot, nodes: str) -> Snapshot:
+    pool = snapshot.node_pools["default"]
+    budgets = [pool.spec.disruption.budgets[0].model_copy(update={"nodes": nodes})]
+    disruption = pool.spec.disruption.model_copy(update={"budgets": budgets})
+    spec = pool.spec.model_copy(update={"disruption": disruption})
+    return replace(snapshot, node_pools={"default": pool.model_copy(update={"spec": spec})})
