@@ -85,6 +85,7 @@ def _nodes_alike(before: Snapshot, after: Snapshot) -> bool:
     budgets = bool(after.disruption_budgets)
     return all(
         _pods_alike(one.pods, new[name].pods, budgets=budgets)
+        and _pods_alike(one.nominated, new[name].nominated, budgets=False)
         and (
             _both_leave(one, new[name])
             or (

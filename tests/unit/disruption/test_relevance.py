@@ -83,12 +83,13 @@ def with_limits(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, node_pools={"default": POOL.model_copy(update={"spec": spec})})
 
 
-def with_pending_pod(snapshot: Snapshot) -> Snapshot:
+def with_pending_pod(snapshot: Snapshot, nominated: str | None = None) -> Snapshot:
     pod = snapshot.pods[POD]
     waiting = msgspec.structs.replace(
         pod,
         metadata=msgspec.structs.replace(pod.metadata, name="waiting", uid="waiting"),
         spec=msgspec.structs.replace(pod.spec, node_name=None),
+        status=core.PodStatus(nominated_node_name=nominated),
     )
     return replace(snapshot, pods={**snapshot.pods, waiting.key: waiting})
 
@@ -155,6 +156,7 @@ SOMETHING: dict[str, Callable[[Snapshot], Snapshot]] = {
         s, "metadata", annotations={"karpenter.sh/do-not-disrupt": "true"}
     ),
     "a promise of room": lambda s: replace(s, nominations={"default/waiting": NAME}),
+    "kube-scheduler's promise of room": lambda s: with_pending_pod(s, nominated=NAME),
     "a NodePool's spec": with_pool_weight,
     "a command": lambda s: replace(s, disrupting=frozenset({NAME})),
     "a PodDisruptionBudget": with_budget,
