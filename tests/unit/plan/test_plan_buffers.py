@@ -212,7 +212,7 @@ def test_explain_places_pods_before_room(tmp_path: Path) -> None:
     assert "fits on n, which is there" in told.output
     told = CliRunner().invoke(cli, ["explain", "node", "n", *files, "--now", NOW])
     assert "Node is nominated for a pending pod" in told.output
-    items["items"] = [POOL, *node("n", of=FOUR), buffer(2), template()]
+    items["items"] = [POOL, *node("n", of=FOUR), buffer(4), template()]
     (tmp_path / "objects.json").write_text(json.dumps(items))
     told = CliRunner().invoke(cli, ["explain", "node", "n", *files, "--now", NOW])
     assert 'Node "n" has buffer pods' in told.output
