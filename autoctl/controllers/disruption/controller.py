@@ -114,10 +114,12 @@ class DisruptionController:
         if self._rest is not None and self._rest.holds(snapshot):
             return self._leave(snapshot, since=self._rest.since)
         self._rest = None
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         decision, self._settled = await self.offload(
             lambda: decide_knowing(snapshot, self.options, self._settled)
         )
-        self.reporter.decided(snapshot, decision)
+        self.reporter.decided(snapshot, decision, loop.time() - begun)
         if not decision.commands:
             return self._leave(snapshot, since=snapshot.now)
         started = await self._start(decision.commands)

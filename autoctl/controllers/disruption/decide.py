@@ -67,7 +67,8 @@ def decide_knowing(
     simulator = Simulator(snapshot, options)
     unconsolidatable: dict[str, str] = {}
 
-    commands = _emptiness(graceful, snapshot, ledger, simulator)
+    empty = _quiet_and_empty(graceful, snapshot)
+    commands = _emptiness(empty, ledger, simulator)
     taken = {name for command in commands for name in command.nodes}
     drifted = [c for c in eventual if c.name not in taken and is_drifted(c, snapshot)]
     drift_commands, drift_blocked = _drift(drifted, snapshot, ledger, simulator, options)
@@ -94,6 +95,11 @@ def decide_knowing(
         blocked=(*selection.blocked, *drift_blocked, *static_blocked),
         pools=tuple(pools_blocked),
         unconsolidatable=unconsolidatable,
+        eligible={
+            Reason.EMPTY: len(empty),
+            Reason.DRIFTED: len(drifted),
+            Reason.UNDERUTILIZED: len(chosen),
+        },
     )
     return decision, consolidation.settled
 
@@ -124,19 +130,20 @@ def is_drifted(candidate: Candidate, snapshot: Snapshot) -> bool:
     )
 
 
-def _emptiness(
-    candidates: Sequence[Candidate],
-    snapshot: Snapshot,
-    ledger: BudgetLedger,
-    simulator: Simulator,
-) -> list[Command]:
-    """All empty nodes that budgets let go, in one command."""
+def _quiet_and_empty(candidates: Sequence[Candidate], snapshot: Snapshot) -> list[Candidate]:
+    """The empty nodes that have been quiet for long enough, the dearest first."""
     empty = [
         c
         for c in candidates
         if c.empty and not c.pool.is_static and is_consolidatable(c.claim, c.pool, snapshot.now)
     ]
-    empty.sort(key=lambda c: (-c.price, c.name))
+    return sorted(empty, key=lambda c: (-c.price, c.name))
+
+
+def _emptiness(
+    empty: Sequence[Candidate], ledger: BudgetLedger, simulator: Simulator
+) -> list[Command]:
+    """All empty nodes that budgets let go, in one command."""
     going = ledger.trim(empty, Reason.EMPTY)
     if not going:
         return []

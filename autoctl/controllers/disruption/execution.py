@@ -450,12 +450,15 @@ class Execution:
     def _count_start(self, command: Command, claims: list[NodeClaim]) -> None:
         labels = (command.decision, command.reason.value.lower(), command.consolidation_type.value)
         self.metrics.disruption_decisions.labels(*labels).inc()
-        for pool in sorted({c.node_pool or "" for c in claims}):
-            self.metrics.disruption_decisions_by_nodepool.labels(pool, *labels).inc()
+        for name in sorted({c.node_pool or "" for c in claims}):
+            self.metrics.disruption_decisions_by_nodepool.labels(name, *labels).inc()
+            pool = self.state.pool(name)
+            if command.reason is not Reason.UNDERUTILIZED or pool is None:
+                continue
+            judged = ("approved", name, pool.spec.disruption.consolidation_policy)
+            self.metrics.consolidation_moves.labels(*judged).inc()
             if command.score is not None:
-                self.metrics.consolidation_score.labels(command.decision, pool, "Balanced").observe(
-                    command.score
-                )
+                self.metrics.consolidation_score.labels(*judged).observe(command.score)
 
     def _count_disrupted(self, claim: NodeClaim, reason: Reason) -> None:
         count_disrupted(self.state, self.metrics, claim, reason.value.lower(), _mode(reason))

@@ -40,6 +40,8 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 BUDGET_RETRY_SECONDS: Final = 60.0
 FORCE_RETRY_SECONDS: Final = 30.0
+STUCK_RETRY_SECONDS: Final = 300.0
+"""After the cap the instance is gone, and only somebody's finalizer keeps the objects."""
 
 Terminate = Callable[[str], Awaitable[None]]
 """Ends the instance of a provider id; one that is gone is no error."""
@@ -67,6 +69,8 @@ class ExpirationController:
     name: str = "nodeclaim.expiration"
     _begun: set[str] = field(default_factory=set)
     """NodeClaims whose deletion was asked for, until the mirror shows it."""
+    _forced: set[str] = field(default_factory=set)
+    """Instances ended at their cap, which is counted once however long their objects are kept."""
 
     async def reconcile(self, key: str) -> Result:
         claim = self.state.claim(key)
@@ -80,7 +84,7 @@ class ExpirationController:
                 return Result(BUDGET_RETRY_SECONDS)
             self._begun.add(claim.name)
             await self._force(claim)
-            return Result(FORCE_RETRY_SECONDS)
+            return Result(FORCE_RETRY_SECONDS if now < lifetime.cap else STUCK_RETRY_SECONDS)
         if lifetime.expired(now):
             wait = await self._expire(claim, lifetime, now)
             if wait is not None:
@@ -168,10 +172,14 @@ class ExpirationController:
 
     async def _force(self, claim: NodeClaim) -> None:
         """End the instance itself, and ask for the objects to go."""
-        if claim.status.provider_id:
-            _log.warning("lifetime cap reached, ending the instance", nodeclaim=claim.name)
-            self.metrics.lifetime_cap_forced.labels(claim.node_pool or "").inc()
-            await self.terminate(claim.status.provider_id)
+        provider_id = claim.status.provider_id
+        if provider_id:
+            if provider_id not in self._forced:
+                _log.warning("lifetime cap reached, ending the instance", nodeclaim=claim.name)
+            await self.terminate(provider_id)
+            if provider_id not in self._forced:
+                self._forced.add(provider_id)
+                self.metrics.lifetime_cap_forced.labels(claim.node_pool or "").inc()
         if not claim.deleting:
             try:
                 await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)

@@ -83,5 +83,7 @@ class Decision:
     pools: tuple[PoolBlocked, ...] = ()
     unconsolidatable: Mapping[str, str] = field(default_factory=dict)
     """Node name -> why consolidation leaves it alone."""
+    eligible: Mapping[Reason, int] = field(default_factory=dict)
+    """How many nodes could go for each reason, budgets aside."""
     lower_bound: float | None = None
     """USD/hour no world with the same pods goes below, where consolidation computed it."""

@@ -37,8 +37,9 @@ class Reporter:
     metrics: Metrics
     listeners: list[Listener] = field(default_factory=list)
 
-    def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """A pass is over."""
+    def decided(self, snapshot: Snapshot, decision: Decision, seconds: float = 0.0) -> None:
+        """A pass is over, which took so long."""
+        self.metrics.disruption_evaluation_duration.labels("all", "").observe(seconds)
         for blocked in decision.blocked:
             why = f"{blocked.reason} ({blocked.pod})" if blocked.pod else blocked.reason
             self._about_node(snapshot, blocked.node, "DisruptionBlocked", why)
@@ -53,6 +54,9 @@ class Reporter:
                     Event(reference(NODE_POOLS, found), "DisruptionBlocked", pool.message)
                 )
         self.events.publish(*_protections(snapshot))
+        for reason in _REASONS:
+            count = decision.eligible.get(reason, 0)
+            self.metrics.disruption_eligible_nodes.labels(reason.value).set(count)
         ledger = BudgetLedger(snapshot)
         for name, node_pool in snapshot.node_pools.items():
             for reason in _REASONS:

@@ -290,7 +290,7 @@ class Metrics:
         kind = ("reason", "consolidation_type")
         self.disruption_evaluation_duration = self._histogram(
             f"{prefix}_decision_evaluation_duration_seconds",
-            "Time to evaluate one method of disruption.",
+            "Time to decide one pass over all methods together (reason `all`).",
             *kind,
         )
         self.disruption_decisions = self._counter(
@@ -302,13 +302,15 @@ class Metrics:
             *("nodepool", "decision", *kind),
         )
         self.disruption_eligible_nodes = self._gauge(
-            f"{prefix}_eligible_nodes", "Nodes that could be disrupted.", "reason"
+            f"{prefix}_eligible_nodes", "Nodes that could be disrupted, budgets aside.", "reason"
         )
         self.consolidation_timeouts = self._counter(
             f"{prefix}_consolidation_timeouts_total",
-            "Consolidation passes that ran out of their budget.",
+            "Always 0: consolidation is bounded by work, not by time.",
             "consolidation_type",
         )
+        for consolidation_type in ("multi", "single"):
+            self.consolidation_timeouts.labels(consolidation_type)
         self.disruption_failed_validations = self._counter(
             f"{prefix}_failed_validations_total",
             "Commands dropped because the cluster had changed.",
@@ -337,7 +339,7 @@ class Metrics:
         )
         self.consolidation_moves = self._counter(
             "karpenter_consolidation_moves_total",
-            "Consolidation moves judged.",
+            "Consolidation moves that began (decision `approved`).",
             *("decision", "nodepool", "policy"),
         )
 

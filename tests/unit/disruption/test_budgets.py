@@ -123,6 +123,40 @@ def test_schedules(budget: dict[str, Any], now: datetime, expected: int) -> None
     assert allowed(snapshot([plain], 10, now=now), Reason.EMPTY) == expected
 
 
+@pytest.mark.parametrize(
+    ("now", "closed"),
+    [
+        # An ordinary night: 22:00 to 06:00 in Berlin, over midnight there and in UTC.
+        ("2026-01-10T20:59:00Z", False),
+        ("2026-01-10T21:00:00Z", True),
+        ("2026-01-10T23:30:00Z", True),
+        ("2026-01-11T04:59:00Z", True),
+        ("2026-01-11T05:01:00Z", False),
+        # The clock is set forward on 29 March, 02:00: eight hours last until 07:00 there.
+        ("2026-03-28T21:00:00Z", True),
+        ("2026-03-29T04:59:00Z", True),
+        ("2026-03-29T05:01:00Z", False),
+        ("2026-03-29T19:59:00Z", False),
+        ("2026-03-29T20:00:00Z", True),  # 22:00 in summer
+        # And back on 25 October, 03:00: they end at 05:00 there.
+        ("2026-10-24T20:00:00Z", True),
+        ("2026-10-25T03:59:00Z", True),
+        ("2026-10-25T04:01:00Z", False),
+        ("2026-10-25T20:59:00Z", False),
+        ("2026-10-25T21:00:00Z", True),
+    ],
+)
+def test_windows_over_midnight_and_over_changes_of_the_clock(now: str, closed: bool) -> None:
+    night = {
+        "nodes": "0",
+        "schedule": "0 22 * * *",
+        "duration": "8h",
+        "timeZone": "Europe/Berlin",
+    }
+    state = snapshot([{"nodes": "3"}, night], 10, now=datetime.fromisoformat(now))
+    assert allowed(state, Reason.EMPTY) == (0 if closed else 3)
+
+
 def test_percentages_round_up() -> None:
     assert allowed(snapshot([{"nodes": "10%"}], 11), Reason.EMPTY) == 2
     assert allowed(snapshot([{"nodes": "30%"}], 10), Reason.EMPTY) == 3

@@ -19,7 +19,11 @@ from autoctl.controllers.disruption.expiration import (
     catch_up_room,
     lifetime_of,
 )
-from autoctl.controllers.disruption.expiry_controller import ExpirationController
+from autoctl.controllers.disruption.expiry_controller import (
+    FORCE_RETRY_SECONDS,
+    STUCK_RETRY_SECONDS,
+    ExpirationController,
+)
 from autoctl.controllers.runtime.controller import Result
 from autoctl.controllers.runtime.events import EventRecorder
 from autoctl.controllers.runtime.metrics import Metrics
@@ -259,3 +263,46 @@ def test_near_the_cap_the_drain_ends_before_it_whatever_somebody_wrote(
     forced = (BORN + 21 * DAY - FORCE_BEFORE_CAP).strftime("%Y-%m-%dT%H:%M:%SZ")
     expected = [] if kept else [{"metadata": {"annotations": {TERMINATION_TIMESTAMP: forced}}}]
     assert patches == expected
+
+
+def test_an_instance_ended_at_its_cap_is_counted_once_though_a_finalizer_keeps_its_objects() -> (
+    None
+):
+    body = claim("Never", "24h").to_dict()
+    body["status"]["providerID"] = "aws:///us-west-2a/i-1"
+    body["metadata"]["deletionTimestamp"] = (BORN + 20 * DAY).isoformat()
+    given = NodeClaim.from_dict(body)
+    ended: list[str] = []
+    metrics = Metrics()
+    unused: Any = None
+
+    async def terminate(provider_id: str) -> None:
+        ended.append(provider_id)
+        if len(ended) == 1:
+            raise Unavailable("throttled")
+
+    def at(now: datetime) -> ExpirationController:
+        state = snapshot_of_objects(node_pool("general"), node("a", pool="general"))
+        made.state = cast("Any", _State(replace(state, node_claims={"a": given}, now=now)))
+        made.clock = FixedClock(now)
+        return made
+
+    made = ExpirationController(
+        api=cast("Any", _Api()),
+        state=unused,
+        clock=unused,
+        events=EventRecorder(unused, FixedClock(BORN), metrics=Metrics()),
+        metrics=metrics,
+        terminate=terminate,
+    )
+    cap = BORN + 21 * DAY
+    with pytest.raises(Unavailable):
+        asyncio.run(at(cap - FORCE_BEFORE_CAP).reconcile("a"))
+    waits = [
+        asyncio.run(at(now).reconcile("a")).requeue_after
+        for now in (cap - timedelta(minutes=14), cap + timedelta(days=2))
+    ]
+    assert waits == [FORCE_RETRY_SECONDS, STUCK_RETRY_SECONDS]
+    assert ended == ["aws:///us-west-2a/i-1"] * 3
+    name = "autoctl_nodeclaims_lifetime_cap_forced_total"
+    assert metrics.registry.get_sample_value(name, {"nodepool": "general"}) == 1

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 from disruption_snapshots import snapshot_of_objects
-from plan_builders import node, node_pool, pod
+from plan_builders import condition, node, node_pool, pod
 
+from autoctl.controllers.disruption.decide import decide
 from autoctl.controllers.disruption.model import Command, Decision, Reason
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.runtime.events import Event
@@ -114,3 +115,27 @@ def test_what_a_pods_annotation_means_is_told(
     snapshot = snapshot_of_objects(node_pool(), node("n1"), subject)
     reporter.decided(snapshot, Decision())
     assert told.about("Pod") == expected
+
+
+def test_each_pass_tells_how_many_nodes_are_eligible_and_how_long_it_took() -> None:
+    metrics = Metrics()
+    reporter = Reporter(cast("Any", Told()), metrics)
+    empty = [node("e1"), node("e2")]
+    drifted = node("d", conditions=[condition("Drifted")])
+    pool = node_pool(disruption={"budgets": [{"nodes": "0"}], "consolidateAfter": "0s"})
+    objects = (*empty, drifted, node("full"), node("half"))
+    pods = [pod(node=name, cpu="1") for name in ("d", "full", "half")]
+    snapshot = snapshot_of_objects(pool, *objects, *pods)
+    reporter.decided(snapshot, decide(snapshot), 0.25)
+    prefix = "karpenter_voluntary_disruption"
+    found = {
+        reason: metrics.registry.get_sample_value(f"{prefix}_eligible_nodes", {"reason": reason})
+        for reason in ("Empty", "Drifted", "Underutilized")
+    }
+    assert found == {"Empty": 2, "Drifted": 1, "Underutilized": 2}, "budgets don't count here"
+    labels = {"reason": "all", "consolidation_type": ""}
+    name = f"{prefix}_decision_evaluation_duration_seconds_sum"
+    assert metrics.registry.get_sample_value(name, labels) == 0.25
+    reporter.decided(snapshot, Decision())
+    empty_now = metrics.registry.get_sample_value(f"{prefix}_eligible_nodes", {"reason": "Empty"})
+    assert empty_now == 0
