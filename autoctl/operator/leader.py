@@ -156,7 +156,7 @@ class LeaseKeeper:
     """Acquires a lease and keeps it, in whichever event loop `run` runs.
 
     `on_change` hears True when leadership begins and False when it is lost (never twice the same);
-    it is called in this loop.
+    `on_late` hears of each renewal whose first try failed. Both are called in this loop.
     """
 
     def __init__(
@@ -167,12 +167,15 @@ class LeaseKeeper:
         *,
         rng: random.Random,
         on_change: Callable[[bool], None] | None = None,
+        on_late: Callable[[], None] | None = None,
     ) -> None:
         self._api = api
         self._terms = terms
         self._clock = clock
         self._rng = rng
         self._on_change = on_change
+        self._on_late = on_late
+        self._late = False
         self._elector = LeaseElector(terms)
         self._leads = False
         self._reported: str | None = None
@@ -200,14 +203,17 @@ class LeaseKeeper:
             try:
                 async with asyncio.timeout(self._patience()):
                     await self._try()
+                self._late = False
             except Conflict as error:
                 _log.debug("another replica was faster", error=str(error))
+                self._delayed()
             except (ApiError, TimeoutError) as error:
                 _log.warning(
                     "lease not renewed" if self._leads else "lease not read",
                     lease=self._terms.name,
                     error=str(error) or "timed out",
                 )
+                self._delayed()
             leads = self._elector.leading(loop.time())
             if leads != self._leads:
                 self._leads = leads
@@ -231,6 +237,12 @@ class LeaseKeeper:
         except (ApiError, TimeoutError) as error:
             # It runs out by itself; only the others' waiting time is at stake.
             _log.warning("lease not released", lease=terms.name, error=str(error) or "timed out")
+
+    def _delayed(self) -> None:
+        """A try to renew failed; the tries after it are of the same renewal."""
+        if self._leads and not self._late and self._on_late is not None:
+            self._on_late()
+        self._late = True
 
     def _patience(self) -> float:
         """Seconds that one try may take: a hung request must not outlive the deadline."""

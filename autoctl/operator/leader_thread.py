@@ -41,14 +41,18 @@ class LeaderThread:
         *,
         rng: random.Random,
         heard: Callable[[datetime], None] | None = None,
+        on_late: Callable[[], None] | None = None,
         kill: Callable[[int], None] = os._exit,
     ) -> None:
-        """`heard` is told the API server's time with every answer, in this thread."""
+        """In this thread, `heard` is told the API server's time with every answer, and `on_late` of
+        each renewal whose first try failed.
+        """
         self._config = config
         self._terms = terms
         self._clock = clock
         self._rng = rng
         self._heard = heard
+        self._on_late = on_late
         self._kill = kill
         self.elected = asyncio.Event()
         self.lost = asyncio.Event()
@@ -97,7 +101,12 @@ class LeaderThread:
             heard=self._heard,
         ) as api:
             self._keeper = LeaseKeeper(
-                api, self._terms, self._clock, rng=self._rng, on_change=self._changed
+                api,
+                self._terms,
+                self._clock,
+                rng=self._rng,
+                on_change=self._changed,
+                on_late=self._on_late,
             )
             keeping = asyncio.create_task(self._keeper.run())
             stopping = asyncio.create_task(self._stop.wait())

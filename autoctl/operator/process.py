@@ -241,8 +241,14 @@ class _Process:
             renew_deadline=settings.renew_deadline,
             retry_period=settings.retry_period,
         )
+        name = settings.leader_election_name
         return LeaderThread(
-            self._load(), terms, self._clock, rng=self._rng, heard=self._clock.heard
+            self._load(),
+            terms,
+            self._clock,
+            rng=self._rng,
+            heard=self._clock.heard,
+            on_late=self._metrics.leader_election_slowpath.labels(name).inc,
         )
 
     def _serve(self, stack: AsyncExitStack) -> None:

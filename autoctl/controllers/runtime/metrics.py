@@ -519,7 +519,7 @@ class Metrics:
         )
         self._union(
             f"{prefix}_transitions_total",
-            "Status conditions of objects that changed.",
+            "Changes of status conditions of an object.",
             {who: gauges.transitions for who, gauges in members.items()},
         )
         self._union(
@@ -554,7 +554,7 @@ class Metrics:
             ),
             transitions=self._counter(
                 f"{prefix}_transitions_total",
-                f"Status conditions of {kind}s that changed.",
+                f"Changes of status conditions of a {kind}.",
                 *("type", "status", "reason"),
             ),
             transition_seconds=self._histogram(
@@ -584,11 +584,21 @@ class Metrics:
         self.leader_election_master_status = self._gauge(
             "leader_election_master_status", "1 while this replica leads.", "name"
         )
+        self.leader_election_slowpath = self._counter(
+            "leader_election_slowpath_total",
+            "Renewals of the lease that did not succeed at the first try.",
+            "name",
+        )
         self.reconcile_total = self._counter(
             "controller_runtime_reconcile_total", "Reconciles.", "controller", "result"
         )
         self.reconcile_errors = self._counter(
             "controller_runtime_reconcile_errors_total", "Failed reconciles.", "controller"
+        )
+        self.reconcile_panics = self._counter(
+            "controller_runtime_reconcile_panics_total",
+            "Failed reconciles with an error of neither the API server nor AWS: defects.",
+            "controller",
         )
         self.reconcile_time = self._histogram(
             "controller_runtime_reconcile_time_seconds", "Time of a reconcile.", "controller"

@@ -9,15 +9,28 @@ from typing import TypeAlias
 
 import structlog
 
+from autoctl.aws.errors import CloudError
 from autoctl.controllers.runtime.controller import Controller, Periodic, Registration
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.controllers.runtime.workqueue import ShutDown, WorkQueue
-from autoctl.ports.kubernetes import Conflict, NotFound
+from autoctl.ports.kubernetes import ApiError, Conflict, NotFound
 
 ErrorObserver: TypeAlias = Callable[[str, Exception], None]
 """Hears of the exception that a controller's reconcile or pass ended with, and of its name."""
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+def is_defect(error: Exception) -> bool:
+    """Whether an error is none that the API server or AWS may cause, but a defect of the code."""
+    return not isinstance(error, ApiError | CloudError)
+
+
+def _count_failure(metrics: Metrics, name: str, error: Exception) -> None:
+    metrics.reconcile_total.labels(name, "error").inc()
+    metrics.reconcile_errors.labels(name).inc()
+    if is_defect(error):
+        metrics.reconcile_panics.labels(name).inc()
 
 
 class ControllerRunner:
@@ -40,6 +53,7 @@ class ControllerRunner:
         for result in ("success", "error", "requeue", "requeue_after"):
             metrics.reconcile_total.labels(controller.name, result)
         metrics.reconcile_errors.labels(controller.name)
+        metrics.reconcile_panics.labels(controller.name)
 
     def enqueue(self, key: str) -> None:
         self.queue.add(key)
@@ -120,8 +134,7 @@ class ControllerRunner:
         _log.exception("reconcile failed", failures=self.queue.failures(key) + 1)
         if self.on_error is not None:
             self.on_error(name, error)
-        self._metrics.reconcile_total.labels(name, "error").inc()
-        self._metrics.reconcile_errors.labels(name).inc()
+        _count_failure(self._metrics, name, error)
         self.queue.add_rate_limited(key)
 
 
@@ -142,6 +155,7 @@ class PeriodicRunner:
         for result in ("success", "error", "requeue_after"):
             metrics.reconcile_total.labels(controller.name, result)
         metrics.reconcile_errors.labels(controller.name)
+        metrics.reconcile_panics.labels(controller.name)
 
     def enqueue(self, key: str) -> None:  # noqa: ARG002 - a pass looks at everything
         self._wake.set()
@@ -199,8 +213,7 @@ class PeriodicRunner:
                 _log.exception("pass failed")
                 if self.on_error is not None:
                     self.on_error(name, error)
-                metrics.reconcile_total.labels(name, "error").inc()
-                metrics.reconcile_errors.labels(name).inc()
+                _count_failure(metrics, name, error)
                 return None
             else:
                 metrics.reconcile_total.labels(name, "requeue_after").inc()

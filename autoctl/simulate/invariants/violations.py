@@ -88,11 +88,10 @@ class Invariants:
 
 def _watch_errors(assembly: Assembly, report: Report) -> None:
     """An exception of a reconcile that no API and no cloud raised is a defect."""
-    from autoctl.aws.errors import CloudError
-    from autoctl.ports.kubernetes import ApiError
+    from autoctl.controllers.runtime.runners import is_defect
 
     def failed(controller: str, error: Exception) -> None:
-        if not isinstance(error, ApiError | CloudError):
+        if is_defect(error):
             report("defect", f"{controller}: {type(error).__name__}: {error}")
 
     assembly.manager.observe_errors(failed)

@@ -33,6 +33,8 @@ class Server:
         self.version = 0
         self.down: set[str] = set()
         self.hang: set[str] = set()
+        self.late: list[str] = []
+        """Whose renewals did not succeed at the first try."""
 
     def client(self, identity: str) -> Any:
         server = self
@@ -166,6 +168,7 @@ class TestKeeper:
             make(identity),
             LoopClock(START),
             rng=random.Random(identity),
+            on_late=lambda: server.late.append(identity),
         )
         return keeper, asyncio.create_task(keeper.run())
 
@@ -224,6 +227,8 @@ class TestKeeper:
         server = Server()
         keeper, task = self.start(server, "a")
         await keeper.elected.wait()
+        await asyncio.sleep(30)
+        assert server.late == []
         for _ in range(5):
             server.down.add("a")
             await asyncio.sleep(6)
@@ -231,6 +236,14 @@ class TestKeeper:
             server.down.clear()
             await asyncio.sleep(10)
         assert not task.done()
+        assert server.late == ["a"] * 5, "counted once each, however often it is tried"
+
+    async def test_who_does_not_lead_renews_nothing_late(self) -> None:
+        server = Server()
+        server.down.add("a")
+        self.start(server, "a")
+        await asyncio.sleep(30)
+        assert server.late == []
 
     @pytest.mark.parametrize("seed", range(6))
     async def test_never_two_leaders_whatever_fails(self, seed: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from autoctl.controllers.runtime.controller import DONE, Registration, Result, Watch
 from autoctl.controllers.runtime.manager import Manager
 from autoctl.controllers.runtime.metrics import Metrics
-from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Conflict, NotFound
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Conflict, NotFound, Unavailable
 
 pytestmark = pytest.mark.looptime
 
@@ -57,7 +57,7 @@ async def test_notifications_before_the_start_wait_once_and_are_mapped_to_keys()
 
 async def test_failures_back_off_and_are_counted_conflicts_are_not_errors() -> None:
     metrics = Metrics()
-    outcomes: list[Exception | None] = [RuntimeError("x"), RuntimeError("x"), Conflict("x"), None]
+    outcomes: list[Exception | None] = [RuntimeError("x"), Unavailable("x"), Conflict("x"), None]
 
     async def act(key: str) -> Result:
         outcome = outcomes.pop(0)
@@ -72,6 +72,7 @@ async def test_failures_back_off_and_are_counted_conflicts_are_not_errors() -> N
     assert [at for at, _ in controller.seen] == pytest.approx([0, 1, 3, 7])
     value = metrics.registry.get_sample_value
     assert value("controller_runtime_reconcile_errors_total", {"controller": "recorder"}) == 2
+    assert value("controller_runtime_reconcile_panics_total", {"controller": "recorder"}) == 1
     labels = {"controller": "recorder", "result": "success"}
     assert value("controller_runtime_reconcile_total", labels) == 1
     assert value("workqueue_retries_total", {"name": "recorder", "controller": "recorder"}) == 3
@@ -187,10 +188,15 @@ class Passes:
 
 
 async def test_passes_follow_their_own_delay_and_back_off_when_they_fail() -> None:
-    passes = Passes([10, RuntimeError("x"), RuntimeError("x"), 0])
-    manager = Manager([Registration(passes, base_delay=1)], Metrics())
+    passes = Passes([10, RuntimeError("x"), Unavailable("x"), 0])
+    metrics = Metrics()
+    manager = Manager([Registration(passes, base_delay=1)], metrics)
     await stop_after(manager, 60)
     assert passes.at == pytest.approx([0, 10, 11, 13, 13])
+    value = metrics.registry.get_sample_value
+    labels = {"controller": passes.name}
+    assert value("controller_runtime_reconcile_errors_total", labels) == 2
+    assert value("controller_runtime_reconcile_panics_total", labels) == 1
 
 
 async def test_a_watched_change_wakes_a_waiting_pass_but_not_a_failed_one() -> None:
