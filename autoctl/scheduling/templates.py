@@ -100,7 +100,7 @@ def template_of(pod: core.Pod) -> Template:
             spec.overhead,
             spec.resources,
             spec.priority,
-            spec.volumes,
+            _claiming(spec.volumes),
             spec.resource_claims,
             spec.host_network,
             _resized(pod.status.container_statuses),
@@ -125,6 +125,15 @@ def parse(spec: core.PodSpec, status: core.PodStatus | None = None) -> Template:
         return _parse(spec, status or core.PodStatus())
     except ResourceError as error:
         return Template(requests={}, error=str(error), priority=spec.priority or 0)
+
+
+def _claiming(volumes: list[core.Volume] | None) -> object:
+    """The volumes that bear on placement.
+
+    The API server gives every pod one of its own for its token, of a random name: with it no two
+    pods would be alike.
+    """
+    return [v for v in volumes or () if v.persistent_volume_claim or v.ephemeral] or None
 
 
 def _resized(statuses: list[core.ContainerStatus] | None) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -122,3 +123,27 @@ def test_wildcards_and_host_network() -> None:
 def test_equal_specs_share_a_template() -> None:
     assert template_of(make_pod("a")) is template_of(make_pod("b"))
     assert template_of(make_pod("a")) is not template_of(make_pod("b", cpu="2"))
+
+
+_numbers = count()
+
+
+def volume(**source: Any) -> core.Volume:
+    return core.Volume(name=f"kube-api-access-{next(_numbers)}", **source)
+
+
+def spec_with(*volumes: core.Volume) -> core.Pod:
+    return core.Pod(spec=core.PodSpec(volumes=list(volumes)))
+
+
+def test_volumes_of_random_names_do_not_make_pods_different() -> None:
+    """The API server gives each pod a volume for its token; pods of a Deployment stay alike."""
+    assert template_of(spec_with(volume())) is template_of(spec_with(volume()))
+    assert template_of(spec_with(volume())) is template_of(spec_with())
+
+
+def test_volume_claims_do() -> None:
+    claims = [core.PersistentVolumeClaimSource(claim_name=name) for name in ("a", "b")]
+    one, other = (spec_with(volume(), volume(persistent_volume_claim=c)) for c in claims)
+    assert template_of(one) is not template_of(other)
+    assert template_of(one).claims == ("a",)
