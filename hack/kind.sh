@@ -53,10 +53,11 @@ for stage in hack/controlplane/stages/*.yaml; do stages+=("--config=$stage"); do
 children+=($!)
 
 "$helm" upgrade --install autoctl-crds charts/autoctl-crds --namespace kube-system
-# One node, one zone: one replica.
+# One node, without a zone: one replica, spread over nothing.
 "$helm" upgrade --install autoctl charts/autoctl --namespace kube-system --skip-crds \
   --values - --wait --timeout 3m <<VALUES
 replicas: 1
+topologySpreadConstraints: []
 image: {repository: ${IMAGE%:*}, tag: ${IMAGE#*:}, pullPolicy: Never}
 settings: {clusterName: $CLUSTER, interruptionQueue: $CLUSTER, region: us-west-2}
 networkPolicy: {apiPorts: [443, 6443, $PORT]}
