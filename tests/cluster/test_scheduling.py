@@ -16,18 +16,14 @@ from provisioner import ZONE, provisioning
 from controlplane.installation import autoctl
 
 PODS = 12 + 3 + 5 + 1
-STRAYS = 1
-"""Nodes beyond the plan. Steering keeps a pod's room while its node opens; but nodes open one after
-the other, and a pod that kube-scheduler binds meanwhile may take the place of one of another kind.
-"""
 
 
 @pytest.mark.slow
 def test_kube_scheduler_agrees_with_every_placement(world: World, namespace: str) -> None:
     """A Deployment spread over zones, a StatefulSet with volumes that wait for their consumers,
     pods that keep apart and a GPU pod, applied together: the operator makes the nodes that
-    `autoctl plan` told of the same cluster, kube-scheduler finds a place for every pod on them,
-    with one further node at most. Nothing of the steering stays on nodes or pods.
+    `autoctl plan` told of the same cluster and no other, kube-scheduler finds a place for every pod
+    on them. Nothing of the steering stays on nodes or pods.
     """
     operator = world.installation.start_operator()
     operator.wait_ready()
@@ -49,9 +45,8 @@ def test_kube_scheduler_agrees_with_every_placement(world: World, namespace: str
         world.check_consistent()
         wanted = Counter(claim["nodePool"] for claim in planned["nodeClaims"])
         made = pools(world.node_claims())
-        assert not wanted - made, told(world, namespace, planned)
-        assert (made - wanted).total() <= STRAYS, told(world, namespace, planned)
-        assert len(world.account.instances(ended=True)) <= wanted.total() + STRAYS
+        assert made == wanted, told(world, namespace, planned)
+        assert len(world.account.instances(ended=True)) == wanted.total()
         world.wait("the end of steering", lambda: not steered(world), timeout=60)
         check_places(world, namespace)
 

@@ -106,6 +106,41 @@ async def test_without_steering_more_would_come(monkeypatch: pytest.MonkeyPatch)
     raise AssertionError("none of them needed another node")
 
 
+async def test_nodes_that_are_ready_together_open_one_after_the_other() -> None:
+    """Side by side they would lose nominations: kube-scheduler tries all pods when one opens."""
+    objects = MIXES["sizes"]
+    async with playing(node_class(), pool(), *objects) as play:
+        opened: dict[str, float] = {}
+        held: set[str] = set()
+
+        def note(_: Object | None, node: Object | None) -> None:
+            if node is None:
+                return
+            name = node["metadata"]["name"]
+            if any(t["key"] == AWAITING for t in node["spec"].get("taints") or ()):
+                held.add(name)
+            elif name in held:
+                opened.setdefault(name, asyncio.get_running_loop().time())
+
+        play.world.cluster.store.subscribe(NODES, note)
+        await play.until(lambda: play.running() == replicas(objects))
+        assert len(held) == play.launched > 2
+        assert opened.keys() == held
+        assert len(set(opened.values())) == len(opened)
+        assert max(opened.values()) - min(opened.values()) < len(opened)
+
+
+async def test_nodes_that_wait_for_each_other_open_together() -> None:
+    """Each has room, not kept by nominations, that pods of the others would take meanwhile."""
+    objects = MIXES["spread"]
+    async with playing(node_class(), pool(), *objects) as play:
+        await play.until(lambda: bool(play.claims()))
+        await asyncio.sleep(3)
+        planned = len(play.claims())
+        await play.until(lambda: play.running() == replicas(objects))
+        assert play.launched == planned
+
+
 async def test_pods_that_are_alike_are_not_steered() -> None:
     objects = (deployment(replicas=30, cpu="1700m"),)
     async with playing(node_class(), pool(), *objects, boot_jitter=JITTER) as play:

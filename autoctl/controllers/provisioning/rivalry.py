@@ -8,7 +8,7 @@ changes nothing; otherwise what is left over in the end may not fit what is left
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
 from autoctl.api import core
@@ -79,19 +79,65 @@ def in_turn(own: Iterable[core.Pod]) -> list[core.Pod]:
     return found
 
 
-def is_outranked(own: Iterable[core.Pod], others: Iterable[core.Pod]) -> bool:
-    """Whether another pod is more important than all of the node's own.
+def takers(
+    own: Sequence[core.Pod],
+    others: Iterable[core.Pod],
+    claim: NodeClaim,
+    node: core.Node,
+    running: Iterable[core.Pod] = (),
+) -> list[core.Pod]:
+    """Those of the others that could take room of the node's `own` which nominations do not keep.
 
-    kube-scheduler keeps a nominated pod's room from pods of the same or lower priority alone.
+    That is the room of pods that have no turn yet (see `in_turn`), but not from others of their
+    kind, nor where there is room for both; and all room, from pods that are more important than all
+    of its own: kube-scheduler keeps it from those of the same or lower priority alone. `running`
+    are the pods that the node has already.
     """
-    highest = max((_priority(pod) for pod in own), default=None)
-    return highest is not None and any(_priority(pod) > highest for pod in others)
+    highest = max((_priority(pod) for pod in own), default=0)
+    turn = {pod.metadata.uid for pod in in_turn(own)}
+    late = [pod for pod in own if pod.metadata.uid not in turn]
+    here = [pod for pod in (*running, *own) if pod.metadata.uid in turn or pod.spec.node_name]
+    free = _left(amounts(node.status.allocatable), here)
+    alike = {_kind(pod, template_of(pod), True, volumes=False) for pod in late}
+    usable: dict[Template, bool] = {}
+    found, crowd = [], []
+    for pod in others:
+        template = template_of(pod)
+        if template not in usable:
+            usable[template] = could_use(pod, claim, node)
+        if not usable[template]:
+            continue
+        if own and _priority(pod) > highest:
+            found.append(pod)
+        elif late and _kind(pod, template, True, volumes=False) not in alike:
+            crowd += [pod] if _fits(template, free) else []
+    spare = _left(free, (*late, *crowd))
+    return found if all(amount >= 0 for amount in spare.values()) else found + crowd
 
 
-def _kind(pod: core.Pod, template: Template, mixed: bool) -> tuple[object, ...]:
-    """Pods of one kind can stand in for each other."""
-    volumes = pod.metadata.uid if template.claims or template.ephemeral else None
-    return (id(template), volumes, *(_group(pod) if mixed else ()))
+def kind_of(pod: core.Pod) -> Hashable:
+    """Equal for pods of which each can stand in for the other."""
+    return _kind(pod, template_of(pod), True)
+
+
+def _left(room: Mapping[str, int], pods: Iterable[core.Pod]) -> dict[str, int]:
+    left = dict(room)
+    for pod in pods:
+        for name, amount in template_of(pod).requests.items():
+            left[name] = left.get(name, 0) - amount
+    return left
+
+
+def _fits(template: Template, room: Mapping[str, int]) -> bool:
+    return all(room.get(name, 0) >= amount for name, amount in template.requests.items())
+
+
+def _kind(
+    pod: core.Pod, template: Template, mixed: bool, *, volumes: bool = True
+) -> tuple[object, ...]:
+    """Pods of one kind can stand in for each other; with `volumes`, only where these are alike."""
+    own = pod.metadata.uid if volumes and (template.claims or template.ephemeral) else None
+    return (id(template), own, *(_group(pod) if mixed else ()))
 
 
 def _group(pod: core.Pod) -> tuple[object, ...]:

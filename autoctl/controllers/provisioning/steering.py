@@ -1,9 +1,10 @@
 """`provisioner.steering`: new nodes take the pods they were bought for before any others.
 
-A node that others want too is registered with the taint `autoctl.io/awaiting-pods`. As soon as its
-kubelet is ready, its pods get it as their nominated node, and the taint goes: kube-scheduler then
-keeps their room from pods of the same or lower priority. Nobody is bound past kube-scheduler; a pod
-that does not land in time has its nomination taken back.
+A node that others want too is registered with the taint `autoctl.io/awaiting-pods`. Once nothing
+else keeps pods away, its pods get it as their nominated node, and the taint goes: kube-scheduler
+then keeps their room from pods of the same or lower priority. Nodes have their turns one after the
+other (see `opening`). Nobody is bound past kube-scheduler; a pod that does not land in time has its
+nomination taken back.
 
 What was begun stands on the Node (taint and annotation), so that a process that takes over ends it.
 """
@@ -11,23 +12,27 @@ What was begun stands on the Node (taint and annotation), so that a process that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 
 from autoctl.api import core
-from autoctl.api.labels import AWAITING_PODS_TAINT, STEERED
+from autoctl.api.labels import AWAITING_PODS_TAINT, STEERED, ZONE
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.marks import REPLACES
 from autoctl.controllers.lifecycle.initialization import waits_for
-from autoctl.controllers.provisioning.rivalry import could_use, in_turn, is_contested, is_outranked
+from autoctl.controllers.lifecycle.registration import is_registered
+from autoctl.controllers.provisioning.opening import Closed, next_to_open
+from autoctl.controllers.provisioning.rivalry import in_turn, is_contested, takers
+from autoctl.controllers.provisioning.seats import Seats
 from autoctl.controllers.steering import nominate, set_taint
 from autoctl.ports.kubernetes import NODES, EventType, KubernetesApi, NotFound
+from autoctl.scheduling.templates import template_of
 from autoctl.state.cluster import ClusterState
 from autoctl.state.pods import is_pending
-from autoctl.state.reflector import Change
+from autoctl.state.reflector import Change, split_key
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -35,13 +40,18 @@ MOST_STEERED: Final = 1_000
 """Waiting pods beyond which nobody is steered: every one costs a write, and a stray node is a small
 part of such a batch."""
 OPEN_SECONDS: Final = 3.0
-"""A ready node whose nominations are missing for this long takes pods all the same."""
+"""A node whose turn it is, but whose nominations are missing for this long, takes pods all the
+same."""
+LANDED_SECONDS: Final = 1.0
+"""How long the next node waits for the pods of the one that opened last."""
 TOGETHER_SECONDS: Final = 15.0
-"""How long a ready node waits for the nodes of pods from which nominations do not keep its room."""
+"""A ready node takes pods after this time, whatever it waited for."""
 LANDING_SECONDS: Final = 20.0
 """How long a pod may take to be bound once it could be; then its nomination is taken back."""
 RENEW_SECONDS: Final = 0.5
 """kube-scheduler clears the nomination of a pod that it tries too early; it is made again then."""
+SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
+"""On a volume claim: the node that kube-scheduler chose for its pod, while the volume is made."""
 _UNSYNCED_SECONDS: Final = 1.0
 _BUSY_SECONDS: Final = 0.2
 _REST_SECONDS: Final = 600.0
@@ -54,19 +64,31 @@ class _Arrival:
 
     claim: str
     node: str = ""
+    zone: str = ""
     gone: bool = False
     inherited: bool = False
     """Begun by another process: which pods it sent is not known."""
+    held: bool = True
+    """Whether the node carries the taint; otherwise others open it (startup taints)."""
     sent: dict[str, float] = field(default_factory=dict)
     """UID -> when the pod was nominated last."""
     ready: float | None = None
-    shown: float | None = None
-    """When all nominations were there last, since the kubelet was ready."""
     usable: float | None = None
     """Since when nothing but the taint keeps pods away."""
     opened: float | None = None
     own: list[core.Pod] = field(default_factory=list)
     """The waiting pods that the node is meant for, as of this pass."""
+
+
+@dataclass(eq=False)
+class _Turn:
+    """The nodes that open next, or opened last."""
+
+    arrivals: list[_Arrival] = field(default_factory=list)
+    since: float = 0.0
+    opened: float | None = 0.0
+    landing: frozenset[str] = frozenset()
+    """UIDs of the pods that were nominated when the nodes opened."""
 
 
 class ProvisionSteering:
@@ -78,6 +100,8 @@ class ProvisionSteering:
         self._api = api
         self._state = state
         self._arrivals: dict[str, _Arrival] = {}
+        self._turn = _Turn()
+        self._seats = Seats()
         self._marked: set[str] = set()
         self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
         state.nodes.reflector.subscribe(self._nodes_changed)
@@ -106,12 +130,20 @@ class ProvisionSteering:
             return _REST_SECONDS
         waiting = self._waiting()
         now = asyncio.get_running_loop().time()
-        steps = [self._prepare(a, waiting, now) for a in self._arrivals.values()]
+        self._trade(waiting)
+        self._look(waiting, now)
+        steps = [
+            self._send(arrival, now)
+            for arrival in self._arrivals.values()
+            if arrival.opened is not None and not arrival.inherited
+        ]
         outcomes = await asyncio.gather(*steps, return_exceptions=True)
-        for opening in _in_order(self._to_open(waiting, now)):
-            outcomes += await asyncio.gather(
-                *(self._open(a, now) for a in opening), return_exceptions=True
-            )
+        if self._turn.opened is not None and self._has_landed(waiting, now):
+            chosen = self._next(waiting, now)
+            if chosen:
+                self._turn = _Turn(chosen, now, None)
+        if self._turn.opened is None:
+            outcomes += await self._take_turn(now)
         over = [a for a in self._arrivals.values() if _is_over(a, now)]
         outcomes += await asyncio.gather(
             *(self._end(a, waiting) for a in over), return_exceptions=True
@@ -144,24 +176,166 @@ class ProvisionSteering:
             if claim is not None and claim.name not in self._arrivals:
                 self._arrivals[claim.name] = _Arrival(claim.name, name, inherited=True)
 
-    async def _prepare(self, arrival: _Arrival, waiting: Sequence[core.Pod], now: float) -> None:
-        """Nominate what may be nominated, once the node is ready."""
-        claim = self._state.claim(arrival.claim)
-        node = self._node_of(claim)
-        if claim is None or claim.deleting or (node is None and arrival.node):
-            arrival.gone = True
+    # --- What is to be seen -----------------------------------------------------------------------
+
+    def _trade(self, waiting: Sequence[core.Pod]) -> None:
+        """Pods whose room others of their kind have taken go to the room that these left."""
+        if len(waiting) > MOST_STEERED:
             return
-        if node is None or (not arrival.inherited and not _is_ready(node)):
-            return
-        arrival.node = node.metadata.name
-        arrival.ready = now if arrival.ready is None else arrival.ready
-        if arrival.usable is None and waits_for(claim, node) is None:
-            arrival.usable = now
-        arrival.own = self._own(arrival, waiting)
-        if arrival.shown is None or _all_shown(arrival):
-            arrival.shown = now
-        if not arrival.inherited:
-            await self._send(arrival, now)
+        nominations = self._state.nominations
+        trades = self._seats.trades(waiting, nominations.promises(), self._landed)
+        for pod, home in trades:
+            nominations.await_node([(pod.key, pod.metadata.uid)], home)
+            _log.info("sent elsewhere", pod=pod.key, node_claim=home)
+
+    def _landed(self, key: str) -> str | None:
+        """The new node's NodeClaim that the pod was bound to."""
+        namespace, name = split_key(key)
+        pod = self._state.pods.reflector.get(name, namespace)
+        if pod is None:
+            return None
+        nodes = {arrival.node: arrival.claim for arrival in self._arrivals.values()}
+        return nodes.get(pod.spec.node_name or "")
+
+    def _look(self, waiting: Sequence[core.Pod], now: float) -> None:
+        """Note how far each node is, and which waiting pods are its own."""
+        promised = self._state.nominations.promises()
+        by_target: dict[str, list[core.Pod]] = {}
+        for pod in waiting:
+            by_target.setdefault(promised.get(pod.key, ""), []).append(pod)
+        for arrival in self._arrivals.values():
+            claim = self._state.claim(arrival.claim)
+            node = self._node_of(claim)
+            if claim is None or claim.deleting or (node is None and arrival.node):
+                arrival.gone = True
+                continue
+            if node is None or not is_registered(node):
+                continue
+            if not arrival.inherited and not _is_ready(node):
+                continue
+            arrival.node = node.metadata.name
+            arrival.zone = (node.metadata.labels or {}).get(ZONE, "")
+            arrival.ready = now if arrival.ready is None else arrival.ready
+            if arrival.usable is None and waits_for(claim, node) is None:
+                arrival.usable = now
+            taints = node.spec.taints or ()
+            arrival.held = any(taint.key == AWAITING_PODS_TAINT for taint in taints)
+            if not arrival.held and arrival.opened is None:
+                arrival.opened = now
+            arrival.own = [
+                *by_target.get(arrival.claim, ()),
+                *by_target.get(arrival.node, ()),
+                *(p for p in by_target.get("", ()) if p.metadata.uid in arrival.sent),
+            ]
+
+    def _node_of(self, claim: NodeClaim | None) -> core.Node | None:
+        return self._state.node(claim.status.node_name or "") if claim is not None else None
+
+    def _has_landed(self, waiting: Iterable[core.Pod], now: float) -> bool:
+        """Whether the pods of the nodes that opened last are at home, or had their time."""
+        turn = self._turn
+        if turn.opened is None or now >= turn.opened + LANDED_SECONDS:
+            return True
+        return not any(p.metadata.uid in turn.landing and not self._is_chosen(p) for p in waiting)
+
+    def _is_chosen(self, pod: core.Pod) -> bool:
+        """Whether kube-scheduler holds a place for the pod while its volumes are made."""
+        template = template_of(pod)
+        names = [
+            *template.claims,
+            *(f"{pod.metadata.name}-{name}" for name, _ in template.ephemeral),
+        ]
+        claims = self._state.volume_claims.reflector
+        found = (claims.get(name, pod.metadata.namespace) for name in names)
+        return any(c is not None and SELECTED_NODE in (c.metadata.annotations or {}) for c in found)
+
+    # --- Whose turn it is -------------------------------------------------------------------------
+
+    def _next(self, waiting: Sequence[core.Pod], now: float) -> list[_Arrival]:
+        """The nodes to open next."""
+        arrivals = [a for a in self._arrivals.values() if not a.gone]
+        homeless = self._homeless(waiting)
+        closed = [
+            Closed(
+                arrival.claim,
+                arrival.zone,
+                exposed_to=self._exposed_to(arrival, homeless),
+                overdue=arrival.inherited or now >= arrival.ready + TOGETHER_SECONDS,
+            )
+            for arrival in arrivals
+            if arrival.opened is None and arrival.ready is not None and arrival.held
+            if arrival.usable is not None or now >= arrival.ready + TOGETHER_SECONDS
+        ]
+        opened = [a for a in arrivals if a.opened is not None]
+        chosen = next_to_open(
+            closed, {a.claim for a in opened}, [a.zone for a in opened], len(arrivals)
+        )
+        return [self._arrivals[name] for name in chosen]
+
+    def _homeless(self, waiting: Sequence[core.Pod]) -> dict[str, list[core.Pod]]:
+        """By home: the pods whose own nodes do not take pods yet."""
+        promised = self._state.nominations.promises()
+        found: dict[str, list[core.Pod]] = {}
+        for pod in waiting:
+            home = promised.get(pod.key)
+            if home is not None and not self._is_open(home):
+                found.setdefault(home, []).append(pod)
+        return found
+
+    def _is_open(self, target: str) -> bool:
+        """Whether the Node or NodeClaim takes its pods now; one that is gone never will."""
+        arrival = self._arrivals.get(target)
+        if arrival is not None:
+            return arrival.opened is not None
+        claim = self._state.claim(target)
+        return claim is None or claim.initialized
+
+    def _exposed_to(
+        self, arrival: _Arrival, homeless: Mapping[str, Sequence[core.Pod]]
+    ) -> frozenset[str]:
+        """The homes of those pods that could take room which nominations do not keep."""
+        claim, node = self._state.claim(arrival.claim), self._state.node(arrival.node)
+        if claim is None or node is None:
+            return frozenset()
+        others = {
+            pod.metadata.uid: home
+            for home, pods in homeless.items()
+            if home not in (arrival.claim, arrival.node)
+            for pod in pods
+        }
+        rivals = (pod for pods in homeless.values() for pod in pods if pod.metadata.uid in others)
+        running = self._state.pods_by_node[arrival.node].values()
+        found = takers(arrival.own, rivals, claim, node, running)
+        return frozenset(others[pod.metadata.uid] for pod in found)
+
+    # --- Writes -----------------------------------------------------------------------------------
+
+    async def _take_turn(self, now: float) -> list[BaseException | None]:
+        """Nominate pods to the nodes whose turn it is; open these when that shows on the watch."""
+        turn = self._turn
+        turn.arrivals = [a for a in turn.arrivals if not a.gone and a.opened is None]
+        sends = [self._send(arrival, now) for arrival in turn.arrivals if not arrival.inherited]
+        outcomes = await asyncio.gather(*sends, return_exceptions=True)
+        if not all(map(self._all_shown, turn.arrivals)) and now < turn.since + OPEN_SECONDS:
+            return outcomes
+        turn.opened = now
+        turn.landing = frozenset(
+            pod.metadata.uid
+            for arrival in turn.arrivals
+            for pod in arrival.own
+            if pod.status.nominated_node_name
+        )
+        opens = [self._open(arrival, now) for arrival in turn.arrivals]
+        return outcomes + await asyncio.gather(*opens, return_exceptions=True)
+
+    def _all_shown(self, arrival: _Arrival) -> bool:
+        """Whether all nominations have come out again on the watch."""
+        return arrival.inherited or all(self._is_sent(p, arrival) for p in in_turn(arrival.own))
+
+    def _is_sent(self, pod: core.Pod, arrival: _Arrival) -> bool:
+        """Whether the pod is nominated to the node, or by others (preemption) to another."""
+        name = pod.status.nominated_node_name
+        return bool(name) and (name == arrival.node or name not in self._marked)
 
     async def _open(self, arrival: _Arrival, now: float) -> None:
         await set_taint(self._api, arrival.node, AWAITING_PODS_TAINT, present=False)
@@ -174,80 +348,17 @@ class ProvisionSteering:
             seconds=round(now - (now if arrival.ready is None else arrival.ready), 2),
         )
 
-    def _node_of(self, claim: NodeClaim | None) -> core.Node | None:
-        return self._state.node(claim.status.node_name or "") if claim is not None else None
-
-    def _own(self, arrival: _Arrival, waiting: Sequence[core.Pod]) -> list[core.Pod]:
-        """The waiting pods that the node is meant for."""
-        promised = self._state.nominations.promises()
-        names = (arrival.claim, arrival.node)
-        return [
-            pod
-            for pod in waiting
-            if promised.get(pod.key) in names
-            or (pod.key not in promised and pod.metadata.uid in arrival.sent)
-        ]
-
     async def _send(self, arrival: _Arrival, now: float) -> None:
         """Nominate those that are not yet, and again those that lost it before they could land."""
         again = now - RENEW_SECONDS
         unsent = [
             pod
             for pod in in_turn(arrival.own)
-            if not pod.status.nominated_node_name
+            if not self._is_sent(pod, arrival)
             and arrival.sent.get(pod.metadata.uid, again) <= again
         ]
         arrival.sent.update((pod.metadata.uid, now) for pod in unsent)
         await asyncio.gather(*(self._write(nominate(self._api, p, arrival.node)) for p in unsent))
-
-    def _to_open(self, waiting: Sequence[core.Pod], now: float) -> list[_Arrival]:
-        """The nodes to open now.
-
-        Where nominations do not keep the room of all pods of a node, it opens together with the
-        nodes of those that would take it, if these come in time.
-        """
-        opening = [a for a in self._arrivals.values() if _is_prepared(a, now)]
-        while True:
-            names = {a.claim for a in opening}
-            kept = [
-                arrival
-                for arrival in opening
-                if arrival.inherited
-                or arrival.ready is None
-                or now >= arrival.ready + TOGETHER_SECONDS
-                or not self._is_exposed(arrival, self._homeless(waiting, names))
-            ]
-            if len(kept) == len(opening):
-                return kept
-            opening = kept
-
-    def _homeless(self, waiting: Sequence[core.Pod], opening: Collection[str]) -> list[core.Pod]:
-        """Pods whose own nodes are still to come, or still closed."""
-        promised = self._state.nominations.promises()
-        return [
-            pod
-            for pod in waiting
-            if pod.key in promised and not self._is_open(promised[pod.key], opening)
-        ]
-
-    def _is_open(self, target: str, opening: Collection[str]) -> bool:
-        """Whether the Node or NodeClaim takes its pods now; one that is gone never will."""
-        arrival = self._arrivals.get(target)
-        if arrival is not None:
-            return target in opening or arrival.opened is not None
-        claim = self._state.claim(target)
-        return claim is None or claim.initialized
-
-    def _is_exposed(self, arrival: _Arrival, others: Sequence[core.Pod]) -> bool:
-        """Whether some of the others could take room that nominations do not keep."""
-        claim, node = self._state.claim(arrival.claim), self._state.node(arrival.node)
-        if claim is None or node is None:
-            return False
-        mine = {pod.metadata.uid for pod in arrival.own}
-        rivals = [p for p in others if p.metadata.uid not in mine and could_use(p, claim, node)]
-        return bool(rivals) and (
-            len(in_turn(arrival.own)) < len(arrival.own) or is_outranked(arrival.own, rivals)
-        )
 
     async def _end(self, arrival: _Arrival, waiting: Iterable[core.Pod]) -> None:
         """Take nominations back that came to nothing, and the mark off the node."""
@@ -271,25 +382,6 @@ class ProvisionSteering:
     async def _write(self, request: Coroutine[Any, Any, None]) -> None:
         async with self._writes:
             await request
-
-
-def _all_shown(arrival: _Arrival) -> bool:
-    """Whether all nominations have come out again on the watch."""
-    return all(pod.status.nominated_node_name for pod in in_turn(arrival.own))
-
-
-def _is_prepared(arrival: _Arrival, now: float) -> bool:
-    """Whether all nominations are there, or have been missing for long enough."""
-    if arrival.gone or arrival.ready is None or arrival.opened is not None:
-        return False
-    assert arrival.shown is not None, "looked at since the kubelet is ready"
-    return arrival.inherited or _all_shown(arrival) or now >= arrival.shown + OPEN_SECONDS
-
-
-def _in_order(opening: Sequence[_Arrival]) -> tuple[list[_Arrival], list[_Arrival]]:
-    """First the nodes whose room nominations keep, so that others' pods are at home by then."""
-    kept = [a for a in opening if len(in_turn(a.own)) == len(a.own)]
-    return kept, [a for a in opening if a not in kept]
 
 
 def _is_over(arrival: _Arrival, now: float) -> bool:

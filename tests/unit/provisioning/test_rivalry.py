@@ -15,7 +15,7 @@ from autoctl.controllers.provisioning.rivalry import (
     could_use,
     in_turn,
     is_contested,
-    is_outranked,
+    takers,
 )
 
 TAINT = {"key": "team", "value": "a", "effect": "NoSchedule"}
@@ -120,21 +120,76 @@ def test_whose_turn_it_is_keeps_it() -> None:
     assert [p.metadata.name for p in in_turn(parsed(*objects))] == ["b"]
 
 
+SPREAD = {"topologySpreadConstraints": [spread(ZONE, labels=WEB)], "labels": WEB}
+
+
 @pytest.mark.parametrize(
-    ("own", "others", "outranked"),
+    ("own", "others", "running", "taking"),
     [
-        ([0], [0], False),
-        ([0], [5], True),
-        ([0, 5], [5], False),
-        ([0], [], False),
-        ([], [5], False),
+        pytest.param([{"cpu": "3"}], [{"cpu": "1"}], [], [], id="all room is kept"),
+        pytest.param(
+            [{"cpu": "1500m", **SPREAD}] * 2,
+            [{"cpu": "1500m"}],
+            [],
+            ["o0"],
+            id="room of one without a turn",
+        ),
+        pytest.param(
+            [{"cpu": "500m", **SPREAD}] * 2, [{"cpu": "1500m"}], [], [], id="there is room for both"
+        ),
+        pytest.param(
+            [{"cpu": "500m", **SPREAD}] * 2,
+            [{"cpu": "1500m"}] * 3,
+            [],
+            ["o0", "o1", "o2"],
+            id="not for all",
+        ),
+        pytest.param(
+            [{"cpu": "1500m", **SPREAD}] * 2,
+            [{"cpu": "1500m", **SPREAD}],
+            [],
+            [],
+            id="of the same kind",
+        ),
+        pytest.param(
+            [{"cpu": "1500m", **SPREAD}] * 2,
+            [{"cpu": "2500m"}],
+            [],
+            [],
+            id="too large beside who has a turn",
+        ),
+        pytest.param(
+            [{"cpu": "1", **SPREAD}] * 2,
+            [{"cpu": "1500m"}],
+            [{"cpu": "1500m"}],
+            [],
+            id="too large beside who runs",
+        ),
+        pytest.param([{"cpu": "1"}], [{"cpu": "1", "priority": 5}], [], ["o0"], id="outranked"),
+        pytest.param(
+            [{"cpu": "1"}, {"cpu": "1", "priority": 5}],
+            [{"cpu": "1", "priority": 5}],
+            [],
+            [],
+            id="of equal rank",
+        ),
+        pytest.param([], [{"cpu": "1", "priority": 5}], [], [], id="nobody's room"),
     ],
 )
-def test_more_important_pods_elsewhere(own: list[int], others: list[int], outranked: bool) -> None:
-    def made(values: list[int]) -> list[core.Pod]:
-        return parsed(*(pod(f"p{i}", priority=v) for i, v in enumerate(values)))
+def test_who_could_take_room_that_is_not_kept(
+    own: list[dict[str, Any]],
+    others: list[dict[str, Any]],
+    running: list[dict[str, Any]],
+    taking: list[str],
+) -> None:
+    claim, new = world()
 
-    assert is_outranked(made(own), made(others)) is outranked
+    def made(prefix: str, specs: list[dict[str, Any]]) -> list[core.Pod]:
+        return parsed(*(pod(f"{prefix}{i}", **spec) for i, spec in enumerate(specs)))
+
+    there = made("r", [{**spec, "node": "new"} for spec in running])
+    found = takers(made("p", own), made("o", others), claim, new, there)
+    assert [p.metadata.name for p in found] == taking
 
 
 @pytest.mark.parametrize(
