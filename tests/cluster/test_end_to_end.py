@@ -23,8 +23,7 @@ RARELY_USED = {
     ("patch", "", "events"),  # an event came again
     ("get", "", "nodes"),  # before a taint is written, or a Node is taken for gone
     ("get", "karpenter.sh", "nodeclaims"),  # before a mark of consolidation is written
-    ("get", "", "podtemplates"),  # what CapacityBuffers may refer to
-    ("get", "apps", "deployments"),
+    ("get", "apps", "deployments"),  # what CapacityBuffers may refer to
     ("get", "apps", "replicasets"),
     ("get", "apps", "statefulsets"),
     ("get", "batch", "jobs"),
