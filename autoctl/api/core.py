@@ -11,13 +11,15 @@ never changed after decoding, so that snapshots may share them.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
-Quantity: TypeAlias = str | int | float
+Int32: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Quantity: TypeAlias = str | Int64 | float
 ResourceList: TypeAlias = dict[str, Quantity]
-IntOrString: TypeAlias = int | str
+IntOrString: TypeAlias = Int32 | str
 
 
 class _Object(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
@@ -42,12 +44,12 @@ class ObjectMeta(_Object, frozen=True):
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
-    generation: int = 0
+    generation: Int64 = 0
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
-    deletion_grace_period_seconds: int | None = None
+    deletion_grace_period_seconds: Int64 | None = None
     owner_references: list[OwnerReference] | None = None
     finalizers: list[str] | None = None
 
@@ -60,7 +62,7 @@ class Condition(_Object, frozen=True):
     reason: str | None = None
     message: str | None = None
     last_transition_time: datetime | None = None
-    observed_generation: int | None = None
+    observed_generation: Int64 | None = None
 
 
 class LabelSelectorRequirement(_Object, frozen=True):
@@ -102,7 +104,7 @@ class NodeSelector(_Object, frozen=True):
 class PreferredSchedulingTerm(_Object, frozen=True):
     """v1.PreferredSchedulingTerm; weight 1-100."""
 
-    weight: int = 1
+    weight: Int32 = 1
     preference: NodeSelectorTerm = field(default_factory=NodeSelectorTerm)
 
 
@@ -129,7 +131,7 @@ class PodAffinityTerm(_Object, frozen=True):
 class WeightedPodAffinityTerm(_Object, frozen=True):
     """v1.WeightedPodAffinityTerm; weight 1-100."""
 
-    weight: int = 1
+    weight: Int32 = 1
     pod_affinity_term: PodAffinityTerm = field(default_factory=PodAffinityTerm)
 
 
@@ -157,7 +159,7 @@ class Toleration(_Object, frozen=True):
     operator: str | None = None
     value: str | None = None
     effect: str | None = None
-    toleration_seconds: int | None = None
+    toleration_seconds: Int64 | None = None
 
 
 class Taint(_Object, frozen=True):
@@ -171,11 +173,11 @@ class Taint(_Object, frozen=True):
 class TopologySpreadConstraint(_Object, frozen=True):
     """v1.TopologySpreadConstraint."""
 
-    max_skew: int
+    max_skew: Int32
     topology_key: str
     when_unsatisfiable: str
     label_selector: LabelSelector | None = None
-    min_domains: int | None = None
+    min_domains: Int32 | None = None
     node_affinity_policy: str | None = None
     node_taints_policy: str | None = None
     match_label_keys: list[str] | None = None
@@ -198,8 +200,8 @@ class ResourceRequirements(_Object, frozen=True):
 class ContainerPort(_Object, frozen=True):
     """v1.ContainerPort."""
 
-    container_port: int = 0
-    host_port: int = 0
+    container_port: Int32 = 0
+    host_port: Int32 = 0
     host_ip: str = field(default="", name="hostIP")
     protocol: str = "TCP"
 
@@ -271,13 +273,13 @@ class PodSpec(_Object, frozen=True):
     init_containers: list[Container] | None = None
     overhead: ResourceList | None = None
     resources: ResourceRequirements | None = None
-    priority: int | None = None
+    priority: Int32 | None = None
     priority_class_name: str | None = None
     scheduler_name: str | None = None
     scheduling_gates: list[SchedulingGate] | None = None
     volumes: list[Volume] | None = None
     resource_claims: list[PodResourceClaim] | None = None
-    termination_grace_period_seconds: int | None = None
+    termination_grace_period_seconds: Int64 | None = None
     host_network: bool | None = None
 
 
@@ -376,11 +378,11 @@ class PodDisruptionBudgetSpec(_Object, frozen=True):
 class PodDisruptionBudgetStatus(_Object, frozen=True):
     """policy/v1 PodDisruptionBudgetStatus."""
 
-    disruptions_allowed: int = 0
-    current_healthy: int = 0
-    desired_healthy: int = 0
-    expected_pods: int = 0
-    observed_generation: int = 0
+    disruptions_allowed: Int32 = 0
+    current_healthy: Int32 = 0
+    desired_healthy: Int32 = 0
+    expected_pods: Int32 = 0
+    observed_generation: Int64 = 0
 
 
 class PodDisruptionBudget(_Object, frozen=True):
@@ -461,7 +463,7 @@ class StorageClass(_Object, frozen=True):
 class CSINodeDriverAllocatable(_Object, frozen=True):
     """How many volumes of a driver a node can attach."""
 
-    count: int | None = None
+    count: Int32 | None = None
 
 
 class CSINodeDriver(_Object, frozen=True):

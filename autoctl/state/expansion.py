@@ -70,7 +70,8 @@ def admitted(
     spec = dict(given)
     if spec.get("priority") is None:
         name = spec.get("priorityClassName") or ""
-        value = priorities.get(name, _SYSTEM_PRIORITIES.get(name))
+        known = isinstance(name, str)
+        value = priorities.get(name, _SYSTEM_PRIORITIES.get(name)) if known else None
         if value is not None:
             spec["priority"] = value
     name = spec.get("runtimeClassName")

@@ -286,7 +286,7 @@ def _named(path: str, value: Any, message: str) -> str:
     found = ""
     for part in _STEPS.findall(path):
         if part == "[...]":
-            wrong = (k for k, v in mapping(value).items() if f"got `{_json_type(v)}`" in message)
+            wrong = (k for k, v in mapping(value).items() if _is_meant(v, message))
             part = f"[{next(wrong, '...')}]"
         found += part
         key = part.strip(".[]")
@@ -298,6 +298,13 @@ def _named(path: str, value: Any, message: str) -> str:
 
 
 _STEPS = re.compile(r"\[[^\]]*\]|\.?[^.\[]+")
+
+
+def _is_meant(value: Any, message: str) -> bool:
+    """Whether msgspec says this of the value: of its type, or of a number's bound."""
+    if "`int` <=" in message or "`int` >=" in message:
+        return isinstance(value, int) and not -(2**63) <= value < 2**63
+    return f"got `{_json_type(value)}`" in message
 
 
 def _json_type(value: Any) -> str:

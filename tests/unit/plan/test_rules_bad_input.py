@@ -485,6 +485,21 @@ WRONG_TYPES = [
         ("metadata.labels[version]", "got `int`"),
     ),
     (
+        "a quantity beyond 64 bits",
+        pod("p", requests={"cpu": "1", "example.com/x": 10**30}),
+        ("spec.containers[0].resources.requests[example.com/x]", "9223372036854775807"),
+    ),
+    (
+        "a skew beyond 32 bits",
+        pod("p", topologySpreadConstraints=[spread(ZONE, labels={}, skew=2**31)]),
+        ("spec.topologySpreadConstraints[0].maxSkew", "2147483647"),
+    ),
+    (
+        "a PriorityClass's name that is an object",
+        pod("p", priorityClassName={"a": "b"}),
+        ("spec.priorityClassName", "got `object`"),
+    ),
+    (
         "a port that is a word",
         pod("p", container={"ports": [{"containerPort": "80"}]}),
         ("spec.containers[0].ports[0].containerPort", "got `str`"),
