@@ -29,6 +29,8 @@ from autoctl.catalog.units import amount
 REGION = "file"
 """The region of a catalog that names none."""
 
+_MOST_RESERVED = 2**31 - 1
+
 ACCELERATORS = frozenset(
     {"nvidia.com/gpu", "amd.com/gpu", "aws.amazon.com/neuron", "aws.amazon.com/neuroncore"}
 )
@@ -129,8 +131,9 @@ def _offering(value: Any, path: str) -> Offering:
         _text(reservation, f"{path}.reservationId")
     if capacity is not None and (isinstance(capacity, bool) or not isinstance(capacity, int)):
         raise _expected(f"{path}.reservationCapacity", "a whole number", capacity)
-    if capacity is not None and capacity < 0:
-        raise _expected(f"{path}.reservationCapacity", "a number of instances >= 0", capacity)
+    if capacity is not None and not 0 <= capacity <= _MOST_RESERVED:
+        what = f"a number of instances from 0 to {_MOST_RESERVED}"
+        raise _expected(f"{path}.reservationCapacity", what, capacity)
     if (capacity_type == RESERVED) != (reservation is not None):
         raise CatalogError(
             f"{path}.reservationId: expected with capacityType {RESERVED} and only there"

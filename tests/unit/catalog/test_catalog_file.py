@@ -130,6 +130,13 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             r"reservationId: expected with",
         ),
         (_set("instanceTypes.0.offerings.1.reservationId", None), r"reservationId: expected with"),
+        *(
+            (
+                _set("instanceTypes.0.offerings.1.reservationCapacity", wrong),
+                r"reservationCapacity: expected a number of instances from 0 to 2147483647",
+            )
+            for wrong in (-1, 2**31, 2**63)
+        ),
         (
             _set("instanceTypes.0.offerings.1.reservationCapacity", 1.5),
             r"reservationCapacity: expected a whole number",
