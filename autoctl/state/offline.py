@@ -201,11 +201,12 @@ def _admission(documents: Iterable[Document]) -> tuple[dict[str, int], dict[str,
             raise document.error("metadata.name", f"expected a string, got {name!r}")
         match (body["apiVersion"], body["kind"]):
             case ("scheduling.k8s.io/v1", "PriorityClass"):
-                if not isinstance(body.get("value"), int):
-                    raise document.error("value", f"expected an integer, got {body.get('value')!r}")
-                priorities[name] = body["value"]
+                value = body.get("value") or 0
+                if not isinstance(value, int) or isinstance(value, bool):
+                    raise document.error("value", f"expected an integer, got {value!r}")
+                priorities[name] = value
                 if body.get("globalDefault"):
-                    priorities[""] = body["value"]
+                    priorities[""] = value
             case ("node.k8s.io/v1", "RuntimeClass"):
                 for path, given in _runtime_class_fields(body):
                     if not isinstance(given, _FORMS[path]):
@@ -274,7 +275,7 @@ def _check_core(document: Document) -> None:
 
 def _decode(document: Document, struct: type[T]) -> T:
     try:
-        return msgspec.convert(document.object, struct)
+        return msgspec.convert({k: v for k, v in document.object.items() if v is not None}, struct)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         place = _named(path.rstrip("`"), document.object, message)

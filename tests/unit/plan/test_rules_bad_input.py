@@ -20,6 +20,7 @@ from plan_builders import (
     is_in,
     node,
     node_pool,
+    plan,
     pod,
     requirement,
     spread,
@@ -595,3 +596,22 @@ def test_wrong_type(name: str, body: Object, told: tuple[str, ...], tmp_path: Pa
     assert line.startswith("Error: ")
     assert line.count("\n") == 1
     assert all(words in line for words in told), line
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "p"}},
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": None},
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSINode",
+            "metadata": {"name": "n"},
+            "spec": None,
+        },
+    ],
+    ids=lambda body: body["kind"],
+)
+def test_what_the_api_server_does_without(body: Object, tmp_path: Path) -> None:
+    answer = plan(tmp_path, [node_pool(), body, pod("p")])
+    assert not answer.unschedulable
