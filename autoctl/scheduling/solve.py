@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,7 +31,7 @@ from autoctl.scheduling.reserve import solve_with_reserve
 from autoctl.scheduling.sequential import Placer, within_domains
 from autoctl.scheduling.shapes import Shape
 from autoctl.scheduling.simple import is_simple, may_be_unusual, pack_simple
-from autoctl.scheduling.topology import Constraints, Kept
+from autoctl.scheduling.topology import Constraints, Gauge, Kept
 from autoctl.scheduling.world import World
 
 
@@ -216,12 +216,13 @@ class _Run:
         outlook = Outlook(self._board, [(p.demand, p.left) for p in waiting])
         bound_by_others = [p for p in waiting if not is_simple(p.demand)]
         forced = {id(p): outlook.nodes_forced(p.demand) for p in bound_by_others}
+        avoided = frozenset(g for p in bound_by_others for g in p.demand.constraints.apart)
         bound_by_others.sort(
             key=lambda p: (
                 -p.shape.template.priority,
                 _follows(p.demand),
                 -forced[id(p)],
-                self._choice(p.demand),
+                self._choice(p.demand, avoided),
                 _size(p.demand),
             )
         )
@@ -235,12 +236,14 @@ class _Run:
             self.methods.add("greedy")
             self._in_turn(Placer(self._board, outlook), bound_by_others)
 
-    def _choice(self, demand: Demand) -> int:
+    def _choice(self, demand: Demand, avoided: Collection[Gauge]) -> int:
         """Of pods that keep each other out of domains, those with the fewest to choose from first.
 
-        How many domains the demand's anti-affinity, or that of others against it, is decided among.
+        How many domains the demand's anti-affinity, or that of others against it, is decided among;
+        `avoided` are the gauges of which somebody wants no pod beside its own.
         """
-        keys = {g.key for g in demand.constraints.apart if not g.host}
+        moved = (g for g in demand.constraints.moves if g in avoided)
+        keys = {g.key for g in (*demand.constraints.apart, *moved) if not g.host}
         counts = [int(self._board.reachable(demand, key)[0].sum()) for key in keys]
         return min(counts, default=_NO_CHOICE)
 

@@ -644,6 +644,18 @@ PREFERRED = [
         [full("n1", Z1, db("d")), web("w", affinity=prefer_away((1, term(ZONE, DB))))],
         lambda p: p.claims[0]["offer"]["zone"] != Z1,
     ),
+    *(
+        Case(
+            f"preferred: away from a pod that has only {zone}, asks for {cpu} and waits as well",
+            [
+                db("d", nodeSelector={ZONE: zone}, cpu=cpu),
+                web("w", cpu="1", affinity=prefer_away((1, term(ZONE, DB)))),
+            ],
+            lambda p: len({c["offer"]["zone"] for c in p.claims}) == 2,
+        )
+        for zone in (Z1, Z2)
+        for cpu in ("100m", "3")
+    ),
     Case(
         "preferred: away where it cannot be",
         [full("n1", Z1, db("d")), web("w", affinity=prefer_away((1, term(ZONE, DB))))],
