@@ -73,7 +73,6 @@ class ExistingNode:
     pool: str | None = None
     schedulable: bool = True
     """False: counts for topology but takes no pods (cordoned, deleting, fresh)."""
-    price: float = 0.0
     csi_limits: Mapping[str, int] = field(default_factory=dict)
     """CSI driver -> number of volumes the node can attach (CSINode); absent: unlimited."""
 

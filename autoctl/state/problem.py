@@ -36,7 +36,6 @@ from autoctl.state.pods import (
     unbound,
 )
 from autoctl.state.pool_readiness import why_closed
-from autoctl.state.pricing import node_prices
 from autoctl.state.snapshot import Snapshot, own_labels
 
 _EPHEMERAL_TAINTS = frozenset(
@@ -76,10 +75,9 @@ def scheduling_problem(
     moved = {pod.key for pod in pods}
     excluded = frozenset(exclude_nodes)
     nominated = _nominated(snapshot, moved)
-    prices = node_prices(snapshot)
     closed = closed_pools(snapshot)
     nodes = [
-        _existing(snapshot, node, moved, nominated, prices)
+        _existing(snapshot, node, moved, nominated)
         for name, node in snapshot.state_nodes.items()
         if name not in excluded
     ]
@@ -141,7 +139,9 @@ def _open_pools(
     snapshot: Snapshot, closed: Collection[str], exclude_nodes: Collection[str]
 ) -> tuple[Pool, ...]:
     """The pools that may launch now: dynamic, ready, not being deleted, with types to launch."""
-    usage = pool_usage(snapshot, exclude_nodes)
+    # What nobody limits is not counted: it takes a look at every node.
+    limited = any(pool.spec.limits for pool in snapshot.node_pools.values())
+    usage = pool_usage(snapshot, exclude_nodes) if limited else {}
     return tuple(
         resolve_pool(pool, snapshot.types_of_pool(pool.name), usage.get(pool.name, {}))
         for pool in snapshot.node_pools.values()
@@ -279,15 +279,20 @@ def _nominated(snapshot: Snapshot, moved: Collection[str]) -> dict[str, list[cor
     return found
 
 
+_ENCODED: dict[str, tuple[StateNode, ExistingNode]] = {}
+"""By name, the machines that are there and what the solver was given for them."""
+
+
 def _existing(
     snapshot: Snapshot,
     node: StateNode,
     moved: Collection[str],
     nominated: Mapping[str, list[core.Pod]],
-    prices: Mapping[str, float],
 ) -> ExistingNode:
-    allocatable = _allocatable(snapshot, node)
-    staying = tuple(p for p in node.pods if p.key not in moved and not _gone_soon(node, p))
+    """The machine as the solver wants it: the same object while nothing about it changes.
+
+    The solver keeps what it computes from a node for as long as it is given the same one.
+    """
     promised = list(nominated.get(node.name, ()))
     promised += (
         p for p in node.nominated if p.key not in moved and p.key not in snapshot.nominations
@@ -295,20 +300,36 @@ def _existing(
     claim = node.claim
     if claim is not None and claim.name != node.name:
         promised += nominated.get(claim.name, ())
-    return ExistingNode(
+    takes_pods = _takes_pods(snapshot, node)
+    limits = _csi_limits(snapshot, node)
+    whole = node.initialized and not promised and not any(p.key in moved for p in node.pods)
+    known, found = _ENCODED.get(node.name, (None, None))
+    if (
+        whole
+        and known is node
+        and found is not None
+        and (found.schedulable, found.csi_limits) == (takes_pods, limits)
+    ):
+        return found
+    allocatable = _allocatable(snapshot, node)
+    made = ExistingNode(
         name=node.name,
         labels=_labels(node),
         allocatable=allocatable or {},
         taints=_taints(node),
-        pods=staying,
+        pods=tuple(p for p in node.pods if p.key not in moved and not _gone_soon(node, p)),
         nominated=tuple(promised),
         initialized=node.initialized,
         managed=node.managed,
         pool=node.pool if node.managed else None,
-        schedulable=allocatable is not None and _takes_pods(snapshot, node),
-        price=prices.get(node.name, 0.0),
-        csi_limits=_csi_limits(snapshot, node),
+        schedulable=allocatable is not None and takes_pods,
+        csi_limits=limits,
     )
+    if whole:
+        if len(_ENCODED) > 2 * len(snapshot.state_nodes) + 1024:
+            _ENCODED.clear()
+        _ENCODED[node.name] = node, made
+    return made
 
 
 def _gone_soon(node: StateNode, pod: core.Pod) -> bool:

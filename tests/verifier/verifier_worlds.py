@@ -864,7 +864,6 @@ def existing_node(
         managed=not foreign,
         pool=None if foreign else owner.name,
         schedulable=schedulable,
-        price=0.0 if foreign else offering.price,
         csi_limits={EBS: draw(st.integers(1, 3))} if chance(draw, 50) else {},
     )
 

@@ -141,20 +141,37 @@ def find_candidates(snapshot: Snapshot) -> Selection:
     return Selection(tuple(graceful), tuple(eventual), tuple(blocked))
 
 
+_WEIGHED: dict[str, Candidate] = {}
+"""By name, the nodes as they were last weighed."""
+
+
 def make_candidate(
     node: StateNode, claim: NodeClaim, pool: NodePool, snapshot: Snapshot
 ) -> Candidate:
-    """Weigh a node, whether or not something blocks it."""
+    """Weigh a node, whether or not something blocks it; once for as long as nothing changes."""
+    instance_type = instance_type_of(node, snapshot)
+    known = _WEIGHED.get(node.name)
+    if (
+        known is not None
+        and known.node is node
+        and known.claim is claim
+        and known.pool is pool
+        and known.instance_type is instance_type
+    ):
+        return known
     movable = tuple(p for p in node.pods if is_reschedulable(p))
-    return Candidate(
+    if len(_WEIGHED) > 2 * len(snapshot.state_nodes) + 1024:
+        _WEIGHED.clear()
+    made = _WEIGHED[node.name] = Candidate(
         node=node,
         claim=claim,
         pool=pool,
-        instance_type=instance_type_of(node, snapshot),
+        instance_type=instance_type,
         price=node_price(node, snapshot),
         cost=moving_cost(movable),
         movable=movable,
     )
+    return made
 
 
 def node_block(node: StateNode, nominated: set[str]) -> Blocked | None:

@@ -99,7 +99,7 @@ def consolidate(
     """
     question = None
     if settled is not None and candidates:
-        question = question_of(simulator, candidates, ledger, options)
+        question = question_of(simulator, candidates, ledger, options, settled)
         if settled.answers(question):
             why = {c.name: CANNOT_BE_CHEAPER for c in ledger.trim(candidates, Reason.UNDERUTILIZED)}
             told = {c.name: settled.reasons.get(c.name) for c in candidates}

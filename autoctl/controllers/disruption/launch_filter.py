@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from autoctl.api.labels import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
 from autoctl.controllers.disruption.split import Move
-from autoctl.scheduling.problem import NewNode, RequirementSpec
+from autoctl.scheduling.problem import NewNode, Offer, RequirementSpec
 from autoctl.scheduling.requirements import Requirements
 
 
@@ -51,21 +52,19 @@ def restrict(
     worst = 0.0
     replacements = []
     for node in move.replacements:
-        pinned = _pin_market(node, types.get(node.pool, {}).get(node.offer.instance_type))
+        sold = types.get(node.pool, {})
+        pinned = _pin_market(node, sold.get(node.offer.instance_type))
+        worst_price = partial(_worst_price, pinned.offer, _Allowed.by(pinned))
         limit = pinned.offer.price + slack
-        kept = tuple(
-            name
-            for name in pinned.instance_types
-            if _worst_price(pinned, types.get(node.pool, {}).get(name)) <= limit
-        )
-        worst += _worst_price(pinned, types.get(node.pool, {}).get(pinned.offer.instance_type))
+        kept = tuple(n for n in pinned.instance_types if worst_price(sold.get(n)) <= limit)
+        worst += worst_price(sold.get(pinned.offer.instance_type))
         if worst >= move.price:
             return Rejected(
                 "Can't replace with a cheaper node: the launch may end with a dearer one"
             )
         if pinned.offer.instance_type not in kept:
             kept = (pinned.offer.instance_type, *kept)
-        short = _short_of_min_values(pinned, kept, types.get(node.pool, {}))
+        short = _short_of_min_values(pinned, kept, sold)
         if short is not None:
             return Rejected(f"Can't replace with a cheaper node: {short}")
         if all_spot and not shrinks and pinned.offer.capacity_type == SPOT:
@@ -88,10 +87,11 @@ def _pin_market(node: NewNode, instance_type: InstanceType | None) -> NewNode:
     if other is None or (capacity is not None and not capacity.has(other)):
         return node
     if other == SPOT:
+        allowed = _Allowed(requirements)
         spot = [
             o.price
             for o in (instance_type.offerings if instance_type is not None else ())
-            if o.available and o.capacity_type == SPOT and _allowed(requirements, o)
+            if o.available and o.capacity_type == SPOT and allowed(o)
         ]
         if not spot or min(spot) <= offer.price:
             return node
@@ -109,31 +109,44 @@ def _with_types(node: NewNode, names: Sequence[str]) -> NewNode:
     return replace(node, instance_types=tuple(names), requirements=(*others, pinned))
 
 
-def _worst_price(node: NewNode, instance_type: InstanceType | None) -> float:
+@dataclass(frozen=True)
+class _Allowed:
+    """Whether a launch by these requirements may end with an offering."""
+
+    requirements: Requirements
+
+    @classmethod
+    def by(cls, node: NewNode) -> _Allowed:
+        return cls(Requirements.of_specs(node.requirements))
+
+    def __call__(self, offering: Offering) -> bool:
+        return self._may(CAPACITY_TYPE, offering.capacity_type) and self._may(ZONE, offering.zone)
+
+    def _may(self, key: str, value: str) -> bool:
+        requirement = self.requirements.get(key)
+        return requirement is None or requirement.has(value)
+
+
+def _worst_price(offer: Offer, allowed: _Allowed, instance_type: InstanceType | None) -> float:
     """The dearest the launch of this type may become, by the capacity type that it prefers."""
     if instance_type is None:
         return float("inf")
-    requirements = Requirements.of_specs(node.requirements)
     for capacity_type in (RESERVED, SPOT, ON_DEMAND):
         prices = [
             o.price
             for o in instance_type.offerings
-            if o.available and o.capacity_type == capacity_type and _allowed(requirements, o)
+            if o.capacity_type == capacity_type and o.available and allowed(o)
         ]
         if prices:
             return max(prices)
-    return node.offer.price if node.offer.instance_type == instance_type.name else float("inf")
-
-
-def _allowed(requirements: Requirements, offering: Offering) -> bool:
-    wanted = ((CAPACITY_TYPE, offering.capacity_type), (ZONE, offering.zone))
-    return all(key not in requirements or requirements[key].has(value) for key, value in wanted)
+    return offer.price if offer.instance_type == instance_type.name else float("inf")
 
 
 def _short_of_min_values(
     node: NewNode, names: Sequence[str], types: Mapping[str, InstanceType]
 ) -> str | None:
     """Which `minValues` the types no longer satisfy, in words; as Karpenter, a ban on the move."""
+    allowed = _Allowed.by(node)
     for requirement in node.requirements:
         least, key = requirement.min_values, requirement.key
         if least is None:
@@ -147,7 +160,7 @@ def _short_of_min_values(
                 values.update(
                     o.zone if key == ZONE else o.capacity_type
                     for o in found.offerings
-                    if o.available and _allowed(Requirements.of_specs(node.requirements), o)
+                    if o.available and allowed(o)
                 )
             elif found is not None and key in found.labels:
                 values.add(found.labels[key])

@@ -82,19 +82,27 @@ def _nodes_alike(before: Snapshot, after: Snapshot) -> bool:
     )
     if old.keys() != new.keys():
         return False
-    budgets = bool(after.disruption_budgets)
     return all(
-        _pods_alike(one.pods, new[name].pods, budgets=budgets)
-        and _pods_alike(one.nominated, new[name].nominated, budgets=False)
+        (
+            (one is new[name] and _is_quiet(one.claim, before) == _is_quiet(one.claim, after))
+            or _node_alike(one, before, new[name], after)
+        )
+        and before.csi_nodes.get(name) == after.csi_nodes.get(name)
+        for name, one in old.items()
+    )
+
+
+def _node_alike(one: StateNode, before: Snapshot, other: StateNode, after: Snapshot) -> bool:
+    return (
+        _pods_alike(one.pods, other.pods, budgets=bool(after.disruption_budgets))
+        and _pods_alike(one.nominated, other.nominated, budgets=False)
         and (
-            _both_leave(one, new[name])
+            _both_leave(one, other)
             or (
-                _claims_alike(one.claim, before, new[name].claim, after)
-                and _machines_alike(one.node, new[name].node)
-                and before.csi_nodes.get(name) == after.csi_nodes.get(name)
+                _claims_alike(one.claim, before, other.claim, after)
+                and _machines_alike(one.node, other.node)
             )
         )
-        for name, one in old.items()
     )
 
 
@@ -153,7 +161,9 @@ def _claims_alike(
     )
 
 
-def _is_quiet(claim: NodeClaim, snapshot: Snapshot) -> bool:
+def _is_quiet(claim: NodeClaim | None, snapshot: Snapshot) -> bool:
+    if claim is None:
+        return False
     pool = snapshot.node_pools.get(claim.node_pool or "")
     return pool is not None and is_consolidatable(claim, pool, snapshot.now)
 

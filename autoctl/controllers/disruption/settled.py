@@ -41,9 +41,10 @@ class _Going:
     young: bool
     pods: Mapping[Template, int]
     uids: frozenset[str]
+    source: Candidate = field(compare=False, repr=False)
 
     def offers_no_more_than(self, other: _Going) -> bool:
-        return (
+        return self is other or (
             self.price <= other.price
             and self.young >= other.young
             and _at_least(self.pods, other.pods)
@@ -58,9 +59,10 @@ class _Place:
     kind: tuple[object, ...]
     used: Mapping[str, int]
     pods: tuple[object, ...]
+    source: ExistingNode = field(compare=False, repr=False)
 
     def offers_no_more_than(self, other: _Place) -> bool:
-        return self.kind == other.kind and _at_least(self.used, other.used)
+        return self is other or (self.kind == other.kind and _at_least(self.used, other.used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +144,21 @@ def question_of(
     candidates: Sequence[Candidate],
     ledger: BudgetLedger,
     options: DisruptionOptions,
+    settled: Settled,
 ) -> Question:
-    """What `consolidate` with these arguments is asked."""
+    """What `consolidate` with these arguments is asked; `settled` has what is as it was."""
     problem, snapshot = simulator.as_it_is(()), simulator.snapshot
-    going = {c.name: _going(c, young=simulator.is_young(c)) for c in candidates}
+    last = settled.questions[0] if settled.questions else None
+    goers = last.going if last is not None else {}
+    places = last.places if last is not None else {}
+    going = {c.name: _going(c, goers.get(c.name), young=simulator.is_young(c)) for c in candidates}
     counts = Counter(c.pool.name for c in candidates)
     pools = {c.pool.name: c.pool for c in candidates}
     weighed = any(p.spec.disruption.consolidation_policy == "Balanced" for p in pools.values())
     moving = {p.key for c in candidates for p in c.movable} if problem.refused else ()
     return Question(
         going=going,
-        places={n.name: _place(n) for n in problem.nodes},
+        places={n.name: _place(n, places.get(n.name)) for n in problem.nodes},
         allowed={
             name: min(ledger.allowed(pool, Reason.UNDERUTILIZED), counts[name])
             for name, pool in pools.items()
@@ -177,16 +183,21 @@ def question_of(
     )
 
 
-def _going(candidate: Candidate, *, young: bool) -> _Going:
+def _going(candidate: Candidate, known: _Going | None, *, young: bool) -> _Going:
+    if known is not None and known.source is candidate and known.young == young:
+        return known
     return _Going(
         price=candidate.price,
         young=young,
         pods=Counter(map(template_of, candidate.movable)),
         uids=frozenset(p.metadata.uid for p in candidate.movable),
+        source=candidate,
     )
 
 
-def _place(node: ExistingNode) -> _Place:
+def _place(node: ExistingNode, known: _Place | None) -> _Place:
+    if known is not None and known.source is node:
+        return known
     info = node_info(node)
     return _Place(
         schedulable=node.schedulable,
@@ -205,6 +216,7 @@ def _place(node: ExistingNode) -> _Place:
             info.ports,
             tuple((pod.metadata.uid, template) for pod, template in info.with_volumes),
         ),
+        source=node,
     )
 
 

@@ -68,7 +68,8 @@ class Simulator:
         nodes = (
             self._destination(n, quiet_only=quiet_only) for n in base.nodes if n.name not in names
         )
-        pools = self._without_usage(names) if names else base.pools
+        limited = any(p.limits for p in base.pools)
+        pools = self._without_usage(names) if names and limited else base.pools
         return replace(
             base,
             pods=tuple(unbound(p) for c in candidates for p in c.movable),
