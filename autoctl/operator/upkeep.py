@@ -12,13 +12,12 @@ from dataclasses import replace
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodepool import READY, NodePool
-from autoctl.api.quantity import whole
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import make_candidate
 from autoctl.controllers.disruption.expiration import lifetime_of
 from autoctl.controllers.disruption.model import Command, Reason
-from autoctl.controllers.disruption.static import cheapest, is_staying, members, surplus
-from autoctl.controllers.provisioning.static import missing_nodes
+from autoctl.controllers.disruption.static import cheapest, surplus
+from autoctl.controllers.provisioning.static import missing
 from autoctl.scheduling.problem import NewNode
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import is_reschedulable
@@ -65,7 +64,7 @@ def static_launches(snapshot: Snapshot) -> tuple[NewNode, ...]:
         types = snapshot.types_of_pool(pool.name)
         node = cheapest(pool, types) if _is_filled(snapshot, pool) else None
         if node is not None:
-            found += [node] * _missing(snapshot, pool)
+            found += [node] * missing(snapshot, pool)
     return tuple(found)
 
 
@@ -78,17 +77,6 @@ def _is_filled(snapshot: Snapshot, pool: NodePool) -> bool:
         and not pool.deleting
         and (ready is None or ready.status == "True")
         and (node_class is None or class_fault(node_class) is None)
-    )
-
-
-def _missing(snapshot: Snapshot, pool: NodePool) -> int:
-    claims = members(snapshot, pool)
-    limit = pool.spec.limits.get("nodes")
-    return missing_nodes(
-        pool.spec.replicas or 0,
-        sum(1 for c in claims if is_staying(c)),
-        len(claims),
-        None if limit is None else whole(limit),
     )
 
 

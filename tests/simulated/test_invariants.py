@@ -65,6 +65,25 @@ async def test_a_static_pool_of_the_wrong_size_is_found() -> None:
         assert "static pool" in rules(play, invariants)
 
 
+async def test_a_static_pool_that_passes_its_limit_is_found() -> None:
+    pool = node_pool("static", replicas=1, limits={"nodes": "1"})
+    async with playing(node_class()) as play:
+        invariants = Invariants()
+        invariants.attach(play.world)
+        await play.world.cluster.users.create(NODE_POOLS, pool)
+        await play.until(lambda: len(play.nodes()) == 1)
+        assert not invariants.violations
+        claim = play.claims()[0]
+        twin = {
+            "apiVersion": claim["apiVersion"],
+            "kind": "NodeClaim",
+            "metadata": {"name": "twin", "labels": claim["metadata"]["labels"]},
+            "spec": claim["spec"],
+        }
+        await play.api.create(NODE_CLAIMS, twin)
+        assert [v.rule for v in invariants.violations] == ["static pool"]
+
+
 async def test_a_taint_that_nobody_takes_off_is_found() -> None:
     async with watched(deployment(replicas=6)) as (play, invariants):
         taint = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -27,19 +27,25 @@ class StaticDeprovisioner:
     state: ClusterState
     metrics: Metrics
     name: str = "static.deprovisioning"
+    _asked: set[str] = field(default_factory=set)
+    """UIDs of NodeClaims whose deletion was asked for, until the mirror shows it."""
 
     async def run_once(self) -> float:
         if not self.state.synced:
             return UNSYNCED_SECONDS
         snapshot = self.state.snapshot()
+        self._asked &= {c.metadata.uid for c in snapshot.node_claims.values() if not c.deleting}
         for pool in snapshot.node_pools.values():
             if pool.deleting:
                 continue
             for claim in surplus(snapshot, pool):
+                if claim.metadata.uid in self._asked:
+                    continue
                 _log.info("static pool scaled down", node_pool=pool.name, node_claim=claim.name)
                 try:
                     await self.api.delete(NODE_CLAIMS, claim.name, uid=claim.metadata.uid)
                 except NotFound:
                     continue
+                self._asked.add(claim.metadata.uid)
                 count_disrupted(self.state, self.metrics, claim, "scaled_down", "graceful")
         return PERIOD_SECONDS

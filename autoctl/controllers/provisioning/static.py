@@ -11,10 +11,11 @@ import structlog
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.api.quantity import whole
-from autoctl.controllers.disruption.static import is_staying, members, requirements_of
+from autoctl.controllers.disruption.static import members, requirements_of
 from autoctl.controllers.provisioning.claims import ClaimCreator, ClaimTemplate
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
+from autoctl.state.snapshot import Snapshot
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -24,14 +25,16 @@ _FIRST_BACK_OFF = 2.0
 _LONGEST_BACK_OFF = 60.0
 
 
-def missing_nodes(replicas: int, staying: int, total: int, limit: int | None) -> int:
-    """How many NodeClaims to create.
+def missing(snapshot: Snapshot, pool: NodePool) -> int:
+    """How many NodeClaims to create for the pool to have its `replicas`.
 
-    `staying` are those that are not being deleted or replaced, `total` includes the others, which
-    still count for `limits.nodes`.
+    One that drifted is there until it is deleted: its replacement comes from disruption, and
+    another would be one too many. Those that are being deleted still count for `limits.nodes`.
     """
-    wanted = max(0, replicas - staying)
-    return wanted if limit is None else max(0, min(wanted, limit - total))
+    claims = members(snapshot, pool)
+    wanted = (pool.spec.replicas or 0) - sum(1 for c in claims if not c.deleting)
+    limit = pool.spec.limits.get("nodes")
+    return max(0, wanted if limit is None else min(wanted, whole(limit) - len(claims)))
 
 
 @dataclass
@@ -72,15 +75,10 @@ class StaticProvisioner:
         now = asyncio.get_running_loop().time()
         pause = PERIOD_SECONDS
         for pool in snapshot.node_pools.values():
-            replicas = pool.spec.replicas
-            if replicas is None or pool.deleting or not pool.ready:
+            if not pool.is_static or pool.deleting or not pool.ready:
                 continue
             claims = members(snapshot, pool)
-            staying = sum(1 for c in claims if is_staying(c))
-            limit = pool.spec.limits.get("nodes")
-            count = missing_nodes(
-                replicas, staying, len(claims), None if limit is None else whole(limit)
-            )
+            count = missing(snapshot, pool)
             wait = self._attempts.setdefault(pool.name, _Attempts()).judge(claims, now)
             if count and wait > 0:
                 pause = min(pause, wait)

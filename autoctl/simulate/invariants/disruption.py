@@ -63,8 +63,6 @@ class Budgets:
             self._report("budget", f"{obj['metadata']['name']}: a mark of no pool or no command")
             return
         current = [p for i, (_, p) in enumerate(versions) if self._valid(versions, i, now)]
-        if any(p.is_static for p in current):
-            return
         leaving, total = self._count(name, now)
         allowed = max(p.spec.disruption.allowed(mark.reason.value, total, now) for p in current)
         if leaving > allowed:

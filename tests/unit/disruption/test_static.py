@@ -13,7 +13,7 @@ from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.marks import COMMAND
 from autoctl.controllers.disruption.static import is_staying, may_replace, surplus
-from autoctl.controllers.provisioning.static import missing_nodes
+from autoctl.controllers.provisioning.static import missing
 from autoctl.state.snapshot import Snapshot
 
 
@@ -64,7 +64,33 @@ def test_a_node_being_replaced_counts_as_its_replacement() -> None:
     snapshot = world(1, marked, node("b", pool="static"))
     assert surplus(snapshot, pool_of(snapshot)) == []
     assert not is_staying(snapshot.node_claims["a"])
-    assert missing_nodes(replicas=1, staying=1, total=2, limit=None) == 0
+
+
+@pytest.mark.parametrize(
+    ("replicas", "staying", "marked", "leaving", "limit", "expected"),
+    [
+        (3, 0, 0, 0, None, 3),
+        (3, 3, 0, 1, None, 0),
+        (3, 1, 0, 3, "5", 1),
+        (3, 0, 0, 5, "5", 0),
+        (0, 2, 0, 0, None, 0),
+        (3, 2, 1, 0, None, 0),  # a drifted node waits for the replacement that disruption makes
+        (3, 2, 0, 1, None, 1),  # and for nothing any more once it is being deleted
+        (3, 2, 0, 1, "3", 0),
+        (1, 0, 0, 2, "1", 0),
+    ],
+)
+def test_how_many_are_missing(
+    replicas: int, staying: int, marked: int, leaving: int, limit: str | None, expected: int
+) -> None:
+    going = [node(f"l{i}", pool="static") for i in range(leaving)]
+    for claim, _ in going:
+        claim["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    there = [node(f"s{i}", pool="static") for i in range(staying)]
+    there += [node(f"m{i}", pool="static", annotations={COMMAND: "{}"}) for i in range(marked)]
+    limits = {"nodes": limit} if limit else None
+    snapshot = world(replicas, *there, *going, limits=limits)
+    assert missing(snapshot, pool_of(snapshot)) == expected
 
 
 @pytest.mark.parametrize(

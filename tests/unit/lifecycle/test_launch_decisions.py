@@ -11,7 +11,6 @@ from autoctl.aws.fleet import FleetConfig, FleetRequest, LaunchOrder, Override, 
 from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.controllers.objects import merge_diff
 from autoctl.controllers.provisioning.limits import exceeded
-from autoctl.controllers.provisioning.static import missing_nodes
 from autoctl.controllers.provisioning.window import BatchWindow
 from autoctl.ports.clock import FixedClock
 
@@ -47,16 +46,6 @@ def test_limits(
     limits: dict[str, int], usage: dict[str, int], more: dict[str, int], *, broken: bool
 ) -> None:
     assert (exceeded(limits, usage, more) is not None) == broken
-
-
-@pytest.mark.parametrize(
-    ("replicas", "staying", "total", "limit", "expected"),
-    [(3, 0, 0, None, 3), (3, 3, 4, None, 0), (3, 1, 4, 5, 1), (3, 0, 5, 5, 0), (0, 2, 2, None, 0)],
-)
-def test_static_pool(
-    replicas: int, staying: int, total: int, limit: int | None, expected: int
-) -> None:
-    assert missing_nodes(replicas, staying, total, limit) == expected
 
 
 def _order(name: str, attempt: int = 0) -> LaunchOrder:
