@@ -99,7 +99,8 @@ class ApiModel(BaseModel):
 
 
 def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Several times as fast as strftime.
+    return instant.astimezone(UTC).isoformat()[:19] + "Z"
 
 
 Timestamp: TypeAlias = Annotated[
@@ -193,7 +194,10 @@ Conditions: TypeAlias = tuple[Condition, ...]
 
 def find_condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
     """The condition of that type, or None."""
-    return next((condition for condition in conditions if condition.type == kind), None)
+    for condition in conditions:
+        if condition.type == kind:
+            return condition
+    return None
 
 
 def is_true(conditions: Iterable[Condition], kind: str) -> bool:
@@ -209,14 +213,17 @@ def set_condition(conditions: Conditions, condition: Condition, now: datetime) -
     when nothing changes, so that `is` tells whether a patch is needed.
     """
     current = find_condition(conditions, condition.type)
-    since = (
-        current.last_transition_time
-        if current is not None and current.status == condition.status
-        else None
-    )
-    wanted = condition.model_copy(update={"last_transition_time": since or now})
-    if current == wanted:
+    same = current is not None and current.status == condition.status
+    since = current.last_transition_time if current is not None and same else None
+    if (
+        current is not None
+        and since is not None
+        and current.reason == condition.reason
+        and current.message == condition.message
+        and current.observed_generation == condition.observed_generation
+    ):
         return conditions
+    wanted = condition.model_copy(update={"last_transition_time": since or now})
     if current is None:
         return (*conditions, wanted)
     return tuple(wanted if entry is current else entry for entry in conditions)

@@ -32,8 +32,10 @@ def find_model(api_version: str, kind: str) -> type[CustomResource] | None:
     return _KINDS.get((api_version, kind))
 
 
-def apply_defaults(obj: dict[str, Any]) -> dict[str, Any]:
+def apply_defaults(obj: dict[str, Any], stored: dict[str, Any] | None = None) -> dict[str, Any]:
     """A copy of a custom resource as the API server would store it: defaulted and pruned.
+
+    Parts of `stored`, what the API server has already, are complete: `obj` shares them as they are.
 
     Raises:
         KeyError: not one of this project's custom resources.
@@ -41,9 +43,10 @@ def apply_defaults(obj: dict[str, Any]) -> dict[str, Any]:
     model = _model(obj)
     metadata = {k: v for k, v in mapping(obj["metadata"]).items() if v is not None}
     head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
-    body = {key: value for key, value in obj.items() if key not in head}
-    completed: dict[str, Any] = with_defaults(body, _body_schema(model))
-    return head | completed
+    kept = {} if stored is None else _shared(obj, stored)
+    body = {key: value for key, value in obj.items() if key not in head and key not in kept}
+    completed: dict[str, Any] = with_defaults(body, _schema_without(model, frozenset(kept)))
+    return head | kept | completed
 
 
 def validate_manifest(
@@ -68,14 +71,27 @@ def validate_manifest(
         unknown = [*unknown_metadata(metadata), *unknown_fields(body, schema)]
         if unknown:
             return [FieldError(path, f'unknown field "{path}"') for path in unknown]
-    before = MISSING if old is None else apply_defaults(old)
-    if isinstance(before, dict):
-        before = {key: before[key] for key in schema["properties"] if key in before}
     named = list(metadata_errors(mapping(metadata)))
-    errors = validate(with_defaults(body, schema), schema, before, named)
-    if model.SCALE is not None:
-        errors += _scale_errors(body)
-    return errors
+    scale = _scale_errors(body) if model.SCALE is not None else []
+    if old is None:
+        return validate(with_defaults(body, schema), schema, MISSING, named) + scale
+    # What is the very same has not changed, and what has not changed passes.
+    schema = _schema_without(model, frozenset(_shared(obj, old)))
+    before, after = (
+        {key: value for key, value in each.items() if key in schema["properties"]}
+        for each in (old, obj)
+    )
+    completed = with_defaults(after, schema)
+    return validate(completed, schema, with_defaults(before, schema), named) + scale
+
+
+def _shared(obj: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The parts besides metadata that both objects have as one and the same value."""
+    return {
+        key: value
+        for key, value in obj.items()
+        if isinstance(value, dict) and key != "metadata" and other.get(key) is value
+    }
 
 
 def _scale_errors(body: dict[str, Any]) -> list[FieldError]:
@@ -121,3 +137,15 @@ def _body_schema(model: type[CustomResource]) -> dict[str, Any]:
         if name not in {"apiVersion", "kind", "metadata"}
     }
     return schema | {"properties": properties}
+
+
+@cache
+def _schema_without(model: type[CustomResource], parts: frozenset[str]) -> dict[str, Any]:
+    """The schema of what is left of an object without these parts."""
+    schema = _body_schema(model)
+    if not parts:
+        return schema
+    assert "x-kubernetes-validations" not in schema, "rules of a whole object see all its parts"
+    properties = {name: s for name, s in schema["properties"].items() if name not in parts}
+    required = [name for name in schema.get("required", ()) if name not in parts]
+    return schema | {"properties": properties, "required": required}

@@ -7,6 +7,7 @@ capacities are rounded up, as `Quantity.MilliValue()` and `Quantity.Value()` do.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from autoctl.api.quantity import MILLI, WHOLE, QuantityValue, format_quantity, milli, whole
 
@@ -14,6 +15,7 @@ _MOST = 1 << 60
 _BYTES = ("memory", "ephemeral-storage")
 
 
+@lru_cache(maxsize=1 << 16)
 def amount(resource: str, quantity: QuantityValue) -> int:
     """The quantity of `resource` in its base unit, as far as 64 bits can add it up.
 

@@ -21,7 +21,11 @@ from autoctl.controllers.disruption.conditions_controller import (
     DRIFT_SECONDS,
     DisruptionConditionsController,
 )
-from autoctl.controllers.disruption.controller import DisruptionController, DisruptionQueue
+from autoctl.controllers.disruption.controller import (
+    LONGEST_IDLE,
+    DisruptionController,
+    DisruptionQueue,
+)
 from autoctl.controllers.disruption.execution import Execution
 from autoctl.controllers.disruption.expiry_controller import ExpirationController
 from autoctl.controllers.disruption.options import DisruptionOptions
@@ -85,6 +89,7 @@ from autoctl.ports.steady import SteadyClock
 from autoctl.scheduling.problem import SchedulingProblem, Solution, SolverOptions
 from autoctl.scheduling.solve import solve
 from autoctl.state.cluster import ClusterState
+from autoctl.state.reflector import Extent
 
 T = TypeVar("T")
 
@@ -106,6 +111,7 @@ _DISRUPTION_READS = (
 
 _ROUTINE = frozenset(
     {
+        "builtin",
         "interruption.instancestatus",
         "static.provisioning",
         "static.deprovisioning",
@@ -221,7 +227,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
 
 def build_controllers(d: Dependencies) -> list[Registration]:
     """Every controller and what wakes it."""
-    templates = TemplateStore(d.aws.templates, d.clock, d.metrics)
+    templates = TemplateStore(d.aws.templates, d.clock, d.metrics, patience=d.patience)
     options = PreparedOptions(d.region)
     creator = ClaimCreator(d.api, d.state, d.metrics)
     health = RegistrationHealth(d.api, d.state, d.clock)
@@ -293,9 +299,16 @@ def _node_classes(
     return [
         Registration(builtin, (Watch(NODE_POOLS), Watch(NODE_CLASSES)), rest=1.0),
         Registration(
-            controller, (Watch(NODE_CLASSES), Watch(NODE_CLAIMS, Keys(d.state).class_of_claim))
+            controller,
+            (
+                Watch(NODE_CLASSES),
+                Watch(NODE_CLAIMS, Keys(d.state).class_of_claim, Extent.EXISTENCE),
+            ),
         ),
-        Registration(TemplateCollector(templates, d.state.classes_in_use)),
+        Registration(
+            TemplateCollector(templates, d.state.classes_in_use),
+            (Watch(NODE_CLAIMS, extent=Extent.EXISTENCE),),
+        ),
     ]
 
 
@@ -418,7 +431,7 @@ def _node_lives(
             (
                 Watch(NODE_CLAIMS),
                 Watch(NODES, keys.claims_of_node),
-                Watch(NODE_CLASSES, keys.claims_of_class),
+                Watch(NODE_CLASSES, keys.unlaunched_of_class),
             ),
             concurrency=1000,
         ),
@@ -496,7 +509,7 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
             conditions,
             (
                 Watch(NODE_CLAIMS),
-                Watch(NODE_POOLS, keys.claims_of_pool),
+                Watch(NODE_POOLS, keys.claims_of_pool, Extent.SPEC),
                 Watch(NODE_CLASSES, keys.claims_of_class),
             ),
         ),
@@ -507,16 +520,26 @@ def _disruption(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
                 reporter=d.reporter,
                 offload=d.offload,
                 options=options,
+                longest_idle=LONGEST_IDLE * d.patience,
             ),
             tuple(map(Watch, _DISRUPTION_READS)),
             rest=DISRUPTION_REST_SECONDS,
         ),
-        Registration(DisruptionQueue(d.state, execution), (Watch(NODE_CLAIMS),)),
+        Registration(
+            DisruptionQueue(d.state, execution, longest_idle=LONGEST_IDLE * d.patience),
+            (Watch(NODE_CLAIMS),),
+        ),
         Registration(
             StaticDeprovisioner(d.api, d.state, d.metrics),
             (Watch(NODE_POOLS), Watch(NODE_CLAIMS)),
         ),
-        Registration(expiration, (Watch(NODE_CLAIMS), Watch(NODE_POOLS, keys.claims_of_pool))),
+        Registration(
+            expiration,
+            (
+                Watch(NODE_CLAIMS, extent=Extent.SPEC),
+                Watch(NODE_POOLS, keys.claims_of_pool, Extent.SPEC),
+            ),
+        ),
     ]
 
 

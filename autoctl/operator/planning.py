@@ -240,7 +240,7 @@ def _with_static(solution: Solution, snapshot: Snapshot) -> Solution:
 def nominate(snapshot: Snapshot, solution: Solution) -> Snapshot:
     """The snapshot with the solution's placements promised, as provisioning promises them."""
     promised = {key: n for key, n in solution.placements.items() if key in snapshot.pods}
-    return replace(snapshot, nominations={**snapshot.nominations, **promised})
+    return snapshot.but(nominations={**snapshot.nominations, **promised})
 
 
 def node_claim_json(node: NewNode, name: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ from autoctl.ports.kubernetes import (
     Resource,
 )
 from autoctl.ports.steady import SteadyClock
+from autoctl.state.reflector import Extent
 
 T = TypeVar("T")
 
@@ -184,7 +185,8 @@ class _Process:
 
     def _changed(self, resource: Resource, namespace: str | None, name: str) -> None:
         if self._leading and self._assembly is not None:
-            self._assembly.manager.notify(resource, namespace, name)
+            # Kopf does not say what changed. Who cares is told by the mirror, which knows.
+            self._assembly.manager.notify(resource, namespace, name, Extent.STATUS)
 
     def _assemble(
         self,

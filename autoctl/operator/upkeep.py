@@ -7,7 +7,6 @@ are collected for `plan`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclaim import NodeClaim
@@ -54,7 +53,7 @@ def without(snapshot: Snapshot, commands: list[Command]) -> Snapshot:
         if node.name in going and node.claim is not None:
             metadata = node.claim.metadata.model_copy(update={"deletion_timestamp": snapshot.now})
             claims[node.claim.name] = node.claim.model_copy(update={"metadata": metadata})
-    return replace(snapshot, node_claims=claims)
+    return snapshot.but(node_claims=claims)
 
 
 def static_launches(snapshot: Snapshot) -> tuple[NewNode, ...]:

@@ -43,6 +43,10 @@ class Keys:
     def claims_of_class(self, _: str | None, name: str) -> Iterable[str]:
         return tuple(self._state.claims_by_class[name])
 
+    def unlaunched_of_class(self, _: str | None, name: str) -> Iterable[str]:
+        claims = self._state.claims_by_class[name]
+        return [key for key, claim in claims.items() if not claim.launched]
+
     def claims_of_pool(self, _: str | None, name: str) -> Iterable[str]:
         return tuple(self._state.claims_by_pool[name])
 

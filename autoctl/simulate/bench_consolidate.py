@@ -14,14 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-import looptime
-
 from autoctl.api.nodeclaim import INITIALIZED, INSTANCE_TERMINATING
 from autoctl.controllers.disruption.marks import COMMAND, in_flight
 from autoctl.controllers.disruption.model import Command
 from autoctl.operator.assembly import Assembly
 from autoctl.operator.planning import world_lower_bound
 from autoctl.ports.kubernetes import DEPLOYMENTS, NODE_CLAIMS, NODE_POOLS, Object
+from autoctl.sim.loop import VirtualLoop
 from autoctl.simulate.bench_cluster import (
     REGION,
     node_claim,
@@ -76,7 +75,7 @@ def bench_consolidate(
         raise ValueError(f"nodes must be at least 1, got {nodes}")
     if not 0 < fill < 1:
         raise ValueError(f"fill must be between 0 and 1, got {fill}")
-    loop = looptime.new_event_loop(start=0, noop_cycles=2)
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(_Run(nodes, fill, seed, budget, progress).run())
     finally:

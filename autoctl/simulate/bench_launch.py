@@ -11,10 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-import looptime
-
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_POOLS, NODES, Object
 from autoctl.sim.cloud.log import Request, RequestLog, busiest_minute
+from autoctl.sim.loop import VirtualLoop
 from autoctl.simulate.bench_cluster import (
     REGION,
     node_claim,
@@ -42,7 +41,7 @@ def bench_launch(
     """
     if not 1 <= shapes <= claims:
         raise ValueError(f"shapes must be between 1 and {claims}, got {shapes}")
-    loop = looptime.new_event_loop(start=0, noop_cycles=2)
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(_Run(claims, shapes, seed, progress).run())
     finally:

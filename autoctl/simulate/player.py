@@ -12,8 +12,6 @@ from datetime import timedelta
 from itertools import count, pairwise
 from typing import Any, Final, Protocol
 
-import looptime
-
 from autoctl.controllers.disruption.model import Command
 from autoctl.operator.assembly import Assembly
 from autoctl.operator.planning import world_lower_bound
@@ -29,6 +27,7 @@ from autoctl.ports.kubernetes import (
     Object,
 )
 from autoctl.sim.cloud.faults import parse_fault
+from autoctl.sim.loop import VirtualLoop
 from autoctl.simulate.cluster_faults import play_cluster_fault
 from autoctl.simulate.leaks import find_leaks, orphans
 from autoctl.simulate.recorder import DecisionRecord, Recorder, Sample
@@ -103,8 +102,7 @@ class Player:
 
     def play(self) -> SimulationResult:
         """Run to the end in virtual time. Raises `StepError` and `ApiError` for bad input."""
-        # Nothing arrives from outside the loop, so idle cycles before time jumps would be wasted.
-        loop = looptime.new_event_loop(start=0, noop_cycles=2)
+        loop = VirtualLoop()
         try:
             return loop.run_until_complete(self._run())
         finally:

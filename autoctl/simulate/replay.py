@@ -22,8 +22,10 @@ from autoctl.simulate.world import World
 TAIL: Final = timedelta(minutes=30)
 """Played on after the last pod, for the nodes to go."""
 SAMPLE: Final = timedelta(minutes=10)
-_MOST_SAMPLES: Final = 30_000
-_PATIENCE: Final = 15.0
+LONG_SAMPLE: Final = timedelta(hours=1)
+"""Between the samples of replays over `_LONG`: a bound is solved for at each."""
+_LONG: Final = timedelta(days=10)
+_PATIENCE: Final = 60.0
 """A trace has no faults that only a look in time would find."""
 _GPU: Final = "nvidia.com/gpu"
 _ROLE: Final = "AutoctlNodeRole"
@@ -91,11 +93,18 @@ def trace_scenario(trace: Trace, name: str, region: str) -> Scenario:
         "region": region,
         "duration": duration,
         "settings": Settings(patience=_PATIENCE),
-        "sample": max(SAMPLE, duration / _MOST_SAMPLES) if duration > 100 * SAMPLE else None,
+        "sample": _sample(duration),
     }
     if trace.origin is not None:
         update["start"] = datetime.fromtimestamp(int(trace.origin), UTC)
     return Scenario().model_copy(update=update)
+
+
+def _sample(duration: timedelta) -> timedelta | None:
+    """Between two samples; None where a scenario's own are close enough."""
+    if duration > _LONG:
+        return LONG_SAMPLE
+    return SAMPLE if duration > 100 * SAMPLE else None
 
 
 def _node_class(name: str) -> Object:

@@ -46,7 +46,7 @@ from autoctl.state.buffers import Buffer, retained
 from autoctl.state.nodes import StateNode, join
 from autoctl.state.nominations import Nomination, Nominations
 from autoctl.state.pods import is_refused
-from autoctl.state.reflector import Change, Reflector, split_key
+from autoctl.state.reflector import Change, Extent, Reflector, split_key
 from autoctl.state.refusals import Refusals
 from autoctl.state.scheduler_signs import SchedulerSigns
 from autoctl.state.snapshot import Snapshot
@@ -56,8 +56,8 @@ T = TypeVar("T")
 _TIMESTAMP_RESOLUTION = timedelta(seconds=1)
 """Of timestamps in the API."""
 
-Listener = Callable[[Resource, "str | None", str], None]
-"""Hears the resource, namespace and name of every object that changed."""
+Listener = Callable[[Resource, "str | None", str, Extent], None]
+"""Hears the resource, namespace and name of every object that changed, and how much of it."""
 
 
 class InstanceTypeSource(Protocol):
@@ -211,8 +211,11 @@ class ClusterState:
         self.buffers: Mapping[str, Buffer] = MappingProxyType({})
         """The active CapacityBuffers as last resolved."""
         self._resolved: frozenset[str] = frozenset()
+        self._taken: tuple[tuple[int, ...], Snapshot] | None = None
+        """The last snapshot, and the revision it was taken at."""
         self._joined: tuple[tuple[int, int, int, int], Mapping[str, StateNode]] | None = None
         self._assumptions = 0
+        self._synced = False
         self.pods.reflector.subscribe(self._pods_changed)
         self.node_claims.reflector.subscribe(self._claims_changed)
         # Last, so that whoever is told finds tables and indices in their new state.
@@ -228,7 +231,10 @@ class ClusterState:
     @property
     def synced(self) -> bool:
         """Whether every kind has been listed once."""
-        return all(found.reflector.synced.is_set() for found in self._tables.values())
+        if not self._synced:
+            # Once listed, a kind stays so.
+            self._synced = all(t.reflector.synced.is_set() for t in self._tables.values())
+        return self._synced
 
     async def wait_synced(self) -> None:
         for found in self._tables.values():
@@ -247,7 +253,7 @@ class ClusterState:
         self._listeners.append(listener)
         for resource, found in self._tables.items():
             for key in list(found.reflector.store):
-                listener(resource, *split_key(key))
+                listener(resource, *split_key(key), Extent.EXISTENCE)
 
     # Objects as controllers look them up, one by one.
 
@@ -356,12 +362,25 @@ class ClusterState:
     def snapshot(self, now: datetime | None = None) -> Snapshot:
         """The cluster as known now; `now` defaults to the clock's time."""
         instant = self._clock.now() if now is None else now
+        revision = self.revision()
+        if self._taken is None or self._taken[0] != revision:
+            self._taken = revision, self._tables_now(instant)
+        return self._taken[1].but(
+            now=instant,
+            nominations=self._nominated(instant),
+            refused=self._refused(instant),
+            resting=self.refusals.resting(instant, self._keys()),
+            disrupting=self._disrupting,
+        )
+
+    def _tables_now(self, now: datetime) -> Snapshot:
+        """A snapshot without what time alone may change."""
         claims = self._claims()
         classes = self.node_classes.copy()
         pods = self.pods.copy()
         nodes = self.nodes.copy()
         snapshot = Snapshot(
-            now=instant,
+            now=now,
             pods=pods,
             nodes=nodes,
             node_claims=claims,
@@ -378,10 +397,6 @@ class ClusterState:
             namespaces=self.namespaces.copy(),
             buffers=self.buffers,
             instance_types={name: self._types.launchable(c) for name, c in classes.items()},
-            nominations=self._nominated(instant),
-            refused=self._refused(instant),
-            resting=self.refusals.resting(instant, self._keys()),
-            disrupting=self._disrupting,
         )
         revision = (
             self.pods.revision,
@@ -390,7 +405,9 @@ class ClusterState:
             self._assumptions,
         )
         if self._joined is None or self._joined[0] != revision:
-            self._joined = (revision, join(nodes.values(), claims.values(), pods.values()))
+            before = None if self._joined is None else self._joined[1]
+            joined = join(nodes.values(), claims.values(), pods.values(), before)
+            self._joined = (revision, joined)
         # `state_nodes` is a cached property: what it would compute is known already.
         snapshot.__dict__["state_nodes"] = self._joined[1]
         return snapshot
@@ -454,10 +471,13 @@ class ClusterState:
         return name if claim is None else claim.name
 
     def _tell(self, resource: Resource, changes: Sequence[Change[Any]]) -> None:
+        if not self._listeners:
+            return
         for change in changes:
             namespace, name = split_key(change.key)
+            extent = change.extent
             for listener in self._listeners:
-                listener(resource, namespace, name)
+                listener(resource, namespace, name, extent)
 
     def _pods_changed(self, changes: Sequence[Change[core.Pod]]) -> None:
         for change in changes:

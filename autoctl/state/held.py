@@ -66,4 +66,4 @@ def with_held_room(snapshot: Snapshot, options: SolverOptions | None = None) -> 
         for pod in snapshot.reserve
         if homes.get(pod.key) in snapshot.nodes
     }
-    return replace(snapshot, pods={**snapshot.pods, **found}, buffers={})
+    return snapshot.but(pods={**snapshot.pods, **found}, buffers={})

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import is_
 
 from autoctl.api import core
 from autoctl.api.labels import (
@@ -39,7 +40,7 @@ class StateNode:
     pods: tuple[core.Pod, ...] = ()
     nominated: tuple[core.Pod, ...] = ()
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The Node's name, or the NodeClaim's while there is no Node."""
         if self.node is not None:
@@ -60,23 +61,23 @@ class StateNode:
         actual = self.node.metadata.labels or {}
         return actual if self.registered or not claimed else {**actual, **claimed}
 
-    @property
+    @cached_property
     def pool(self) -> str | None:
         return self.labels.get(NODEPOOL)
 
-    @property
+    @cached_property
     def instance_type(self) -> str | None:
         return self.labels.get(INSTANCE_TYPE)
 
-    @property
+    @cached_property
     def zone(self) -> str | None:
         return self.labels.get(ZONE)
 
-    @property
+    @cached_property
     def capacity_type(self) -> str | None:
         return self.labels.get(CAPACITY_TYPE)
 
-    @property
+    @cached_property
     def registered(self) -> bool:
         if self.claim is None:
             return True
@@ -84,7 +85,7 @@ class StateNode:
             return False
         return (self.node.metadata.labels or {}).get(REGISTERED) == "true"
 
-    @property
+    @cached_property
     def initialized(self) -> bool:
         if self.claim is None:
             return True
@@ -92,20 +93,20 @@ class StateNode:
             return False
         return (self.node.metadata.labels or {}).get(INITIALIZED) == "true"
 
-    @property
+    @cached_property
     def deleting(self) -> bool:
         """The Node or the NodeClaim has been deleted and waits for its finalizers."""
         node_deleted = self.node is not None and self.node.metadata.deletion_timestamp is not None
         return node_deleted or (self.claim is not None and self.claim.deleting)
 
-    @property
+    @cached_property
     def disrupted(self) -> bool:
         """Tainted by a disruption: takes no new pods."""
         return self.node is not None and any(
             t.key == DISRUPTED_TAINT for t in self.node.spec.taints or ()
         )
 
-    @property
+    @cached_property
     def ready(self) -> bool:
         """The kubelet reports Ready."""
         if self.node is None:
@@ -114,7 +115,7 @@ class StateNode:
             c.type == "Ready" and c.status == "True" for c in self.node.status.conditions or ()
         )
 
-    @property
+    @cached_property
     def created(self) -> datetime | None:
         """When the machine was asked for: the NodeClaim's creation, else the Node's."""
         if self.claim is not None and self.claim.metadata.creation_timestamp is not None:
@@ -134,9 +135,17 @@ class StateNode:
 
 
 def join(
-    nodes: Iterable[core.Node], claims: Iterable[NodeClaim], pods: Iterable[core.Pod]
+    nodes: Iterable[core.Node],
+    claims: Iterable[NodeClaim],
+    pods: Iterable[core.Pod],
+    before: Mapping[str, StateNode] | None = None,
 ) -> dict[str, StateNode]:
-    """Return every machine by its name, in the order of `nodes`, then claims without a Node."""
+    """Return every machine by its name, in the order of `nodes`, then claims without a Node.
+
+    A machine that is as it was in `before`, an earlier answer, is the same object: what was
+    computed from it is kept.
+    """
+    known = before or {}
     by_node: dict[str, list[core.Pod]] = {}
     coming: dict[str, list[core.Pod]] = {}
     for pod in pods:
@@ -156,9 +165,26 @@ def join(
     for node in nodes:
         matched = by_provider.pop(node.spec.provider_id or "", None)
         name = node.metadata.name
-        result[name] = StateNode(
-            node, matched, tuple(by_node.get(name, ())), tuple(coming.get(name, ()))
+        result[name] = _kept(
+            known.get(name),
+            StateNode(node, matched, tuple(by_node.get(name, ())), tuple(coming.get(name, ()))),
         )
     for claim in (*by_provider.values(), *unlaunched):
-        result[claim.metadata.name] = StateNode(None, claim)
+        name = claim.metadata.name
+        result[name] = _kept(known.get(name), StateNode(None, claim))
     return result
+
+
+def _kept(before: StateNode | None, now: StateNode) -> StateNode:
+    same = (
+        before is not None
+        and before.node is now.node
+        and before.claim is now.claim
+        and _identical(before.pods, now.pods)
+        and _identical(before.nominated, now.nominated)
+    )
+    return before if before is not None and same else now
+
+
+def _identical(one: tuple[core.Pod, ...], other: tuple[core.Pod, ...]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))

@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
@@ -39,6 +40,17 @@ _EVENTS_PER_TURN = 256
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
+class Extent(IntEnum):
+    """How much of an object a change concerns, the least first."""
+
+    STATUS = 0
+    """Its status alone: what controllers write for people and for each other."""
+    SPEC = 1
+    """Its spec, labels, annotations, finalizers, owners, or that it is being deleted."""
+    EXISTENCE = 2
+    """It is new, or gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T]):
     """One difference of the store: what `key` is now (for DELETED: was last) and was before."""
@@ -47,6 +59,24 @@ class Change(Generic[T]):
     key: str
     object: T
     previous: T | None
+
+    @property
+    def extent(self) -> Extent:
+        """What of the object differs; SPEC where its kind counts no generations."""
+        if self.previous is None or self.type is EventType.DELETED:
+            return Extent.EXISTENCE
+        before, after = _metadata(self.previous), _metadata(self.object)
+        if isinstance(after, dict) or not after.generation:
+            return Extent.SPEC
+        same = (
+            before.generation == after.generation
+            and before.deletion_timestamp == after.deletion_timestamp
+            and before.labels == after.labels
+            and before.annotations == after.annotations
+            and before.finalizers == after.finalizers
+            and before.owner_references == after.owner_references
+        )
+        return Extent.STATUS if same else Extent.SPEC
 
 
 Subscriber = Callable[[Sequence[Change[T]]], None]

@@ -8,9 +8,10 @@ must not be changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from typing import Any, Final, Self
 
 from autoctl.api import core
 from autoctl.api.labels import NODECLASS, NODEPOOL
@@ -112,6 +113,28 @@ class Snapshot:
     def state_nodes(self) -> Mapping[str, StateNode]:
         """Every machine by name: Nodes and NodeClaims joined, with the pods on them."""
         return join(self.nodes.values(), self.node_claims.values(), self.pods.values())
+
+    def but(self, **changes: Any) -> Self:
+        """The snapshot with other values of some fields.
+
+        What was computed from the fields that stay is not computed again.
+        """
+        found = replace(self, **changes)
+        for name, inputs in _COMPUTED_FROM.items():
+            if name in self.__dict__ and inputs.isdisjoint(changes):
+                found.__dict__[name] = self.__dict__[name]
+        return found
+
+
+_TYPED: Final = frozenset({"node_overlays", "node_pools", "instance_types"})
+_COMPUTED_FROM: Final = {
+    "overlaid": _TYPED,
+    "types_by_name": frozenset({"instance_types"}),
+    "types_by_pool": _TYPED,
+    "reserve": frozenset({"buffers", "pods"}),
+    "state_nodes": frozenset({"nodes", "node_claims", "pods"}),
+}
+"""Cached property -> the fields it is computed from."""
 
 
 def own_labels(pool: NodePool) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from autoctl.api import labels
 from autoctl.aws.instance_types import InstanceTypes
-from autoctl.catalog.units import amounts
+from autoctl.catalog.units import amount
 from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.state.cluster import ClusterState
 
@@ -30,8 +30,8 @@ class MemoryController:
         if node is None or claim is None or not claim.registered:
             return DONE
         instance_type = (node.metadata.labels or {}).get(labels.INSTANCE_TYPE)
-        memory = amounts(node.status.capacity).get("memory", 0)
+        memory = (node.status.capacity or {}).get("memory")
         image = claim.status.image_id
         if instance_type and image and memory:
-            self.types.observe_memory(instance_type, image, memory)
+            self.types.observe_memory(instance_type, image, amount("memory", memory))
         return DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
@@ -101,6 +101,7 @@ class DisruptionController:
     reporter: Reporter
     offload: Offload
     options: DisruptionOptions = field(default_factory=DisruptionOptions)
+    longest_idle: timedelta = LONGEST_IDLE
     name: str = "disruption"
     _promises: _Promises = field(default_factory=_Promises)
     _rest: _Rest | None = None
@@ -127,7 +128,7 @@ class DisruptionController:
 
     def _leave(self, snapshot: Snapshot, *, since: datetime) -> float:
         """Leave everything as it is: the seconds until the answer could change by itself."""
-        until = min(self._changes_at(snapshot), since + LONGEST_IDLE)
+        until = min(self._changes_at(snapshot), since + self.longest_idle)
         self._rest = _Rest(snapshot, since, until)
         return max(BUSY_SECONDS, (until - snapshot.now).total_seconds())
 
@@ -155,7 +156,7 @@ class DisruptionController:
             **{f"command/{name}": name for name in sorted(kept)},
             **{f"cool-down/{name}": name for name in sorted(resting)},
         }
-        return replace(snapshot, disrupting=snapshot.disrupting | going, nominations=nominations)
+        return snapshot.but(disrupting=snapshot.disrupting | going, nominations=nominations)
 
     async def _start(self, commands: tuple[Command, ...]) -> int:
         """Start the commands that still hold, all at once; how many these are."""
@@ -219,6 +220,7 @@ class DisruptionQueue:
 
     state: ClusterState
     execution: Execution
+    longest_idle: timedelta = LONGEST_IDLE
     name: str = "disruption.queue"
 
     async def run_once(self) -> float:
@@ -258,7 +260,7 @@ class DisruptionQueue:
             return STEERING_SECONDS
         await self.execution.take_back()
         busy = busy or bool(self.execution.steering)
-        return BUSY_SECONDS if busy else LONGEST_IDLE.total_seconds()
+        return BUSY_SECONDS if busy else self.longest_idle.total_seconds()
 
 
 def _orphans(snapshot: Snapshot) -> list[NodeClaim]:

@@ -8,7 +8,7 @@ instance is terminated directly, whatever finalizers are left on the objects.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -127,7 +127,7 @@ class ExpirationController:
         claims = snapshot.node_claims
         self._begun = {n for n in self._begun if n in claims and not claims[n].deleting}
         others = self._begun - {claim.name}
-        return replace(snapshot, disrupting=snapshot.disrupting | others)
+        return snapshot.but(disrupting=snapshot.disrupting | others)
 
     def _budget_allows(self, claim: NodeClaim) -> bool:
         """Budgets bound expiry only where one names the reason Expired."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from autoctl.api.nodeclaim import NodeClaim
@@ -60,8 +61,11 @@ class InFlight:
 def read_mark(claim: NodeClaim) -> Mark | None:
     """The NodeClaim's mark; None when it has none, or one that cannot be read."""
     text = claim.metadata.annotations.get(COMMAND)
-    if text is None:
-        return None
+    return None if text is None else _decoded(text)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(text: str) -> Mark | None:
     try:
         value: Any = json.loads(text)
         return Mark(

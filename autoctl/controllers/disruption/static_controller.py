@@ -33,6 +33,8 @@ class StaticDeprovisioner:
     async def run_once(self) -> float:
         if not self.state.synced:
             return UNSYNCED_SECONDS
+        if all(pool.spec.replicas is None for pool in self.state.node_pools.reflector):
+            return PERIOD_SECONDS
         snapshot = self.state.snapshot()
         self._asked &= {c.metadata.uid for c in snapshot.node_claims.values() if not c.deleting}
         for pool in snapshot.node_pools.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from autoctl.api.meta import Condition, find_condition, set_condition
@@ -68,6 +69,7 @@ def _ready(conditions: tuple[Condition, ...], generation: int) -> Condition:
     return _condition(READY, "True", READY, "", generation)
 
 
+@lru_cache(maxsize=4096)
 def _condition(kind: str, state: State, reason: str, message: str, generation: int) -> Condition:
     return Condition.model_validate(
         {

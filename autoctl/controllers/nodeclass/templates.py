@@ -18,8 +18,8 @@ UNUSED_FOR = timedelta(minutes=10)
 _GRACE = timedelta(seconds=30)
 """A launch may be under way with a template although no NodeClaim is left to be seen."""
 _RELIST = timedelta(minutes=10)
-_BUSY_SECONDS = 10.0
-_IDLE_SECONDS = 60.0
+_SHORTEST_SECONDS = 1.0
+_LONGEST_SECONDS = UNUSED_FOR.total_seconds()
 
 
 @dataclass(slots=True)
@@ -31,8 +31,12 @@ class _Known:
 class TemplateStore:
     """The templates that are there, as far as this process knows."""
 
-    def __init__(self, gateway: LaunchTemplates, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, gateway: LaunchTemplates, clock: Clock, metrics: Metrics, *, patience: float = 1.0
+    ) -> None:
+        """`patience` lengthens the time between looks for templates that others have made."""
         self._gateway = gateway
+        self._relist = _RELIST * patience
         self._user_data_bytes = metrics.user_data_bytes
         self._clock = clock
         self._known: dict[str, _Known] = {}
@@ -55,24 +59,27 @@ class TemplateStore:
         await asyncio.shield(making)
         return template.name
 
-    @property
-    def holds_any(self) -> bool:
-        """Whether there is a template that may have to go."""
-        return bool(self._known)
-
     def lost(self, name: str) -> None:
         """EC2 says that there is no such template: make it anew next time."""
         self._known.pop(name, None)
 
-    async def collect(self, classes_in_use: Collection[str]) -> None:
-        """Delete the templates of classes without NodeClaims, and those long unused."""
+    async def collect(self, classes_in_use: Collection[str]) -> timedelta:
+        """Delete the templates of classes without NodeClaims, and those long unused.
+
+        Returns how long until the next one may be due.
+        """
         now = self._clock.now()
-        if self._listed is None or now - self._listed >= _RELIST:
+        if self._listed is None or now - self._listed >= self._relist:
             await self._list(now)
+        dues = [self._relist]
         for name, known in list(self._known.items()):
-            patience = UNUSED_FOR if known.node_class in classes_in_use else _GRACE
-            if now - known.used >= patience:
+            kept = UNUSED_FOR if known.node_class in classes_in_use else _GRACE
+            left = known.used + kept - now
+            if left > timedelta(0):
+                dues.append(left)
+            else:
                 await self._delete(name)
+        return min(dues)
 
     async def delete_all(self, node_class: str) -> None:
         """Delete every template of the class, which is going."""
@@ -98,7 +105,7 @@ class TemplateStore:
 
 
 class TemplateCollector:
-    """`launchtemplate.garbagecollection`: periodic."""
+    """`launchtemplate.garbagecollection`: periodic; woken when a NodeClaim comes or goes."""
 
     name = "launchtemplate.garbagecollection"
 
@@ -108,5 +115,5 @@ class TemplateCollector:
         self._classes_in_use = classes_in_use
 
     async def run_once(self) -> float:
-        await self._store.collect(self._classes_in_use())
-        return _BUSY_SECONDS if self._store.holds_any else _IDLE_SECONDS
+        due = await self._store.collect(self._classes_in_use())
+        return min(_LONGEST_SECONDS, max(_SHORTEST_SECONDS, due.total_seconds()))

@@ -57,6 +57,8 @@ class NodeOverlayController:
     async def run_once(self) -> float:
         if not self.state.synced:
             return _UNSYNCED_SECONDS
+        if not self.state.node_overlays.reflector.store:
+            return PERIOD_SECONDS
         snapshot = self.state.snapshot()
         for overlay in snapshot.node_overlays.values():
             refusal = snapshot.overlaid.refused.get(overlay.name)

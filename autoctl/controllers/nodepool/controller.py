@@ -18,7 +18,7 @@ from autoctl.api.nodepool import (
     NodePool,
     NodePoolStatus,
 )
-from autoctl.catalog.units import amounts, format_amount
+from autoctl.catalog.units import amount, format_amount
 from autoctl.controllers.hash_versions import migrate_hashes
 from autoctl.controllers.nodepool.registration_health import RegistrationHealth
 from autoctl.controllers.objects import write_metadata, write_status
@@ -72,8 +72,8 @@ def totals(nodes: Iterable[StateNode]) -> dict[str, int]:
         capacity = node.node.status.capacity if node.node is not None else None
         if not capacity and node.claim is not None:
             capacity = node.claim.status.capacity
-        for resource, amount in amounts(capacity).items():
-            found[resource] = found.get(resource, 0) + amount
+        for resource, quantity in (capacity or {}).items():
+            found[resource] = found.get(resource, 0) + amount(resource, quantity)
     return found
 
 

@@ -98,6 +98,11 @@ class Provisioner:
             due = self._looked + RETRY_SECONDS - now
             if due > _ROUNDING_SECONDS and self._d.state.buffers is self._kept:
                 return due
+        if wait is None and self._unplaced:
+            # Changes come in swarms, and each of them may have made room, or not.
+            due = self._looked + self._d.idle_seconds - now
+            if due > _ROUNDING_SECONDS:
+                return due
         if wait is not None and wait > 0:
             return wait
         self._window.take()

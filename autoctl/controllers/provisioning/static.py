@@ -71,6 +71,8 @@ class StaticProvisioner:
     async def run_once(self) -> float:
         if not self.state.synced:
             return _UNSYNCED_SECONDS
+        if all(pool.spec.replicas is None for pool in self.state.node_pools.reflector):
+            return PERIOD_SECONDS
         snapshot = self.state.snapshot()
         now = asyncio.get_running_loop().time()
         pause = PERIOD_SECONDS

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from autoctl.ports.kubernetes import Resource
+from autoctl.state.reflector import Extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,15 @@ def own_key(namespace: str | None, name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Changes of `resource` concern the controller, under the keys that `keys` tells."""
+    """Changes of `resource` concern the controller, under the keys that `keys` tells.
+
+    Changes of less than `extent` do not: who looks at specs alone, or counts objects, need not be
+    woken by every status.
+    """
 
     resource: Resource
     keys: KeyMapper = own_key
+    extent: Extent = Extent.STATUS
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from autoctl.controllers.runtime.controller import Controller, Periodic, Registr
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.controllers.runtime.runners import ControllerRunner, ErrorObserver, PeriodicRunner
 from autoctl.ports.kubernetes import Resource
+from autoctl.state.reflector import Extent
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -70,9 +71,17 @@ class Manager:
         for runner in self._runners.values():
             runner.on_error = observer
 
-    def notify(self, resource: Resource, namespace: str | None, name: str) -> None:
+    def notify(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        extent: Extent = Extent.EXISTENCE,
+    ) -> None:
         """Tell the controllers that watch `resource` that this object changed, or is gone."""
         for watch, runner in self._watches.get(resource, ()):
+            if extent < watch.extent:
+                continue
             for key in watch.keys(namespace, name):
                 runner.enqueue(key)
 

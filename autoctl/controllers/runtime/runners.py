@@ -26,13 +26,6 @@ def is_defect(error: Exception) -> bool:
     return not isinstance(error, ApiError | CloudError)
 
 
-def _count_failure(metrics: Metrics, name: str, error: Exception) -> None:
-    metrics.reconcile_total.labels(name, "error").inc()
-    metrics.reconcile_errors.labels(name).inc()
-    if is_defect(error):
-        metrics.reconcile_panics.labels(name).inc()
-
-
 class ControllerRunner:
     """The queue of one controller and the workers on it."""
 
@@ -41,7 +34,9 @@ class ControllerRunner:
     ) -> None:
         self._controller = controller
         self._concurrency = registration.concurrency
-        self._metrics = metrics
+        self._outcomes = _Outcomes(controller.name, metrics)
+        self._unfinished = metrics.queue_unfinished_work.labels(controller.name, controller.name)
+        self._longest = metrics.queue_longest_running.labels(controller.name, controller.name)
         self.queue = WorkQueue(
             base_delay=registration.base_delay,
             max_delay=registration.max_delay,
@@ -50,10 +45,6 @@ class ControllerRunner:
         self.on_error: ErrorObserver | None = None
         self._numbers = itertools.count(1)
         metrics.max_concurrent_reconciles.labels(controller.name).set(registration.concurrency)
-        for result in ("success", "error", "requeue", "requeue_after"):
-            metrics.reconcile_total.labels(controller.name, result)
-        metrics.reconcile_errors.labels(controller.name)
-        metrics.reconcile_panics.labels(controller.name)
 
     def enqueue(self, key: str) -> None:
         self.queue.add(key)
@@ -66,10 +57,9 @@ class ControllerRunner:
 
     def report(self, now: float) -> None:
         """Set the gauges that change with time alone."""
-        name = self._controller.name
         started = self.queue.work_started()
-        self._metrics.queue_unfinished_work.labels(name, name).set(sum(now - s for s in started))
-        self._metrics.queue_longest_running.labels(name, name).set(now - min(started, default=now))
+        self._unfinished.set(sum(now - s for s in started))
+        self._longest.set(now - min(started, default=now))
 
     async def run(self) -> None:
         """Work until the queue is shut down. Cancellation ends the reconciles under way."""
@@ -89,13 +79,12 @@ class ControllerRunner:
                 self.queue.done(key)
 
     async def _reconcile(self, key: str) -> None:
-        name = self._controller.name
-        metrics = self._metrics
+        outcomes = self._outcomes
         loop = asyncio.get_running_loop()
         started = loop.time()
-        metrics.active_workers.labels(name).inc()
+        outcomes.active.inc()
         with structlog.contextvars.bound_contextvars(
-            controller=name, object=key, reconcile=next(self._numbers)
+            controller=self._controller.name, object=key, reconcile=next(self._numbers)
         ):
             try:
                 result = await self._controller.reconcile(key)
@@ -115,26 +104,25 @@ class ControllerRunner:
             else:
                 self.queue.forget(key)
                 if result.requeue_after is not None:
-                    metrics.reconcile_total.labels(name, "requeue_after").inc()
+                    outcomes.requeue_after.inc()
                     self.queue.add_after(key, result.requeue_after)
                 else:
-                    metrics.reconcile_total.labels(name, "success").inc()
+                    outcomes.success.inc()
             finally:
-                metrics.active_workers.labels(name).dec()
-                metrics.reconcile_time.labels(name).observe(loop.time() - started)
+                outcomes.active.dec()
+                outcomes.time.observe(loop.time() - started)
 
     def _again(self, key: str) -> None:
         """Try a key again that somebody else's change was in the way of."""
-        self._metrics.reconcile_total.labels(self._controller.name, "requeue").inc()
+        self._outcomes.requeue.inc()
         self.queue.add_rate_limited(key)
 
     def _failed(self, key: str, error: Exception) -> None:
         """Log, count, and try again later. Called where `error` is handled."""
-        name = self._controller.name
         _log.exception("reconcile failed", failures=self.queue.failures(key) + 1)
         if self.on_error is not None:
-            self.on_error(name, error)
-        _count_failure(self._metrics, name, error)
+            self.on_error(self._controller.name, error)
+        self._outcomes.failed(error)
         self.queue.add_rate_limited(key)
 
 
@@ -146,26 +134,25 @@ class PeriodicRunner:
         self._base_delay = registration.base_delay
         self._max_delay = registration.max_delay
         self._rest = registration.rest
-        self._metrics = metrics
-        self._wake = asyncio.Event()
-        self._stop = asyncio.Event()
+        self._outcomes = _Outcomes(controller.name, metrics)
+        self._woken = False
+        self._stopping = False
+        self._pause = _Pause()
         self._running = False
         self.on_error: ErrorObserver | None = None
         metrics.max_concurrent_reconciles.labels(controller.name).set(1)
-        for result in ("success", "error", "requeue_after"):
-            metrics.reconcile_total.labels(controller.name, result)
-        metrics.reconcile_errors.labels(controller.name)
-        metrics.reconcile_panics.labels(controller.name)
 
     def enqueue(self, key: str) -> None:  # noqa: ARG002 - a pass looks at everything
-        self._wake.set()
+        if not self._woken:
+            self._woken = True
+            self._pause.hasten()
 
     def idle(self) -> bool:
         return not self._running
 
     def shut_down(self) -> None:
-        self._stop.set()
-        self._wake.set()
+        self._stopping = True
+        self._pause.end()
 
     def report(self, now: float) -> None:
         """Nothing waits in a queue here."""
@@ -173,66 +160,111 @@ class PeriodicRunner:
     async def run(self) -> None:
         """Run passes until told to shut down; the pass under way is finished."""
         failures = 0
-        while not self._stop.is_set():
-            self._wake.clear()
+        while not self._stopping:
+            self._woken = False
             delay = await self._run_once()
+            # At least one turn of the loop for others, whatever the delay.
+            await asyncio.sleep(0)
             if delay is None:
+                # A failed pass is not tried again early by a change.
                 delay = min(self._max_delay, self._base_delay * 2.0 ** min(failures, 63))
                 failures += 1
-                await self._pause(delay, wakeable=False)
+                await self._pause.wait(delay, delay)
             else:
                 failures = 0
-                await self._pause(delay, wakeable=True)
-
-    async def _pause(self, delay: float, *, wakeable: bool) -> None:
-        """Wait, at least one turn of the loop; a failed pass is not retried early by a change."""
-        await asyncio.sleep(0)
-        if wakeable:
-            rest = min(self._rest, delay)
-            await _wait(self._stop, rest)
-            await _wait(self._wake, delay - rest)
-        else:
-            await _wait(self._stop, delay)
+                rest = min(self._rest, delay)
+                await self._pause.wait(rest, rest if self._woken else delay)
 
     async def _run_once(self) -> float | None:
         """One pass: the seconds until the next, or None when it failed."""
-        name = self._controller.name
-        metrics = self._metrics
+        outcomes = self._outcomes
         loop = asyncio.get_running_loop()
         started = loop.time()
-        metrics.active_workers.labels(name).inc()
+        outcomes.active.inc()
         self._running = True
-        with structlog.contextvars.bound_contextvars(controller=name):
+        with structlog.contextvars.bound_contextvars(controller=self._controller.name):
             try:
                 delay = await self._controller.run_once()
             except Conflict as error:
                 _log.debug("conflict, trying again", error=str(error))
-                metrics.reconcile_total.labels(name, "requeue").inc()
+                outcomes.requeue.inc()
                 return None
             except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
                 _log.exception("pass failed")
                 if self.on_error is not None:
-                    self.on_error(name, error)
-                _count_failure(metrics, name, error)
+                    self.on_error(self._controller.name, error)
+                outcomes.failed(error)
                 return None
             else:
-                metrics.reconcile_total.labels(name, "requeue_after").inc()
+                outcomes.requeue_after.inc()
                 return delay
             finally:
                 self._running = False
-                metrics.active_workers.labels(name).dec()
-                metrics.reconcile_time.labels(name).observe(loop.time() - started)
+                outcomes.active.dec()
+                outcomes.time.observe(loop.time() - started)
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, but no longer than `seconds`."""
-    if seconds <= 0:
-        return
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+class _Pause:
+    """A wait that may be cut short, down to a shortest time; one timer at any moment."""
+
+    def __init__(self) -> None:
+        self._over: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._earliest = 0.0
+        self._ended = False
+
+    async def wait(self, shortest: float, seconds: float) -> None:
+        """Wait for `seconds`, or for `shortest` when hastened meanwhile."""
+        if seconds <= 0 or self._ended:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._earliest = now + shortest
+        self._over = loop.create_future()
+        self._timer = loop.call_at(now + seconds, self._ring)
+        try:
+            await self._over
+        finally:
+            self._timer.cancel()
+            self._over = self._timer = None
+
+    def hasten(self) -> None:
+        """Let the wait under way last no longer than its shortest time."""
+        if self._timer is not None and self._timer.when() > self._earliest:
+            loop = asyncio.get_running_loop()
+            self._timer.cancel()
+            self._timer = loop.call_at(max(self._earliest, loop.time()), self._ring)
+
+    def end(self) -> None:
+        """End the wait under way now, and all others at once."""
+        self._ended = True
+        self._ring()
+
+    def _ring(self) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+
+class _Outcomes:
+    """The series of one controller, looked up once: each lookup costs more than counting."""
+
+    def __init__(self, name: str, metrics: Metrics) -> None:
+        total = metrics.reconcile_total
+        self.success = total.labels(name, "success")
+        self.requeue = total.labels(name, "requeue")
+        self.requeue_after = total.labels(name, "requeue_after")
+        self.active = metrics.active_workers.labels(name)
+        self.time = metrics.reconcile_time.labels(name)
+        self._error = total.labels(name, "error")
+        self._errors = metrics.reconcile_errors.labels(name)
+        self._panics = metrics.reconcile_panics.labels(name)
+
+    def failed(self, error: Exception) -> None:
+        """Count a reconcile or pass that ended with an exception."""
+        self._error.inc()
+        self._errors.inc()
+        if is_defect(error):
+            self._panics.inc()
 
 
 class _QueueMetrics:

@@ -19,8 +19,8 @@ def crd_errors(obj: Object, old: Object | None) -> list[str]:
     ]
 
 
-def crd_defaults(obj: Object) -> Object:
+def crd_defaults(obj: Object, old: Object | None) -> Object:
     """The object defaulted and pruned by its CRD's schema; for `SimCluster(defaulting=…)`."""
     if find_model(obj["apiVersion"], obj["kind"]) is None:
         return obj
-    return apply_defaults(obj)
+    return apply_defaults(obj, old)

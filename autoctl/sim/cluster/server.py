@@ -26,12 +26,15 @@ from autoctl.ports.kubernetes import (
 from autoctl.sim.cluster import kinds, validation
 from autoctl.sim.cluster.defaults import with_defaults
 from autoctl.sim.cluster.patch import apply_patch
-from autoctl.sim.cluster.store import Store, copy_object, parse_timestamp, timestamp
+from autoctl.sim.cluster.store import Store, parse_timestamp, timestamp
 
 Admission: TypeAlias = Callable[[Object, Object | None], list[str]]
-"""Validates a custom resource: the new object and the old one (`None` on create) to messages."""
-Defaulting: TypeAlias = Callable[[Object], Object]
-"""Fills in the schema defaults of a custom resource."""
+"""Validates a custom resource: the new object and the old one (`None` on create) to messages.
+
+It sees stored objects and changes neither.
+"""
+Defaulting: TypeAlias = Callable[[Object, Object | None], Object]
+"""Fills in the schema defaults of a custom resource; what it shares with the old one has them."""
 Propagation: TypeAlias = Literal["Background", "Foreground", "Orphan"]
 
 FOREGROUND: Final = "foregroundDeletion"
@@ -103,7 +106,7 @@ class Server:
                 obj.pop("status", None)
             obj = with_defaults(self.store, resource, obj)
             if self._defaulting is not None and kinds.is_custom(resource):
-                obj = self._defaulting(obj)
+                obj = self._defaulting(obj, None)
         self._check_namespace(resource, scope)
         if self.store.get(resource, name, scope) is not None:
             raise AlreadyExists(f'{resource} "{name}" already exists', reason="AlreadyExists")
@@ -305,7 +308,7 @@ class Server:
             raise NotFound("the server could not find the requested resource", reason="NotFound")
         after = self._isolated(resource, before, body, metadata, subresource)
         if subresource is None and self._defaulting is not None and kinds.is_custom(resource):
-            after = self._defaulting(after)
+            after = self._defaulting(after, before)
         self._validate(resource, after, before)
         return self._commit_update(resource, before, after)
 
@@ -408,10 +411,7 @@ class Server:
             else validation.update_errors(resource, before, obj)
         )
         if self._admission is not None and kinds.is_custom(resource):
-            # Admission code may be somebody else's: it sees copies, the store stays as it is.
-            errors += self._admission(
-                copy_object(obj), None if before is None else copy_object(before)
-            )
+            errors += self._admission(obj, before)
         if errors:
             raise validation.invalid(resource, obj["metadata"]["name"], errors)
 
