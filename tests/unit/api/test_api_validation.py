@@ -198,3 +198,32 @@ def test_the_defaults_of_a_claim_and_a_class() -> None:
 def test_defaulting_knows_our_kinds_only() -> None:
     with pytest.raises(KeyError, match="ConfigMap"):
         apply_defaults({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}})
+
+
+@pytest.mark.parametrize("case", [c for c in CUSTOM if c.old is not None], ids=str)
+def test_parts_that_are_the_very_same_change_no_verdict(case: Case) -> None:
+    assert case.old is not None
+    shared = {k: case.old[k] if case.old.get(k) == v else v for k, v in case.manifest.items()}
+    assert said(validate_manifest(shared, case.old)) == case.errors
+
+
+def test_a_status_is_judged_although_the_spec_is_the_very_same() -> None:
+    old = merge_patch(base("NodePool"), {"spec": {"weight": 101}})
+    written = {**old, "status": {"conditions": [{"type": "Ready", "status": "Perhaps"}]}}
+    fields = [e.field for e in validate_manifest(written, old)]
+    assert "status.conditions[0].status" in fields
+    assert not any(f.startswith("spec") for f in fields), "what was wrong before passes"
+
+
+def test_stored_parts_are_shared_and_changed_ones_completed() -> None:
+    stored = apply_defaults(base("NodePool"))
+    patched = {**stored, "status": {"nodes": 3, "unknown": 1}}
+    found = apply_defaults(patched, stored)
+    assert found["spec"] is stored["spec"]
+    assert found["status"] == {"nodes": 3}
+    replaced = {**stored, "spec": {**stored["spec"], "disruption": None}}
+    assert apply_defaults(replaced, stored)["spec"]["disruption"] == {
+        "budgets": [{"nodes": "10%"}],
+        "consolidateAfter": "0s",
+        "consolidationPolicy": "WhenEmptyOrUnderutilized",
+    }

@@ -11,6 +11,7 @@ from autoctl.controllers.runtime.controller import DONE, Registration, Result, W
 from autoctl.controllers.runtime.manager import Manager
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Conflict, NotFound, Unavailable
+from autoctl.state.reflector import Extent
 
 pytestmark = pytest.mark.looptime
 
@@ -232,3 +233,43 @@ async def test_two_controllers_of_one_name_or_of_no_kind_are_refused() -> None:
         Manager([Registration(Recorder()), Registration(Recorder())], Metrics())
     with pytest.raises(TypeError):
         Manager([Registration(object())], Metrics())  # type: ignore[arg-type]
+
+
+async def test_changes_of_less_than_a_watch_asks_for_wake_nobody() -> None:
+    controller = Recorder()
+    watches = (Watch(NODE_CLAIMS, extent=Extent.SPEC), Watch(NODES, extent=Extent.EXISTENCE))
+    manager = Manager([Registration(controller, watches=watches)], Metrics())
+    for extent in Extent:
+        manager.notify(NODE_CLAIMS, None, f"claim-{extent.name}", extent)
+        manager.notify(NODES, None, f"node-{extent.name}", extent)
+    manager.notify(NODES, None, "unknown")
+    await stop_after(manager, 1)
+    assert [key for _, key in controller.seen] == [
+        "claim-SPEC",
+        "claim-EXISTENCE",
+        "node-EXISTENCE",
+        "unknown",
+    ]
+
+
+async def test_a_pause_ends_at_once_when_told_to_stop_and_a_change_in_a_pass_is_not_lost() -> None:
+    manager: Manager
+
+    class Busy(Passes):
+        async def run_once(self) -> float:
+            if len(self.at) == 1:
+                manager.notify(PODS, "default", "p")
+            return await super().run_once()
+
+    passes = Busy([1000, 1000, 1000, 1000])
+    manager = Manager([Registration(passes, watches=(Watch(PODS),), rest=5)], Metrics())
+    task = asyncio.create_task(manager.run())
+    await asyncio.sleep(1)
+    manager.notify(PODS, "default", "p")
+    await asyncio.sleep(50)
+    before = asyncio.get_running_loop().time()
+    manager.stop()
+    await task
+    assert asyncio.get_running_loop().time() == before
+    # Woken at 5 for what changed at 1, and at 10 for what changed while that pass ran.
+    assert passes.at == pytest.approx([0, 5, 10])
