@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -127,7 +126,7 @@ def simulate(
             raise click.UsageError("either a scenario or --trace, not both")
         chosen, objects, watcher = _trace(trace, columns, nodepools, duration)
     live = output == "text"
-    display = _Display(chosen.duration, enabled=live)
+    display = _Display(enabled=live, replay=watcher)
     player = Player(
         chosen,
         seed,
@@ -232,13 +231,13 @@ def _write_report(path: str, result: SimulationResult) -> None:
 class _Display:
     """Decisions as they are taken, and on a terminal a progress bar on stderr."""
 
-    def __init__(self, duration: timedelta, *, enabled: bool) -> None:
+    def __init__(self, *, enabled: bool, replay: Replay | None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._out = Console(highlight=False)
         self._enabled = enabled
-        self._duration = duration
+        self._replay = replay
         error = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.fields[now]}"),
@@ -259,11 +258,16 @@ class _Display:
 
     def progress(self, done: float, recorder: Recorder) -> None:
         """A sample was taken."""
+        if self._replay is not None:
+            # Quiet weeks pass in seconds: what takes long is what pods do.
+            done = self._replay.played
+        elapsed = self._progress.tasks[self._task].elapsed or 0.0
+        pods = f"{recorder.running} pods running, {recorder.pending} pending"
         self._progress.update(
             self._task,
             completed=done,
             now=_clock(recorder.elapsed()),
-            state=f"{recorder.running} pods running, {recorder.pending} pending",
+            state=", ".join((pods, *pace(recorder.elapsed(), elapsed, done))),
         )
 
     def decision(self, record: DecisionRecord) -> None:
@@ -275,6 +279,15 @@ class _Display:
         if record.usd_per_hour:
             parts.append(f"({record.usd_per_hour:+.4f} USD/h)")
         self._out.print("  ".join(p for p in parts if p), soft_wrap=True, markup=False)
+
+
+def pace(virtual: float, elapsed: float, done: float) -> tuple[str, ...]:
+    """How much faster than life `virtual` seconds were played in `elapsed` real ones, and how long
+    the rest will take when `done` of the work is; nothing before that can be told."""
+    if elapsed < 1.0 or done <= 0:
+        return ()
+    left = elapsed * (1 - done) / done
+    return (f"{virtual / elapsed:,.0f} times as fast as life", f"{_clock(left)} left")
 
 
 def _clock(seconds: float) -> str:

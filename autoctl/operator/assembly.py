@@ -437,14 +437,17 @@ def _node_lives(
         ),
         Registration(
             termination,
-            (Watch(NODES), Watch(NODE_CLAIMS, keys.nodes_of_claim)),
+            (
+                Watch(NODES, keys.leaving_node),
+                Watch(NODE_CLAIMS, keys.leaving_nodes_of_claim),
+            ),
             concurrency=100,
             base_delay=0.1,
             max_delay=10.0,
         ),
         Registration(
             TaggingController(d.api, d.state, d.aws.instances, d.settings.cluster_name),
-            (Watch(NODE_CLAIMS),),
+            (Watch(NODE_CLAIMS, keys.untagged),),
             concurrency=1,
         ),
         Registration(
@@ -584,9 +587,8 @@ def _catalog(d: Dependencies) -> list[Registration]:
     memory = MemoryController(d.state, d.aws.types)
     return [
         *(Registration(r, base_delay=5.0, max_delay=600.0) for r in refreshes),
-        Registration(
-            memory, (Watch(NODES), Watch(NODE_CLAIMS, Keys(d.state).nodes_of_claim)), concurrency=1
-        ),
+        # A Node changes once more, by its label, after its NodeClaim is registered.
+        Registration(memory, (Watch(NODES),), concurrency=1),
     ]
 
 

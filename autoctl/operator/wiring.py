@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from autoctl.api.labels import INSTANCE_TAGGED
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.aws.fleet import FleetError
 from autoctl.aws.instance_types import InstanceTypes
@@ -63,9 +64,23 @@ class Keys:
             if pool.spec.template.spec.node_class_ref.name == name
         ]
 
-    def nodes_of_claim(self, _: str | None, name: str) -> Iterable[str]:
+    def untagged(self, _: str | None, name: str) -> Iterable[str]:
+        """The NodeClaim while its instance does not bear its name, and when it goes."""
         claim = self._state.claim(name)
-        return () if claim is None else [n.metadata.name for n in self._state.nodes_of_claim(claim)]
+        if claim is None or claim.deleting:
+            return (name,)
+        tagged = claim.metadata.annotations.get(INSTANCE_TAGGED) == "true"
+        return () if tagged or not claim.registered else (name,)
+
+    def leaving_node(self, _: str | None, name: str) -> Iterable[str]:
+        """The Node if it is being deleted."""
+        node = self._state.node(name)
+        return () if node is None or node.metadata.deletion_timestamp is None else (name,)
+
+    def leaving_nodes_of_claim(self, _: str | None, name: str) -> Iterable[str]:
+        claim = self._state.claim(name)
+        nodes = () if claim is None else self._state.nodes_of_claim(claim)
+        return [n.metadata.name for n in nodes if n.metadata.deletion_timestamp is not None]
 
 
 class LaunchFailures:

@@ -166,6 +166,13 @@ class Replay:
     _names: dict[tuple[str, str], int] = field(default_factory=dict)
     """Namespace and name of what is there now -> index in the trace."""
     _task: asyncio.Task[None] | None = None
+    _played: int = 0
+
+    @property
+    def played(self) -> float:
+        """How much of what pods do, from 0 to 1, has been done."""
+        pods = self.trace.pods
+        return self._played / (len(pods) + sum(p.deleted is not None for p in pods))
 
     def attach(self, world: World) -> None:
         """See `Watcher.attach`."""
@@ -189,6 +196,7 @@ class Replay:
                 self._make(world, index)
             else:
                 self._end(world, index)
+            self._played += 1
 
     def _agenda(self) -> Iterator[tuple[float, int, bool]]:
         """Creations and deletions in order of time; at one instant, deletions first."""
