@@ -125,6 +125,7 @@ def snapshot_of(
         elif validate_manifest(document.object):
             raise document.error(*_first(validate_manifest(document.object)))
         elif version_kind not in (*_ADMISSION_KINDS, ("v1", POD_TEMPLATES.kind)):
+            _refuse_other_version(document)
             ignored[document.kind] = ignored.get(document.kind, 0) + 1
     pods += _expanded(workloads, pods)
     for document in pods:
@@ -233,6 +234,34 @@ def _runtime_class_fields(body: Object) -> Iterable[tuple[str, Any]]:
         given = holder.get(inner) if inner and isinstance(holder, dict) else holder
         if given is not None:
             yield path, given
+
+
+def _refuse_other_version(document: Document) -> None:
+    """Refuse a kind that planning reads in a version that it does not know.
+
+    To pass it over, as other kinds, would be to plan without it.
+    """
+    version = str(document.object["apiVersion"])
+    known = _VERSIONS.get((_group(version), document.kind))
+    if known is not None:
+        detail = f'no matches for kind "{document.kind}" in version "{version}", expected {known}'
+        raise document.error("apiVersion", detail)
+
+
+def _group(version: str) -> str:
+    return version.rpartition("/")[0]
+
+
+_VERSIONS: Mapping[tuple[str, str], str] = {
+    (_group(version), kind): version
+    for version, kind in (
+        *_CORE_KINDS,
+        *_CUSTOM_KINDS,
+        *EXPANDED_KINDS,
+        *_ADMISSION_KINDS,
+        _BUFFER,
+    )
+}
 
 
 def _once(document: Document, seen: dict[tuple[str, str, str], Document]) -> None:

@@ -478,6 +478,21 @@ def pod_with(**fields: Any) -> Object:
 
 
 WRONG_TYPES = [
+    *(
+        (
+            f"a version that is not known: {version} {kind}",
+            {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}},
+            (f'apiVersion: {kind} x: no matches for kind "{kind}" in version "{version}"', known),
+        )
+        for version, kind, known in (
+            ("karpenter.sh/v1beta1", "NodePool", "karpenter.sh/v1"),
+            ("eks.amazonaws.com/v2", "NodeClass", "eks.amazonaws.com/v1"),
+            ("autoscaling.x-k8s.io/v1alpha1", "CapacityBuffer", "autoscaling.x-k8s.io/v1beta1"),
+            ("policy/v1beta1", "PodDisruptionBudget", "policy/v1"),
+            ("apps/v1beta2", "Deployment", "apps/v1"),
+            ("v2", "Pod", "v1"),
+        )
+    ),
     ("a pod's spec that is a list", pod_with(spec=["a"]), ("spec", "got `array`")),
     ("a container that is no object", pod_with(spec={"containers": ["a"]}), ("spec.containers",)),
     (
