@@ -49,4 +49,10 @@ class LazyBenchmarks(click.Group):
 
 @click.group(cls=LazyBenchmarks)
 def bench() -> None:
-    """Measure speed and quality of decisions on this machine."""
+    """Measure speed and quality of decisions on this machine.
+
+    \b
+    Examples:
+      autoctl bench schedule --pods 10000
+      autoctl bench startup
+    """

@@ -19,7 +19,9 @@ def crds(output: Path | None) -> None:
     """Print the CustomResourceDefinitions of NodePool, NodeClass and the others.
 
     \b
-    autoctl crds | kubectl apply --server-side -f -
+    Examples:
+      autoctl crds | kubectl apply --server-side -f -
+      autoctl crds --output crds
     """
     from autoctl.api import crd
 

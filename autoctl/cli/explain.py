@@ -67,6 +67,11 @@ def pod(name: str, output: str, **source: Any) -> None:
     """Tell where a pod would go, or for each NodePool why not.
 
     Exit code 2: the input cannot be used, or there is no such pod.
+
+    \b
+    Examples:
+      autoctl explain pod web-0
+      autoctl explain pod batch/train -f manifests/
     """
     from autoctl.operator.explain_pod import UnknownPodError, explain_pod
 
@@ -89,6 +94,11 @@ def node(name: str, output: str, **source: Any) -> None:
     """Tell what keeps a node (or NodeClaim), and when or why it would go.
 
     Exit code 2: the input cannot be used, or there is no such node.
+
+    \b
+    Examples:
+      autoctl explain node i-0123456789abcdef0
+      autoctl explain node general-purpose-8hq2d -o json
     """
     from autoctl.operator.explain_node import UnknownNodeError, explain_node
 
