@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from autoctl.aws.errors import DRY_RUN, CloudError, Kind
 from autoctl.aws.executor import Executor
-from autoctl.aws.ratelimit import RateLimits
+from autoctl.aws.ratelimit import RateLimits, TokenBucket
 
 _ATTEMPTS = 4
 _FIRST_DELAY = 0.2
@@ -57,6 +57,10 @@ class Caller:
         self._rng = rng
         self._limits = limits or RateLimits()
         self._observer = observer
+
+    def bucket(self, operation: str) -> TokenBucket:
+        """The budget of requests of an operation."""
+        return self._limits.bucket(operation)
 
     async def __call__(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """Return the answer of `operation` (snake case). Raises `CloudError`."""

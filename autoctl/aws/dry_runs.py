@@ -23,7 +23,8 @@ class DryRuns:
 
     async def create_fleet(self, order: LaunchOrder) -> None:
         """Raises `CloudError` when the order would fail as a whole."""
-        await _would_succeed(self._ec2("create_fleet", DryRun=True, **fleet_arguments([order])))
+        arguments = fleet_arguments(order.request, [order])
+        await _would_succeed(self._ec2("create_fleet", DryRun=True, **arguments))
 
     async def run_instances(
         self, template: str, data: Mapping[str, Any], override: Override, tags: Mapping[str, str]

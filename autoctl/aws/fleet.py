@@ -1,23 +1,24 @@
-"""Launching: instant fleets, equal requests merged into one.
+"""Launching: what is asked of an instant fleet, and what it answers.
 
 An instant fleet answers at once with the instances it got and an error for every override that had
-none. Merging (EC2 API Reference, CreateFleet, `TotalTargetCapacity`) keeps a thousand launches
-within a default account's request limits.
+none. One request launches many equal instances (EC2 API Reference, CreateFleet,
+`TotalTargetCapacity`), which keeps a thousand launches within a default account's request limits;
+`fleet_queue` brings them together.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoctl.aws.batcher import Batcher
-from autoctl.aws.call import Caller
-from autoctl.aws.errors import Kind, classify, plain_message
-from autoctl.aws.tags import KARPENTER_CLAIM, NAME, to_api
-from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT
+from autoctl.aws.errors import Kind, classify
+from autoctl.aws.tags import KARPENTER_CLAIM, LAUNCH, NAME, to_api
+from autoctl.catalog.model import SPOT
 
+DIGESTS_APART = "."
+"""Between several digests in one tag."""
 MOST_OVERRIDES = 300
 """CreateFleet takes no more launch template overrides (EC2 User Guide, fleet quotas)."""
 
@@ -54,6 +55,7 @@ class FleetConfig:
 class FleetRequest:
     """What to launch one instance of. Equal requests may be merged.
 
+    `digests` tell which NodeClaims the instance may belong to (`controllers.lifecycle.adoption`).
     `capacity_type` is `on-demand`, `spot` or `reserved`; `market` narrows the last to
     `CAPACITY_BLOCK` or `INTERRUPTIBLE`. Instances go into `placement_group` where its id is given.
     """
@@ -61,6 +63,7 @@ class FleetRequest:
     capacity_type: str
     configs: tuple[FleetConfig, ...]
     tags: tuple[tuple[str, str], ...]
+    digests: tuple[str, ...] = ()
     market: str = ""
     placement_group: str = ""
 
@@ -123,46 +126,13 @@ class FleetFailed(Exception):
         return all(e.kind in {Kind.CAPACITY, Kind.LIMIT} for e in self.errors)
 
 
-class Fleets:
-    """CreateFleet, batched."""
+def fleet_arguments(request: FleetRequest, orders: Sequence[LaunchOrder]) -> dict[str, Any]:
+    """CreateFleet's arguments for a request that serves the orders, with one instance for each.
 
-    def __init__(
-        self, ec2: Caller, *, observe: Callable[[str, int, float], None] | None = None
-    ) -> None:
-        self._ec2 = ec2
-        self._batcher: Batcher[LaunchOrder, Launched] = Batcher(
-            self._create,
-            key=lambda order: (order.request, order.attempt),
-            idle=0.035,
-            longest=1.0,
-            most=1000,
-            observe=None if observe is None else lambda n, s: observe("create_fleet", n, s),
-        )
-
-    async def launch(self, order: LaunchOrder) -> Launched:
-        """Launch one instance. Raises `FleetFailed`, or `CloudError` when the call failed."""
-        if not order.request.configs:
-            raise ValueError("a fleet needs at least one override")
-        return await self._batcher.submit(order)
-
-    async def _create(self, orders: Sequence[LaunchOrder]) -> Sequence[Launched | Exception]:
-        request = orders[0].request
-        answer = await self._ec2("create_fleet", **fleet_arguments(orders))
-        errors = tuple(_error(entry, request) for entry in answer.get("Errors", ()))
-        launched = [
-            found
-            for entry in answer.get("Instances", ())
-            for found in _launched(entry, request, errors)
-        ]
-        failed = [FleetFailed(errors) for _ in orders[len(launched) :]]
-        return [*launched[: len(orders)], *failed]
-
-
-def fleet_arguments(orders: Sequence[LaunchOrder]) -> dict[str, Any]:
-    """CreateFleet's arguments for equal requests; an instance's own tags only when it is one."""
-    request = orders[0].request
+    A NodeClaim's own tags come only where there is one.
+    """
     tags = dict(request.tags)
-    instance_tags = dict(tags)
+    instance_tags = tags | {LAUNCH: DIGESTS_APART.join(request.digests)}
     if len(orders) == 1:
         instance_tags |= {KARPENTER_CLAIM: orders[0].name, NAME: orders[0].name}
     arguments: dict[str, Any] = {
@@ -227,37 +197,3 @@ def _client_token(orders: Sequence[LaunchOrder], arguments: dict[str, Any]) -> s
         digest.update(token.encode())
     digest.update(repr(arguments).encode())
     return digest.hexdigest()
-
-
-def _error(entry: dict[str, Any], request: FleetRequest) -> FleetError:
-    overrides = entry.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
-    return FleetError(
-        code=entry.get("ErrorCode", ""),
-        message=plain_message(entry.get("ErrorMessage", "")),
-        instance_type=overrides.get("InstanceType", ""),
-        zone=overrides.get("AvailabilityZone", ""),
-        subnet_id=overrides.get("SubnetId", ""),
-        capacity_type=request.capacity_type,
-        placement_group=request.placement_group,
-    )
-
-
-def _launched(
-    entry: dict[str, Any], request: FleetRequest, errors: tuple[FleetError, ...]
-) -> list[Launched]:
-    overrides = entry["LaunchTemplateAndOverrides"]["Overrides"]
-    capacity_type = request.capacity_type
-    if capacity_type != RESERVED:
-        capacity_type = SPOT if entry.get("Lifecycle") == "spot" else ON_DEMAND
-    return [
-        Launched(
-            instance_id=instance_id,
-            instance_type=entry.get("InstanceType") or overrides["InstanceType"],
-            zone=overrides["AvailabilityZone"],
-            subnet_id=overrides["SubnetId"],
-            image_id=overrides["ImageId"],
-            capacity_type=capacity_type,
-            others=errors,
-        )
-        for instance_id in entry.get("InstanceIds", ())
-    ]

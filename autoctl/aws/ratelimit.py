@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 _SHARE = 0.9
 """Of the account's rates: exactly at them, every late or early request would be refused."""
+FLEETS_PER_MINUTE = 60
 _LOWEST_SHARE = 0.05
 _DECREASE = 0.5
 _INCREASE_SHARE = 0.02
@@ -74,6 +75,16 @@ class TokenBucket:
                 self._refill()
             self._tokens -= 1
 
+    def available(self) -> int:
+        """How many requests could be made at once now."""
+        return max(0, int(self._refill()))
+
+    async def ready(self) -> None:
+        """Wait until there should be a token, and leave it."""
+        missing = 1 - self._refill()
+        if missing > 0:
+            await asyncio.sleep(missing / self.per_second)
+
     def throttled(self) -> None:
         """AWS refused: halve the rate and forget the burst."""
         self._refill()
@@ -86,19 +97,31 @@ class TokenBucket:
         step = self._full.per_second * _INCREASE_SHARE
         self.per_second = min(self._full.per_second, self.per_second + step)
 
-    def _refill(self) -> None:
+    def _refill(self) -> float:
+        """The tokens there are now."""
         now = asyncio.get_running_loop().time()
         if self._filled_at is not None:
             earned = (now - self._filled_at) * self.per_second
             self._tokens = min(self._full.burst, self._tokens + earned)
         self._filled_at = now
+        return self._tokens
 
 
 class RateLimits:
-    """The buckets of all operations."""
+    """The buckets of all operations.
 
-    def __init__(self, rates: Mapping[str, Rate] = RATES) -> None:
+    Launching is expensive for EC2, so CreateFleet is held to `fleets_per_minute` requests in any
+    minute, if that is less than the account's rate: half of them at once, the others evenly.
+    """
+
+    def __init__(
+        self,
+        rates: Mapping[str, Rate] = RATES,
+        *,
+        fleets_per_minute: int = FLEETS_PER_MINUTE,
+    ) -> None:
         self._rates = rates
+        self._fleets = fleets_per_minute
         self._buckets: dict[str, TokenBucket] = {}
 
     def bucket(self, operation: str) -> TokenBucket:
@@ -106,7 +129,9 @@ class RateLimits:
         if bucket is None:
             reads = operation.startswith(("describe_", "get_", "list_", "receive_"))
             rate = self._rates.get(operation, NON_MUTATING if reads else MUTATING)
-            bucket = self._buckets[operation] = TokenBucket(
-                Rate(max(1.0, rate.burst * _SHARE), rate.per_second * _SHARE)
-            )
+            rate = Rate(max(1.0, rate.burst * _SHARE), rate.per_second * _SHARE)
+            if operation == "create_fleet":
+                burst = min(rate.burst, self._fleets / 2)
+                rate = Rate(burst, min(rate.per_second, (self._fleets - burst) / 60))
+            bucket = self._buckets[operation] = TokenBucket(rate)
         return bucket

@@ -194,6 +194,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
         mirrors=settings.mirrors,
         unlabelled=() if settings.compute_type_label else (COMPUTE_TYPE,),
         interruption_queue=settings.interruption_queue,
+        fleets_per_minute=settings.fleets_per_minute,
         clock=seams.clock,
         rng=seams.rng,
         metrics=seams.metrics,

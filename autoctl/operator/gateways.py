@@ -11,7 +11,7 @@ from autoctl.aws.clients import Clients
 from autoctl.aws.dry_runs import DryRuns
 from autoctl.aws.eks import ClusterFacts, EksCluster
 from autoctl.aws.executor import Executor
-from autoctl.aws.fleet import Fleets
+from autoctl.aws.fleet_queue import Fleets
 from autoctl.aws.images import Images
 from autoctl.aws.instance_types import InstanceTypes
 from autoctl.aws.instances import Instances
@@ -58,6 +58,7 @@ def make_gateways(
     mirrors: Mapping[str, Sequence[str]],
     unlabelled: Collection[str] = (),
     interruption_queue: str,
+    fleets_per_minute: int,
     clock: Clock,
     rng: random.Random,
     metrics: Metrics,
@@ -66,7 +67,7 @@ def make_gateways(
 
     `unlabelled` are keys of labels that nodes are not given; `mirrors` are their registries'.
     """
-    limits = RateLimits()
+    limits = RateLimits(fleets_per_minute=fleets_per_minute)
     calls, batches = CloudObserver(metrics), BatchObserver(metrics)
 
     def caller(service: str) -> Caller:

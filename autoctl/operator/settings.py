@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from autoctl.api.duration import DurationError, parse_duration
+from autoctl.aws.ratelimit import FLEETS_PER_MINUTE
 from autoctl.controllers.metrics.controller import Detail
 from autoctl.scheduling.problem import MinValuesPolicy, PreferencePolicy
 
@@ -110,6 +111,15 @@ class Settings(BaseModel):
         bool,
         Field(description="Take NodeClasses as launchable without asking EC2 by dry runs."),
     ] = False
+    fleets_per_minute: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=300,
+            description="CreateFleet requests in any minute, half of them at once. Where more "
+            "different NodeClaims wait, those that have the same best offer share a request.",
+        ),
+    ] = FLEETS_PER_MINUTE
     registry_mirrors: Annotated[
         tuple[str, ...],
         NoDecode,

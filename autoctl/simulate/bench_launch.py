@@ -123,6 +123,8 @@ class _Run:
 
 
 def _claim(index: int, shape: int, types: list[str]) -> Object:
-    """One NodeClaim; those of one shape leave the same types open."""
+    """One NodeClaim; those of one shape ask for the same and leave the same types open."""
     open_types = [types[(shape + n) % len(types)] for n in range(min(TYPES_A_CLAIM, len(types)))]
-    return node_claim(f"launch-{index:05d}", open_types, expireAfter="336h")
+    resources = {"requests": {"cpu": f"{500 + shape}m"}}
+    name = f"launch-{index:05d}"
+    return node_claim(name, open_types, expireAfter="336h", resources=resources)

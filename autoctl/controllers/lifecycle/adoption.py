@@ -1,9 +1,9 @@
 """Instances that an operator launched and did not live to write down.
 
-CreateFleet merges equal requests, so that an instance carries no NodeClaim's name at first, but the
-digest of what was asked (tag `autoctl.io/launch`). NodeClaims that asked for the same may take
-each other's instances. A NodeClaim that this process has not created may have one: it takes an
-instance nobody owns before it launches another.
+NodeClaims share CreateFleet requests, so that an instance carries no NodeClaim's name at first, but
+the digests of what was asked (tag `autoctl.io/launch`): any NodeClaim that asked for one of these
+may take it. A NodeClaim that this process has not created may have one: it takes an instance nobody
+owns before it launches another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from autoctl.api.nodeclaim import NodeClaim
+from autoctl.aws.fleet import DIGESTS_APART
 from autoctl.aws.instances import Instance, Instances
 from autoctl.aws.tags import KARPENTER_CLAIM, LAUNCH
 from autoctl.controllers.lifecycle.launch_plan import launch_digest
@@ -87,7 +88,7 @@ def _fits(claim: NodeClaim, instance: Instance) -> bool:
     owner = instance.tags.get(KARPENTER_CLAIM)
     if owner is not None:
         return owner == claim.name
-    return instance.tags.get(LAUNCH) == launch_digest(claim)
+    return launch_digest(claim) in instance.tags.get(LAUNCH, "").split(DIGESTS_APART)
 
 
 def _failed(task: asyncio.Task[list[Instance]]) -> bool:

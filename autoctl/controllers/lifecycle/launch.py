@@ -15,12 +15,13 @@ from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
 from autoctl.aws.eks import ClusterFacts
 from autoctl.aws.errors import CloudError, Kind, launch_reason
-from autoctl.aws.fleet import FleetConfig, FleetError, FleetFailed, FleetRequest, Fleets
+from autoctl.aws.fleet import FleetConfig, FleetError, FleetFailed, FleetRequest
 from autoctl.aws.fleet import LaunchOrder as Order
+from autoctl.aws.fleet_queue import Fleets
 from autoctl.aws.instance_types import InstanceTypes
 from autoctl.aws.instances import provider_id
 from autoctl.aws.offerings import UnavailableOfferings
-from autoctl.aws.tags import LAUNCH, resource_tags
+from autoctl.aws.tags import resource_tags
 from autoctl.catalog.model import InstanceType, Offering
 from autoctl.controllers.lifecycle.adoption import Adoption
 from autoctl.controllers.lifecycle.launch_options import PreparedOptions, offering_labels
@@ -197,11 +198,11 @@ class Launcher:
             )
             name = await self._d.templates.ensure(template)
             configs.append(FleetConfig(name, planned.overrides))
-        instance_tags = tags | {LAUNCH: launch_digest(claim)}
         return FleetRequest(
             plan.capacity_type,
             tuple(configs),
-            tuple(sorted(instance_tags.items())),
+            tuple(sorted(tags.items())),
+            (launch_digest(claim),),
             market=plan.reservation.market if plan.reservation is not None else "",
             placement_group=group.id if group is not None else "",
         )

@@ -7,6 +7,7 @@ all spot is dearer than that, on-demand capacity is bought instead.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,8 @@ from autoctl.state.problem import core_taints
 MOST_TYPES = 60
 _MARKETS = ("", CAPACITY_BLOCK, INTERRUPTIBLE)
 """Kinds of reserved capacity, the most lasting first."""
+_DIGEST_BYTES = 6
+"""Eight characters: many have to go into one tag, and are compared within seconds of a crash."""
 _NVME_LABEL = labels.INSTANCE_LOCAL_NVME
 _GB = 1000**3
 
@@ -80,7 +83,8 @@ def plan_launch(
 def launch_digest(claim: NodeClaim) -> str:
     """What the claim asks, as a tag's value: claims of one digest may swap their instances."""
     content = json.dumps([claim.node_pool, claim.spec.to_dict()], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+    digest = hashlib.sha256(content.encode()).digest()
+    return base64.urlsafe_b64encode(digest[:_DIGEST_BYTES]).decode()
 
 
 def node_labels(claim: NodeClaim) -> dict[str, str]:

@@ -21,7 +21,7 @@ from autoctl.aws.dry_runs import DryRuns
 from autoctl.aws.eks import ClusterInfo
 from autoctl.aws.errors import CloudError, Kind, refused_action
 from autoctl.aws.fleet import FleetConfig, FleetRequest, LaunchOrder, Override
-from autoctl.aws.tags import LAUNCH, resource_tags
+from autoctl.aws.tags import resource_tags
 from autoctl.catalog.model import InstanceType
 from autoctl.controllers.lifecycle.launch_options import LaunchOptions, PreparedOptions
 from autoctl.controllers.lifecycle.launch_plan import launch_digest, plan_launch
@@ -97,7 +97,8 @@ def rehearsal(
     request = FleetRequest(
         plan.capacity_type,
         (FleetConfig(template.name, (override,)),),
-        tuple(sorted((tags | {LAUNCH: launch_digest(claim)}).items())),
+        tuple(sorted(tags.items())),
+        (launch_digest(claim),),
     )
     order = LaunchOrder(request, node_class.metadata.uid, node_class.name)
     return Rehearsal(template, order, override)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -54,18 +55,22 @@ def _order(name: str, attempt: int = 0) -> LaunchOrder:
     return LaunchOrder(request, f"uid-{name}", name, attempt)
 
 
+def _arguments(*orders: LaunchOrder) -> dict[str, Any]:
+    return fleet_arguments(orders[0].request, orders)
+
+
 def test_client_token_is_the_claims_and_not_their_order() -> None:
     one, two = _order("a"), _order("b")
-    token = fleet_arguments([one, two])["ClientToken"]
-    assert fleet_arguments([two, one])["ClientToken"] == token
-    assert fleet_arguments([one])["ClientToken"] != token
-    assert fleet_arguments([_order("a", 1), _order("b", 1)])["ClientToken"] != token
+    token = _arguments(one, two)["ClientToken"]
+    assert _arguments(two, one)["ClientToken"] == token
+    assert _arguments(one)["ClientToken"] != token
+    assert _arguments(_order("a", 1), _order("b", 1))["ClientToken"] != token
     assert len(token) == 64
 
 
 def test_only_a_fleet_of_one_carries_a_claims_name() -> None:
-    single = fleet_arguments([_order("a")])["TagSpecifications"][0]["Tags"]
-    merged = fleet_arguments([_order("a"), _order("b")])["TagSpecifications"][0]["Tags"]
+    single = _arguments(_order("a"))["TagSpecifications"][0]["Tags"]
+    merged = _arguments(_order("a"), _order("b"))["TagSpecifications"][0]["Tags"]
     assert {"Key": "karpenter.sh/nodeclaim", "Value": "a"} in single
     assert all(tag["Key"] != "karpenter.sh/nodeclaim" for tag in merged)
 
@@ -86,7 +91,7 @@ def test_priorities_choose_the_strategy_that_heeds_them(
             for name, priority in zip(("m5.large", "c5.large"), priorities, strict=True)
         )
         request = FleetRequest(capacity_type, (FleetConfig("t", overrides),), ())
-        arguments = fleet_arguments([LaunchOrder(request, "uid", "a")])
+        arguments = _arguments(LaunchOrder(request, "uid", "a"))
         assert arguments[options]["AllocationStrategy"] == strategy
         (config,) = arguments["LaunchTemplateConfigs"]
         assert tuple(o.get("Priority") for o in config["Overrides"]) == priorities
