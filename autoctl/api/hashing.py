@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from autoctl.api.duration import format_duration, parse_nillable_duration
@@ -20,6 +21,9 @@ NODEPOOL_VERSION: Final = "v3"
 
 NODECLASS_VERSION: Final = "v2"
 """Value of `eks.amazonaws.com/nodeclass-hash-version`."""
+
+NODE_SETTINGS_VERSION: Final = "v1"
+"""Value of `autoctl.io/node-settings-hash-version`."""
 
 _RESOLVED_CLASS_FIELDS: Final = frozenset(
     {
@@ -59,6 +63,16 @@ def nodeclass_hash(node_class: NodeClass) -> str:
     """The value of `eks.amazonaws.com/nodeclass-hash`: every field but the selectors."""
     spec = _json(node_class.spec)
     return _digest({key: value for key, value in spec.items() if key not in _RESOLVED_CLASS_FIELDS})
+
+
+def node_settings_hash(mirrors: Mapping[str, Sequence[str]], unlabelled: Collection[str]) -> str:
+    """The value of `autoctl.io/node-settings-hash`: the operator's own settings of nodes.
+
+    `mirrors` are the end points of container registries, in the order in which they are tried;
+    `unlabelled` the labels that nodes are not given.
+    """
+    endpoints = {registry: " ".join(given) for registry, given in mirrors.items()}
+    return _digest({"mirrors": endpoints, "unlabelled": list(unlabelled)})
 
 
 def _json(model: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from autoctl.api.labels import COMPUTE_TYPE
+from autoctl.api.hashing import NODE_SETTINGS_VERSION, node_settings_hash
+from autoctl.api.labels import COMPUTE_TYPE, NODE_SETTINGS_HASH, NODE_SETTINGS_HASH_VERSION
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import Executor
 from autoctl.aws.instances import instance_id
@@ -192,7 +193,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
         cluster=settings.cluster_name,
         endpoint=settings.cluster_endpoint,
         mirrors=settings.mirrors,
-        unlabelled=() if settings.compute_type_label else (COMPUTE_TYPE,),
+        unlabelled=_unlabelled(settings),
         interruption_queue=settings.interruption_queue,
         fleets_per_minute=settings.fleets_per_minute,
         clock=seams.clock,
@@ -249,6 +250,18 @@ def build_controllers(d: Dependencies) -> list[Registration]:
     ]
 
 
+def _unlabelled(settings: Settings) -> tuple[str, ...]:
+    """Labels that nodes are not given."""
+    return () if settings.compute_type_label else (COMPUTE_TYPE,)
+
+
+def _settings_hash(settings: Settings) -> dict[str, str]:
+    return {
+        NODE_SETTINGS_HASH: node_settings_hash(settings.mirrors, _unlabelled(settings)),
+        NODE_SETTINGS_HASH_VERSION: NODE_SETTINGS_VERSION,
+    }
+
+
 def _solver_options(settings: Settings) -> SolverOptions:
     return SolverOptions(
         budget=settings.solver_budget,
@@ -286,6 +299,7 @@ def _node_classes(
             ),
             region=d.region,
             cluster_name=d.settings.cluster_name,
+            settings_hash=_settings_hash(d.settings),
             refresh_seconds=REFRESH_SECONDS * d.patience,
         )
     )
@@ -412,6 +426,7 @@ def _node_lives(
             health=health,
             finalizer=finalizer,
             timeouts=_timeouts(d.settings),
+            settings_hash=_settings_hash(d.settings),
             steers=steering.steers,
         )
     )

@@ -127,7 +127,7 @@ class Settings(BaseModel):
         AfterValidator(_mirrors),
         Field(
             description="Mirrors of container registries on nodes, as docker.io=https://mirror; "
-            "more than one of a registry are tried in order. New nodes have them."
+            "more than one of a registry are tried in order. Nodes with others drift."
         ),
     ] = ()
     compute_type_label: Annotated[

@@ -27,23 +27,29 @@ from autoctl.simulate.world import World
 
 PATIENCE_SECONDS: Final = 3600.0
 REST_SECONDS: Final = 1800.0
-"""How long the cluster at rest is watched, after as long for it to come to rest."""
 TYPES_A_CLAIM: Final = 20
 """Instance types that each NodeClaim leaves open."""
 
 
 def bench_launch(
-    claims: int, shapes: int = 32, seed: int = 42, progress: Progress | None = None
+    claims: int,
+    shapes: int = 32,
+    seed: int = 42,
+    progress: Progress | None = None,
+    rest: float = REST_SECONDS,
 ) -> dict[str, Any]:
     """Run the benchmark; the keys of the answer are documented in `docs/performance.md`.
 
-    `shapes` is how many different NodeClaims there are among the `claims`. Raises `BenchError`.
+    `shapes` is how many different NodeClaims there are among the `claims`. The cluster is watched
+    for `rest` seconds, whole minutes, after as long for it to come to rest. Raises `BenchError`.
     """
+    if rest < 60 or rest % 60:
+        raise ValueError(f"rest must be whole minutes of seconds, got {rest:g}")
     if not 1 <= shapes <= claims:
         raise ValueError(f"shapes must be between 1 and {claims}, got {shapes}")
     loop = VirtualLoop()
     try:
-        return loop.run_until_complete(_Run(claims, shapes, seed, progress).run())
+        return loop.run_until_complete(_Run(claims, shapes, seed, progress, rest).run())
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
@@ -55,6 +61,7 @@ class _Run:
     shapes: int
     seed: int
     progress: Progress | None
+    rest: float
 
     async def run(self) -> dict[str, Any]:
         scenario = Scenario(name="launch", region=REGION, settings=Settings())
@@ -75,10 +82,10 @@ class _Run:
             await self._watch.until("nodes ready", lambda: (self._initialized(), self.claims))
             seconds = asyncio.get_running_loop().time() - began
             launching = list(world.cloud.log.select(service="ec2"))
-            await self._pass(REST_SECONDS, "coming to rest")
+            await self._pass(self.rest, "coming to rest")
             nodes = sum(1 for _ in world.cluster.objects(NODES))
             world.cloud.log.clear()
-            await self._pass(REST_SECONDS, "at rest")
+            await self._pass(self.rest, "at rest")
             resting = list(world.cloud.log.select(service="ec2"))
         finally:
             await world.stop()
@@ -98,7 +105,7 @@ class _Run:
             "createFleetBusiestMinute": busiest_minute(fleets),
             "requestsBusiestMinute": busiest_minute(launching),
             "throttled": dict(sorted(throttled.items())),
-            "requestsAtRestAMinute": round(len(resting) * 60 / REST_SECONDS, 2),
+            "requestsAtRestAMinute": round(len(resting) * 60 / self.rest, 2),
             "requestsAtRestBusiestMinute": busiest_minute(resting),
             "requestsAtRest": dict(sorted(Counter(r.operation for r in resting).items())),
         }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from harness import Play, node_class, node_pool, playing
+from harness import Play, deployment, node_class, node_pool, playing
 
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODE_POOLS, Object, Resource
 
 POOL = ("karpenter.sh/nodepool-hash", "karpenter.sh/nodepool-hash-version")
+SETTINGS = ("autoctl.io/node-settings-hash", "autoctl.io/node-settings-hash-version")
 CLASS = ("eks.amazonaws.com/nodeclass-hash", "eks.amazonaws.com/nodeclass-hash-version")
 
 
@@ -78,3 +79,29 @@ async def test_nodes_of_an_older_release_are_compared_again_and_the_drifted_stay
             lambda: all(play.condition(c, "Drifted")["status"] == "True" for c in play.claims()),
             60,
         )
+
+
+async def test_nodes_follow_the_operators_own_settings_of_nodes() -> None:
+    """Other registry mirrors are drift; an operator of a release without that word is none."""
+    async with playing(node_class(), node_pool(), deployment(replicas=1)) as play:
+        await play.until(lambda: play.running() == 1)
+        (first,) = play.instances()
+        (claim,) = play.claims()
+        # As a release left it that did not tell.
+        nothing = {"metadata": {"annotations": dict.fromkeys(SETTINGS)}}
+        users = play.world.cluster.users
+        await users.patch(NODE_CLAIMS, claim["metadata"]["name"], nothing)
+        await users.patch(NODE_CLASSES, "default", nothing)
+        await play.world.lose_leader()
+        await asyncio.sleep(600)
+        assert [i.instance_id for i in play.instances()] == [first.instance_id]
+        mirrors = ["docker.io=https://mirror.invalid"]
+        play.world.scenario.settings.operator["registry_mirrors"] = mirrors
+        await play.world.lose_leader()
+        await play.until(lambda: [i for i in play.instances() if i is not first] != [], 300)
+        await play.until(lambda: first not in play.instances() and play.running() == 1, 600)
+        (second,) = play.instances()
+        assert "mirror.invalid" in second.user_data
+        await play.world.lose_leader()
+        await asyncio.sleep(600)
+        assert play.instances() == [second], "the same settings are no drift"

@@ -19,6 +19,8 @@ from autoctl.api.labels import (
     CAPACITY_RESERVATION_ID,
     CAPACITY_TYPE,
     INSTANCE_TYPE,
+    NODE_SETTINGS_HASH,
+    NODE_SETTINGS_HASH_VERSION,
     NODECLASS_HASH,
     NODECLASS_HASH_VERSION,
     NODEPOOL_HASH,
@@ -44,6 +46,7 @@ class DriftReason(StrEnum):
     REQUIREMENTS = "RequirementsDrifted"
     INSTANCE_TYPE = "InstanceTypeNotFound"
     NODE_CLASS = "NodeClassDrift"
+    NODE_SETTINGS = "NodeSettingsDrift"
     AMI = "AMIDrift"
     SUBNET = "SubnetDrift"
     SECURITY_GROUP = "SecurityGroupDrift"
@@ -147,6 +150,15 @@ def _class_drift(
         lambda: nodeclass_hash(node_class),
     ):
         return DriftReason.NODE_CLASS
+    declared = node_class.metadata.annotations
+    if NODE_SETTINGS_HASH in declared and _hash_differs(
+        claim.metadata.annotations,
+        declared,
+        NODE_SETTINGS_HASH,
+        NODE_SETTINGS_HASH_VERSION,
+        lambda: declared[NODE_SETTINGS_HASH],
+    ):
+        return DriftReason.NODE_SETTINGS
     image = claim.status.image_id
     if image and status.amis and image not in {a.id for a in status.amis}:
         return DriftReason.AMI

@@ -6,7 +6,7 @@ where the last one stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,7 +56,8 @@ _MESSAGE_LIMIT = 300
 class LifecycleDependencies:
     """What the controller talks to.
 
-    `finalizer` takes over NodeClaims that are deleted; `steers` tells whether pods will be sent to
+    `finalizer` takes over NodeClaims that are deleted; `settings_hash` are annotations that tell
+    the operator's own settings of nodes; `steers` tells whether pods will be sent to
     the NodeClaim's node, which takes no others until then.
     """
 
@@ -69,6 +70,7 @@ class LifecycleDependencies:
     health: RegistrationHealth
     finalizer: Controller
     timeouts: Timeouts
+    settings_hash: Mapping[str, str]
     steers: Callable[[NodeClaim, core.Node], bool]
 
 
@@ -134,7 +136,7 @@ class LifecycleController:
             NODE_CLAIMS,
             claim,
             labels=_launched_labels(claim, machine),
-            annotations=self._class_hash(claim),
+            annotations=self._class_hash(claim) | dict(self._d.settings_hash),
         )
         status = claim.status.model_copy(
             update={

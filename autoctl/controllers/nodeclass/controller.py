@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
 from autoctl.api.hashing import NODECLASS_VERSION, nodeclass_hash
-from autoctl.api.labels import NODECLASS_FINALIZER, NODECLASS_HASH, NODECLASS_HASH_VERSION
+from autoctl.api.labels import (
+    NODE_SETTINGS_HASH,
+    NODECLASS_FINALIZER,
+    NODECLASS_HASH,
+    NODECLASS_HASH_VERSION,
+)
 from autoctl.api.meta import find_condition
 from autoctl.api.nodeclass import (
     AMIS_READY,
@@ -58,7 +64,7 @@ from autoctl.controllers.objects import (
 from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.controllers.runtime.events import Event, EventRecorder
 from autoctl.ports.clock import Clock
-from autoctl.ports.kubernetes import NODE_CLASSES, KubernetesApi, NotFound
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -90,6 +96,8 @@ class NodeClassDependencies:
     validation: Validation
     region: str
     cluster_name: str
+    settings_hash: Mapping[str, str]
+    """The annotations that tell the operator's settings of nodes: a hash, then its version."""
     refresh_seconds: float = REFRESH_SECONDS
     """How long what was resolved counts as fresh."""
 
@@ -102,6 +110,8 @@ class NodeClassController:
     def __init__(self, dependencies: NodeClassDependencies) -> None:
         self._d = dependencies
         self._profiles: dict[tuple[str, str], datetime] = {}
+        self._settled: set[str] = set()
+        """UIDs of classes whose NodeClaims all tell the settings that they were launched with."""
         self._resolved: dict[str, tuple[tuple[int, str], datetime]] = {}
         """UID -> the generation and pinned image for which it was resolved, and when."""
 
@@ -119,7 +129,9 @@ class NodeClassController:
         }
         claims = self._d.state.claims_by_class[node_class.metadata.name].values()
         await migrate_hashes(api, claims, node_class.metadata.annotations, hashed)
-        node_class = await write_metadata(api, NODE_CLASSES, node_class, annotations=hashed)
+        await self._settings_hashes(node_class)
+        annotations = {**hashed, **self._d.settings_hash}
+        node_class = await write_metadata(api, NODE_CLASSES, node_class, annotations=annotations)
         now = self._d.clock.now()
         resolved = self._resolved.get(node_class.metadata.uid)
         wanted = (node_class.metadata.generation, image_version(node_class))
@@ -135,6 +147,20 @@ class NodeClassController:
             raise errors[0]
         self._resolved[node_class.metadata.uid] = (wanted, now)
         return Result(self._d.refresh_seconds)
+
+    async def _settings_hashes(self, node_class: NodeClass) -> None:
+        """NodeClaims without a hash are taken to have today's settings: nothing else is known."""
+        uid = node_class.metadata.uid
+        if uid in self._settled:
+            return
+        hashed = self._d.settings_hash
+        claims = self._d.state.claims_by_class[node_class.name].values()
+        await migrate_hashes(self._d.api, claims, node_class.metadata.annotations, hashed)
+        for claim in list(claims):
+            if claim.launched and NODE_SETTINGS_HASH not in claim.metadata.annotations:
+                with suppress(NotFound):
+                    await write_metadata(self._d.api, NODE_CLAIMS, claim, annotations=dict(hashed))
+        self._settled.add(uid)
 
     async def _warn(self, node_class: NodeClass) -> None:
         """Tell of fields that the cluster's version knows nothing of: they have no effect."""
@@ -315,6 +341,7 @@ class NodeClassController:
             await self._d.profiles.delete(profile)
         self._d.validation.forget(node_class.metadata.uid)
         self._resolved.pop(node_class.metadata.uid, None)
+        self._settled.discard(node_class.metadata.uid)
         await self._d.templates.delete_all(node_class.name)
         try:
             await remove_finalizer(self._d.api, NODE_CLASSES, node_class, NODECLASS_FINALIZER)

@@ -135,6 +135,28 @@ def judge(change: Change, *, age: timedelta = timedelta(hours=2), **given: Any) 
     )
 
 
+def settings(
+    claim: Object,
+    node_class: Object,
+    claimed: str | None,
+    declared: str | None,
+    version: str = hashing.NODE_SETTINGS_VERSION,
+) -> None:
+    """Hashes of the operator's settings, as the NodeClaim and its class tell them."""
+    key = "autoctl.io/node-settings-hash"
+    for obj, value, made in ((claim, claimed, version), (node_class, declared, "v1")):
+        if value is not None:
+            obj["metadata"]["annotations"].update({key: value, f"{key}-version": made})
+
+
+def group(claim: Object, node_class: Object, claimed: str | None, declared: str | None) -> None:
+    """The placement groups that the node is in, and that its class has."""
+    if claimed is not None:
+        claim["metadata"]["labels"]["eks.amazonaws.com/placement-group-id"] = claimed
+    if declared is not None:
+        node_class["status"]["placementGroup"] = {"id": declared, "name": "near"}
+
+
 def template(pool: Object) -> Object:
     return pool["spec"]["template"]  # type: ignore[no-any-return]
 
@@ -190,6 +212,17 @@ def require(pool: Object, key: str, operator: str, *values: str) -> None:
             ),
             None,
         ),
+        # The operator's own settings of nodes, where both tell them by the same version.
+        (lambda c, _p, n: settings(c, n, "one", "one"), None),
+        (lambda c, _p, n: settings(c, n, "one", "two"), "NodeSettingsDrift"),
+        (lambda c, _p, n: settings(c, n, "one", "two", version="v0"), None),
+        (lambda c, _p, n: settings(c, n, None, "two"), None),
+        (lambda c, _p, n: settings(c, n, "one", None), None),
+        # The placement group, which selectors resolve to: other, new, none any more.
+        (lambda c, _p, n: group(c, n, "pg-1", "pg-1"), None),
+        (lambda c, _p, n: group(c, n, "pg-1", "pg-2"), "PlacementGroupDrift"),
+        (lambda c, _p, n: group(c, n, None, "pg-2"), "PlacementGroupDrift"),
+        (lambda c, _p, n: group(c, n, "pg-1", None), "PlacementGroupDrift"),
         (lambda c, _p, _n: c["status"].update(imageID="ami-old"), "AMIDrift"),
         (
             lambda c, _p, n: (c["status"].update(imageID="ami-old"), n["status"].update(amis=[])),
