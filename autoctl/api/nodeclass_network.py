@@ -139,8 +139,8 @@ class AdvancedNetworking(ApiModel):
 
 ADVANCED_NETWORKING_RULES: Final = (
     Rule(
-        "!has(self.associatePublicIPAddress) || !has(self.networkInterfaces) || "
-        "self.networkInterfaces.size() <= 1",
+        "!has(self.associatePublicIPAddress) || !self.associatePublicIPAddress || "
+        "!has(self.networkInterfaces) || self.networkInterfaces.size() <= 1",
         "'associatePublicIPAddress' cannot be combined with more than one network interface",
     ),
 )
