@@ -22,7 +22,11 @@ from autoctl.api.meta import (
     rules,
 )
 from autoctl.api.nodeclass_compute import ADVANCED_COMPUTE_RULES, AdvancedCompute
-from autoctl.api.nodeclass_network import ADVANCED_NETWORKING_RULES, AdvancedNetworking
+from autoctl.api.nodeclass_network import (
+    ADVANCED_NETWORKING_RULES,
+    LEFT_TO_THE_CNI,
+    AdvancedNetworking,
+)
 from autoctl.api.nodeclass_selectors import (
     CapacityReservationSelectorTerm,
     PlacementGroupSelector,
@@ -197,7 +201,8 @@ class NodeClassSpec(ApiModel):
             max_length=30,
             description=(
                 "Subnets of the pods, when they are others than the nodes'. Set together with "
-                "`podSecurityGroupSelectorTerms`."
+                "`podSecurityGroupSelectorTerms`. Resolved, and counted in the density of nodes; "
+                "the pods' interfaces are the CNI's."
             ),
             json_schema_extra=rules(*exclusive_terms("podSubnetSelectorTerms", "subnet")),
         ),
@@ -206,7 +211,10 @@ class NodeClassSpec(ApiModel):
         tuple[PodSecurityGroupSelectorTerm, ...] | None,
         Field(
             max_length=30,
-            description="Security groups of the pods, with `podSubnetSelectorTerms`.",
+            description=(
+                "Security groups of the pods, with `podSubnetSelectorTerms`. Resolved; the pods' "
+                "interfaces are the CNI's."
+            ),
             json_schema_extra=rules(
                 *exclusive_terms("podSecurityGroupSelectorTerms", "security group")
             ),
@@ -244,15 +252,19 @@ class NodeClassSpec(ApiModel):
     ] = None
     snat_policy: Annotated[
         Literal["Random", "Disabled"],
-        Field(description="Source NAT of pod traffic that leaves the VPC."),
+        Field(
+            description=f"Source NAT of pod traffic that leaves the VPC. {LEFT_TO_THE_CNI}",
+        ),
     ] = "Random"
     network_policy: Annotated[
         Literal["DefaultAllow", "DefaultDeny"],
-        Field(description="What pods may do before a network policy selects them."),
+        Field(
+            description=f"What pods may do before a network policy selects them. {LEFT_TO_THE_CNI}",
+        ),
     ] = "DefaultAllow"
     network_policy_event_logs: Annotated[
         Literal["Disabled", "Enabled"],
-        Field(description="Log network policy decisions on the node."),
+        Field(description=f"Log network policy decisions on the node. {LEFT_TO_THE_CNI}"),
     ] = "Disabled"
     ephemeral_storage: Annotated[
         EphemeralStorage,

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from autoctl.api.meta import ApiModel, Int32, Rule, rules
 
+LEFT_TO_THE_CNI: Final = "Accepted; set it at the cluster's CNI as well, nothing here acts on it."
+"""Of fields of pod networking, for which there is no controller."""
+
 # Within a CEL string, so that its backslashes are doubled.
 _HOST = r"(\\[[0-9a-fA-F:.]+\\]|[^\\[\\]:/@ ]+)"
 _PROXY_PATTERN = rf"^(https?://)?([^@/ ]+@)?{_HOST}(:[0-9]{{1,5}})?/?$"
@@ -83,7 +86,7 @@ class AdvancedNetworking(ApiModel):
             alias="ipv4PrefixSize",
             description=(
                 "`Auto` gives nodes prefixes of 16 addresses and falls back to single ones; `32` "
-                "gives single ones."
+                f"gives single ones. Nodes hold as many pods either way. {LEFT_TO_THE_CNI}"
             ),
         ),
     ] = "Auto"
@@ -91,7 +94,7 @@ class AdvancedNetworking(ApiModel):
         bool,
         Field(
             alias="enableV4Egress",
-            description="In IPv6 clusters: let pods reach IPv4 addresses.",
+            description=f"In IPv6 clusters: let pods reach IPv4 addresses. {LEFT_TO_THE_CNI}",
         ),
     ] = True
     network_interfaces: Annotated[

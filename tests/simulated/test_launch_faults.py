@@ -132,9 +132,15 @@ def full_subnet(zone: str) -> Callable[[Remote], None]:
     return strike
 
 
-def quota(capacity_type: str, vcpus: int) -> Callable[[Remote], None]:
+def quota(capacity_type: str, vcpus: int, seconds: float | None = None) -> Callable[[Remote], None]:
+    """So many vCPUs and no more, for ever or until somebody has asked for more."""
+
     def strike(play: Remote) -> None:
-        play.world.cloud.ec2.capacity.vcpu_quota[capacity_type] = vcpus
+        quotas = play.world.cloud.ec2.capacity.vcpu_quota
+        before, quotas[capacity_type] = quotas[capacity_type], vcpus
+        if seconds is not None:
+            raised = {capacity_type: before}
+            play.world.cloud.timeline.after(seconds, lambda: quotas.update(raised))
 
     return strike
 
@@ -232,6 +238,27 @@ ROWS = [
         capacity_types=("spot", "on-demand"),
         said=(("InsufficientCapacityError", "MaxSpotInstanceCountExceeded"),),
         check=bought("on-demand"),
+    ),
+    Row(
+        "on-demand quota used up by the second node",
+        quota("on-demand", 4, 240),
+        seconds=240 + 2 * BACK_OFF + NODE,
+        said=(("InsufficientCapacityError", "VcpuLimitExceeded"),),
+        check=asked_at_most(20),
+    ),
+    Row(
+        "more fleets than the account may have, for two minutes",
+        refused("MaxFleetCountExceeded", 120, 400),
+        seconds=120 + BACK_OFF + NODE,
+        said=(("InsufficientCapacityError", "MaxFleetCountExceeded was struck"),),
+        check=asked_at_most(6),
+    ),
+    Row(
+        "no capacity for the whole request, for two minutes",
+        refused("InsufficientInstanceCapacity", 120, 500),
+        seconds=120 + 2 * BACK_OFF + NODE,
+        said=(("InsufficientCapacityError", "InsufficientInstanceCapacity was struck"),),
+        check=asked_at_most(12),
     ),
     Row(
         "a reservation fills up in between",

@@ -161,6 +161,7 @@ class Launcher:
                 raise
             self._attempts[claim.metadata.uid] = attempt + 1
             if error.kind in {Kind.CAPACITY, Kind.LIMIT}:
+                self._refused_altogether(error, order.request)
                 raise NoCapacity(str(error)) from error
             raise self._refused((), str(error), order, error.code) from error
         self._learn(launched.others)
@@ -211,6 +212,17 @@ class Launcher:
         for error in errors:
             self._d.unavailable.note(error)
             self._d.on_failure(error)
+
+    def _refused_altogether(self, error: CloudError, request: FleetRequest) -> None:
+        """No override was even tried: the account's limits bind all of the capacity type."""
+        if error.kind is Kind.LIMIT:
+            self._d.unavailable.mark_capacity_type(request.capacity_type)
+            return
+        for config in request.configs:
+            for o in config.overrides:
+                self._d.unavailable.mark(
+                    o.instance_type, o.zone, request.capacity_type, request.placement_group
+                )
 
     def _count_reserved(self, node_class: NodeClass, plan: LaunchPlan) -> None:
         for reservation in node_class.status.capacity_reservations:

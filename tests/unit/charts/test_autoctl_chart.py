@@ -75,6 +75,7 @@ def test_every_setting_reaches_the_operator(
         "node_role": "node",
         "interruption_queue": "queue",
         "disable_dry_run": True,
+        "fleets_per_minute": 90,
         "registry_mirrors": ["docker.io=https://a", "docker.io=https://b"],
         "compute_type_label": False,
         "batch_idle_duration": "1500ms",
