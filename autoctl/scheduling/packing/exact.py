@@ -23,6 +23,16 @@ def sub_batches(counts: IntArray) -> int:
     return size
 
 
+def splits(counts: IntArray) -> int:
+    """How many pairs there are of a sub-batch and a part of it: the work of `solve`."""
+    size = 1
+    for count in counts:
+        size *= (int(count) + 1) * (int(count) + 2) // 2
+        if size > 1 << 40:
+            break
+    return size
+
+
 def cheapest(market: Market, states: IntArray) -> tuple[FloatArray, IntArray]:
     """For each row of `states` (M, K): price and column of the cheapest offer that holds it all.
 
@@ -39,7 +49,8 @@ def cheapest(market: Market, states: IntArray) -> tuple[FloatArray, IntArray]:
         possible = ((present @ market.conflict.astype(np.float32)) * present).sum(axis=1) == 0
     price = np.full(len(states), np.inf)
     column = np.full(len(states), -1, np.int64)
-    open_states = np.flatnonzero(possible & (states > 0).any(axis=1))
+    possible &= (states > 0).any(axis=1) & (need <= room.max(axis=0, initial=0)).all(axis=1)
+    open_states = np.flatnonzero(possible)
     for offer in order:
         if not len(open_states):
             break
@@ -55,41 +66,40 @@ def cheapest(market: Market, states: IntArray) -> tuple[FloatArray, IntArray]:
 def solve(market: Market, counts: IntArray) -> Plan | None:
     """The cheapest plan for all of `counts` (K,), offers in any number; None if there is none.
 
-    Cost grows with the square of `sub_batches(counts)`: keep that below a few thousand.
+    Sub-batches are numbered in mixed radix, the first class the lowest digit, and done class by
+    class. Of a sub-batch, the node looked at is the one with a pod of its highest class, so that
+    what remains is known already: fewer of that class, any of the lower ones.
     """
     active = np.flatnonzero(counts)
     sizes = counts[active] + 1
     total = int(np.prod(sizes))
     stride = np.cumprod(np.r_[1, sizes[:-1]])
-    index = np.arange(total)
-    digits = (index[:, None] // stride[None, :]) % sizes[None, :]
     states = np.zeros((total, len(counts)), np.int64)
-    states[:, active] = digits
+    states[:, active] = (np.arange(total)[:, None] // stride[None, :]) % sizes[None, :]
     price, column = cheapest(market, states)
-    # each class gets a field of bits with a guard bit: T <= S per class is one subtraction
-    bits = np.array([int(size - 1).bit_length() + 1 for size in sizes])
-    if bits.sum() > 62:
-        return None
-    offset = np.cumsum(np.r_[0, bits[:-1]])
-    packed = (digits << offset[None, :]).sum(axis=1)
-    guard = int(sum(1 << int(end) for end in offset + bits - 1))
-    useful = np.flatnonzero(np.isfinite(price))
-    fee = _NODE_FEE * float(market.price.max(initial=0.0))
-    step = price[useful] + fee
-    word = packed[useful]
+    step = price + _NODE_FEE * float(market.price.max(initial=0.0))
     best = np.full(total, np.inf)
     best[0] = 0.0
     choice = np.full(total, -1, np.int64)
-    for state in range(1, total):
-        stop = int(np.searchsorted(useful, state, side="right"))
-        inside = (((packed[state] | guard) - word[:stop]) & guard) == guard
-        options = np.flatnonzero(inside)
-        if not len(options):
-            continue
-        cost = step[options] + best[state - useful[options]]
-        pick = int(cost.argmin())
-        if cost[pick] < np.inf:
-            best[state], choice[state] = cost[pick], useful[options[pick]]
+    # every sub-batch of the classes so far with every part of it that one node may hold
+    whole, part = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    for size, low in zip(sizes.tolist(), stride.tolist(), strict=True):
+        begins = np.flatnonzero(np.diff(whole, prepend=-1))
+        lengths = np.diff(begins, append=len(whole))
+        pairs = np.arange(len(whole))
+        for number in range(1, size):
+            here = np.arange(1, number + 1)[:, None]
+            cost = step[here * low + part] + best[(number - here) * low + (whole - part)]
+            pick = cost.argmin(axis=0)
+            cheap = cost[pick, pairs]
+            least = np.minimum.reduceat(cheap, begins)
+            first = np.flatnonzero(cheap == np.repeat(least, lengths))
+            first = first[np.searchsorted(first, begins)]
+            block = slice(number * low, (number + 1) * low)
+            best[block] = least
+            choice[block] = np.where(least < np.inf, (pick[first] + 1) * low + part[first], -1)
+        if (size * low) < total:
+            whole, part = _split(whole, part, size, low, price)
     if not np.isfinite(best[-1]):
         return None
     plan = Plan(counts.copy())
@@ -99,3 +109,16 @@ def solve(market: Market, counts: IntArray) -> Plan | None:
         plan.add(int(market.offers[column[node]]), float(price[node]), states[node].copy(), 1)
         state -= node
     return plan
+
+
+def _split(
+    whole: IntArray, part: IntArray, size: int, low: int, price: FloatArray
+) -> tuple[IntArray, IntArray]:
+    """The pairs of sub-batch and part with one class more, still grouped by sub-batch."""
+    wholes, parts = [], []
+    for number in range(size):
+        here = part[:, None] + low * np.arange(number + 1)
+        fits = np.isfinite(price[here]) | (here == 0)
+        wholes.append(np.broadcast_to(whole[:, None] + number * low, here.shape)[fits])
+        parts.append(here[fits])
+    return np.concatenate(wholes), np.concatenate(parts)

@@ -57,8 +57,8 @@ def search(
     if budget.pressed:
         plan = greedy(market, wanted, stock.copy(), budget)
         return Found(plan, 0.0, "greedy")
-    states = exact.sub_batches(wanted)
-    if states <= _EXACT_STATES and budget.affords(2 * _exact_work(market, states)):
+    few = exact.sub_batches(wanted) <= _EXACT_STATES
+    if few and budget.affords(2 * _exact_work(market, wanted)):
         best = _solve_exactly(market, wanted, budget)
         if best is not None and affordable(best, stock):
             narrow = _spread(market, wanted, options)
@@ -85,12 +85,12 @@ def search(
 
 
 def _solve_exactly(market: Market, wanted: IntArray, budget: Budget) -> Plan | None:
-    budget.spend(_exact_work(market, exact.sub_batches(wanted)))
+    budget.spend(_exact_work(market, wanted))
     return exact.solve(market, wanted)
 
 
-def _exact_work(market: Market, states: int) -> float:
-    return 0.02 * states**2 + 10 * len(market.price)
+def _exact_work(market: Market, wanted: IntArray) -> float:
+    return 0.02 * exact.splits(wanted) + 30 * float(wanted.sum()) + 10 * len(market.price)
 
 
 def _spread_or_not(
