@@ -6,10 +6,11 @@ import numpy as np
 
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.fill import fill_node
+from autoctl.scheduling.packing.groups import cliques
 from autoctl.scheduling.packing.market import Market
 from autoctl.scheduling.packing.model import FloatArray, IntArray
 from autoctl.scheduling.packing.plan import Plan, repeats
-from autoctl.scheduling.packing.relaxation import Relaxed, cliques, relax
+from autoctl.scheduling.packing.relaxation import Relaxed, relax
 from autoctl.scheduling.packing.stock import Stock
 
 _GOLDEN = 0.6180339887498949
@@ -30,21 +31,21 @@ def guided(
     budget: Budget,
     first: Relaxed,
     thresholds: tuple[float, ...] = _FILL,
-) -> tuple[Plan, FloatArray]:
+) -> tuple[Plan, Relaxed]:
     """Pack what the relaxation packs well; the rest stays in the plan's `left`.
 
     `first` is the relaxation of `left` (K,); `stock` is drawn down. In each round a node is bought
     if it is worth that round's threshold of its price.
 
     Returns:
-        the plan and the (K,) value of a pod in the last relaxation solved.
+        the plan and the last relaxation solved.
     """
     plan = Plan(left.copy())
     relaxed = first
     clique = cliques(market)
     for turn, threshold in enumerate(thresholds):
         if turn:
-            relaxed = relax(market, plan.left, stock, budget, tolerance=5e-3, rounds=6)
+            relaxed = again(market, plan.left, stock, budget, relaxed)
         mine = _deal(plan.left, relaxed.share)
         for spot, column in enumerate(relaxed.columns):
             _nodes_of(
@@ -52,7 +53,14 @@ def guided(
             )
         if not plan.left.any() or not budget.left:
             break
-    return plan, relaxed.value
+    return plan, relaxed
+
+
+def again(market: Market, left: IntArray, stock: Stock, budget: Budget, last: Relaxed) -> Relaxed:
+    """A guide for `left` (K,): the `last` one where nothing was bought since."""
+    if (left == last.wanted).all():
+        return last
+    return relax(market, left, stock, budget, tolerance=5e-3, rounds=6, prove=False)
 
 
 def _deal(left: IntArray, share: FloatArray) -> IntArray:

@@ -9,7 +9,7 @@ import numpy as np
 from autoctl.scheduling.packing import exact
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.greedy import greedy, shortlist
-from autoctl.scheduling.packing.guided import guided
+from autoctl.scheduling.packing.guided import again, guided
 from autoctl.scheduling.packing.improve import downsize
 from autoctl.scheduling.packing.market import Market
 from autoctl.scheduling.packing.model import FloatArray, IntArray, Method, PackingOptions
@@ -78,7 +78,13 @@ def search(
     if active * len(market.price) > _WIDE:
         market = market.restrict(shortlist(market, wanted, np.arange(len(market.price))))
         relaxed = relax(
-            market, wanted, stock, budget, tolerance=5e-3, rounds=8, mind_limits=mind_limits
+            market,
+            wanted,
+            stock,
+            budget,
+            tolerance=5e-3,
+            rounds=8,
+            mind_limits=mind_limits,
         )
     plan, method = _spread_or_not(market, wanted, stock, budget, options, relaxed, bound)
     return Found(plan, bound, method)
@@ -106,7 +112,7 @@ def _spread_or_not(
     narrow = _spread(market, wanted, options)
     if narrow is None:
         return _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
-    second = relax(narrow, wanted, stock, budget, tolerance=1e-3, rounds=20)
+    second = relax(narrow, wanted, stock, budget, tolerance=1e-3, rounds=20, prove=False)
     if second.objective > relaxed.objective * (1 + options.spread_premium):
         return _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
     plan, method = _Contest(narrow, wanted, stock, budget, options).run(second, bound)
@@ -171,10 +177,11 @@ class _Contest:
         """Try the packers, cheap ones first, until one is good enough or the budget is used up."""
         active = int((self._wanted > 0).sum())
         trial = self._stock.copy()
-        plan, value = guided(self._market, self._wanted, trial, self._budget, relaxed)
+        plan, last = guided(self._market, self._wanted, trial, self._budget, relaxed)
+        value = last.value
         if plan.left.any():
             # all that is left in the relaxation's proportions; offers are downsized afterwards
-            rest = relax(self._market, plan.left, trial, self._budget, tolerance=5e-3, rounds=6)
+            rest = again(self._market, plan.left, trial, self._budget, last)
             end, _ = guided(self._market, plan.left, trial, self._budget, rest, thresholds=(0.0,))
             self._finish(Plan(end.left, plan.rows + end.rows), "lp", [(value, 1)])
         if not self._good(bound) and self._greedy_work(plan.left) < self._budget.left:
