@@ -64,35 +64,48 @@ def fill_offers(
     Returns:
         (len(columns), K) pods and (len(columns), D) the room that is left.
     """
-    requests = market.requests
-    safe = np.where(requests > 0, requests, 1.0)
-    unasked = np.where(requests > 0, 0.0, np.inf)
     limit = np.minimum(market.fit[:, columns].T, left[None, :])
     active = np.flatnonzero(limit.any(axis=0))
     rows = np.arange(len(columns))
-    room = market.allocatable[columns].copy()
     pods = np.zeros((len(columns), len(left)), np.int64)
     ranked = np.argsort(
         np.where(limit[:, active] > 0, -density[:, active], np.inf), axis=1, kind="stable"
     )
     depth = int((limit > 0).sum(axis=1).max(initial=0))
+    # what each step reads lies together: a step is little arithmetic on few numbers, many times
+    order = np.ascontiguousarray(active[ranked[:, :depth]].T)
+    most = limit[rows, order].astype(np.float64)
+    need = [each[order] for each in market.requests.T]
+    free = [each.copy() for each in market.allocatable[columns].T]
+    asked = [each > 0 for each in need]
+    everywhere = [bool(each.all()) for each in asked]
+    part = np.empty(len(columns))
     barred = None
     if market.conflict is not None:
         barred = np.zeros((len(columns), len(left)), np.bool_)
         touchy: BoolArray = np.asarray(market.conflict.any(axis=1))
     for step in range(depth):
-        chosen = active[ranked[:, step]]
-        most = np.floor((room / safe[chosen] + unasked[chosen]).min(axis=1))
-        count = np.minimum(most, limit[rows, chosen]).astype(np.int64)
-        if barred is not None:
-            count[barred[rows, chosen]] = 0
-        pods[rows, chosen] = count
-        room -= count[:, None] * requests[chosen]
+        count = most[step]
+        for d, room in enumerate(free):
+            if everywhere[d]:
+                np.divide(room, need[d][step], out=part)
+                np.minimum(count, part, out=count)
+            elif asked[d][step].any():
+                part.fill(np.inf)
+                np.divide(room, need[d][step], out=part, where=asked[d][step])
+                np.minimum(count, part, out=count)
+        np.floor(count, out=count)
         if barred is not None and market.conflict is not None:
+            chosen = order[step]
+            count[barred[rows, chosen]] = 0
             hit = np.flatnonzero(touchy[chosen] & (count > 0))
             if len(hit):
                 barred[hit] |= market.conflict[chosen[hit]]
-    return pods, room
+        for room, each in zip(free, need, strict=True):
+            np.multiply(count, each[step], out=part)
+            np.subtract(room, part, out=room)
+    pods[rows, order] = most
+    return pods, np.stack(free, axis=1)
 
 
 def fill_best(
