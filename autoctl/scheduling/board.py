@@ -111,7 +111,8 @@ class Board:
         self.size = self.existing
         space = max(64, self.existing + 256)
         depth = len(feasibility.resources)
-        self._free = np.zeros((space, depth), np.int64)
+        # both are read by column, for all bins at once
+        self._free = np.zeros((space, depth), np.int64, order="F")
         self._free[: self.existing] = feasibility.free
         self._row = np.full(space, -1, np.int64)
         self._sealed: set[int] = set()
@@ -119,7 +120,7 @@ class Board:
         self.ports = tuple(sorted({p for s in shapes for p in s.template.ports}))
         self._columns: dict[object, int] = {}
         self._host_columns()
-        self._host = np.zeros((space, max(1, len(self._columns))), np.int32)
+        self._host = np.zeros((space, max(1, len(self._columns))), np.int32, order="F")
         self.domain_keys = tuple(sorted({g.key for g in topology.gauges if not g.host}))
         self._codes: dict[str, Ints] = {}
         self.row_codes: dict[str, Ints] = {}
@@ -528,7 +529,7 @@ _Scalar = TypeVar("_Scalar", np.int64, np.int32)
 
 
 def _extended(array: NDArray[_Scalar], space: int) -> NDArray[_Scalar]:
-    out = np.zeros((space, *array.shape[1:]), array.dtype)
+    out = np.zeros((space, *array.shape[1:]), array.dtype, order="F")
     out[: len(array)] = array
     return out
 

@@ -81,6 +81,7 @@ class Feasibility:
     allow_new: bool
     _kinds: dict[object, int] = field(default_factory=dict)
     _rows: dict[object, Mask] = field(default_factory=dict)
+    _large: dict[tuple[int, bytes], Mask] = field(default_factory=dict)
     _nodes: dict[object, Mask] = field(default_factory=dict)
 
     def demand(self, index: int, shape: Shape, kept: Kept, constraints: Constraints) -> Demand:
@@ -92,9 +93,7 @@ class Feasibility:
         static = self.static_rows(terms, tolerations, kept.taints)
         if shape.template.ports:
             static = self._without_ports(static, shape.template.ports)
-        rows = static
-        for d in dims:
-            rows = rows & (self.net[:, d] >= requests[d])
+        rows = self._fitting(static, requests, dims)
         nodes = self.static_nodes(terms, tolerations, kept.taints)
         if shape.refused:
             nodes = nodes & np.array([n.name not in shape.refused for n in self.nodes.nodes])
@@ -113,6 +112,17 @@ class Feasibility:
             domains=constraints.domains(),
             kind=kind,
         )
+
+    def _fitting(self, static: Mask, requests: Ints, dims: Ints) -> Mask:
+        """(O,) those of the offers that are large enough; equal questions get the same object."""
+        key = (id(static), requests.tobytes())
+        found = self._large.get(key)
+        if found is None:
+            found = static
+            for d in dims.tolist():
+                found = found & (self.net[:, d] >= requests[d])
+            self._large[key] = found
+        return found
 
     def _without_ports(self, static: Mask, ports: tuple[HostPort, ...]) -> Mask:
         key = (id(static), ports)
@@ -211,7 +221,7 @@ def build_feasibility(
     allow_new: bool,
 ) -> Feasibility:
     """Room and masks of a problem."""
-    net = np.zeros((len(offers), len(resources)), np.int64)
+    net = np.zeros((len(offers), len(resources)), np.int64, order="F")  # read by column
     for d, name in enumerate(resources):
         net[:, d] = offers.amount(name)
     daemon_rows = []

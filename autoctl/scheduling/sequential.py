@@ -56,19 +56,22 @@ class Placer:
     def _step(self, demand: Demand, count: int, keys: Sequence[str], exhausted: set[Where]) -> int:
         """Place a few pods in the best domain that still has room; 0 when none has."""
         alone = len(keys) == 1
+        rooms = self.board.candidates(demand, demand.pinned, mind=True)
         used_up = {code for where in exhausted for _, code in where} if alone else set()
         domains = [
-            _Domains(self.board, demand, key, count, alone=alone, used_up=used_up) for key in keys
+            _Domains(self.board, demand, key, count, rooms, alone=alone, used_up=used_up)
+            for key in keys
         ]
         options = _options(self.board, demand, domains)
         options = [option for option in options if option[1] not in exhausted]
         if len(keys) == 1 and domains[0].at_once:
-            return self._all_at_once(demand, count, options, exhausted, free=domains[0].free)
+            free = domains[0].free
+            return self._all_at_once(demand, count, options, exhausted, rooms, free=free)
         for _, where, most in options:
             number = min(count, most if len(keys) == 1 else min(most, 1))
             if len(keys) > 1 and not any(d.levels for d in domains):
                 number = min(count, most)
-            placed = self._fill_and_open(demand, number, (*demand.pinned, *where))
+            placed = self._fill_and_open(demand, number, (*demand.pinned, *where), rooms)
             if placed < number:
                 exhausted.add(where)
             if placed:
@@ -81,19 +84,20 @@ class Placer:
         count: int,
         options: Sequence[_Option],
         exhausted: set[Where],
+        rooms: tuple[Ints, Ints],
         *,
         free: bool,
     ) -> int:
         """Give every domain its share of the pods; nodes outside of all domains may take any.
 
         Where only others would like the pods level (`free`), what one domain refuses another may
-        take.
+        take. `rooms` are the bins there are: what is placed in one domain changes no other.
         """
         placed = 0
         for _, where, most in options:
             share = min(most, count - placed)
             if share:
-                number = self._fill_and_open(demand, share, (*demand.pinned, *where))
+                number = self._fill_and_open(demand, share, (*demand.pinned, *where), rooms)
                 if number < share:
                     exhausted.add(where)
                 placed += number
@@ -102,12 +106,18 @@ class Placer:
                 placed += self._fill_and_open(demand, count - placed, (*demand.pinned, *where))
         return placed
 
-    def _fill_and_open(self, demand: Demand, count: int, where: Where) -> int:
+    def _fill_and_open(
+        self, demand: Demand, count: int, where: Where, rooms: tuple[Ints, Ints] | None = None
+    ) -> int:
+        """`rooms`: the demand's candidates in its pinned domains, if they are known."""
         board = self.board
         rules = board.rules(demand)
         if rules.need:
             return self._gather(demand, count, where)
-        placed = self._fill(demand, count, where, mind=True)
+        if rooms is None:
+            placed = self._fill(demand, count, where, mind=True)
+        else:
+            placed = self._spill(demand, count, *self._inside(rooms, where))
         if placed < count and self.defer and self._deferrable(demand, where):
             board.expect(demand, where, count - placed)
             self.deferred.append((demand, where, count - placed))
@@ -131,6 +141,14 @@ class Placer:
     def _fill(self, demand: Demand, count: int, where: Where, *, mind: bool) -> int:
         bins, rooms = self.board.candidates(demand, where, mind=mind)
         return self._spill(demand, count, bins, rooms)
+
+    def _inside(self, rooms: tuple[Ints, Ints], where: Where) -> tuple[Ints, Ints]:
+        """Those of the bins that are in the given domains."""
+        bins, counts = rooms
+        inside = np.ones(len(bins), np.bool_)
+        for key, code in where:
+            inside &= self.board.codes(key)[bins] == code
+        return bins[inside], counts[inside]
 
     def _spill(self, demand: Demand, count: int, bins: Ints, rooms: Ints) -> int:
         if not len(bins):
@@ -317,11 +335,15 @@ class _Domains:
         demand: Demand,
         key: str,
         count: int,
+        rooms: tuple[Ints, Ints],
         *,
         alone: bool = True,
         used_up: Collection[int] = (),
     ) -> None:
-        """`alone`: no other key matters. `used_up`: domains without room, which get no share."""
+        """`rooms` are bins that can take pods, and how many.
+
+        `alone`: no other key matters. `used_up`: domains without room, which get no share.
+        """
         self.board = board
         self.key = key
         constraints = demand.constraints
@@ -355,7 +377,7 @@ class _Domains:
         for spread in mind:
             late |= self._quota(spread) <= 0
         base = board.counts[level.gauge.index] if level else np.zeros(size, np.int64)
-        room = self._room(demand, candidates, count)
+        room = self._room(rooms, candidates, count)
         values = board.offers.table.vocabulary.values(key)
         ranked = sorted(
             ((int(late[c]), int(base[c]), -int(room[c]), float(prices[c]), values[c]), c)
@@ -371,12 +393,12 @@ class _Domains:
         if not own and not attracted:
             self.options.append((UNDEFINED, (0, 0, 0, 0.0, ""), count))
 
-    def _room(self, demand: Demand, candidates: Ints, count: int) -> Ints:
+    def _room(self, rooms: tuple[Ints, Ints], candidates: Ints, count: int) -> Ints:
         """How many of the pods the nodes of each domain can take: such a domain comes first."""
         board = self.board
         room = np.zeros(len(board.offers.table.vocabulary.values(self.key)), np.int64)
         if len(candidates) > 1:
-            bins, counts = board.candidates(demand, demand.pinned, mind=True)
+            bins, counts = rooms
             codes = board.codes(self.key)[bins]
             known = codes >= 0
             np.add.at(room, codes[known], np.minimum(counts[known], count))

@@ -44,14 +44,15 @@ def pack_simple(
     """
     offers = board.offers
     net = board.feasibility.net
-    feasible = np.stack([d.rows if unusual else _usual(board, d) for d, _ in demands])
-    rows = np.flatnonzero(feasible.any(axis=0))
+    plain = {id(d.rows): d.rows if unusual else _usual(board, d) for d, _ in demands}
+    rows = np.flatnonzero(np.logical_or.reduce(list(plain.values())))
+    narrow = {key: usable[rows] for key, usable in plain.items()}
     question = PackingInput(
         requests=np.stack([d.requests for d, _ in demands]).astype(np.float64),
         counts=np.array([n for _, n in demands], np.int64),
         allocatable=np.maximum(net[rows], 0).astype(np.float64),
         price=offers.price[rows],
-        feasible=feasible[:, rows],
+        feasible=np.stack([narrow[id(d.rows)] for d, _ in demands]),
         tier_index=offers.tier[rows],
         reservation_index=np.where(
             offers.reservation[rows] < 0, UNLIMITED, offers.reservation[rows]
@@ -71,12 +72,15 @@ def pack_simple(
     placed = {d.index: n for d, n in demands}
     for shape, left in enumerate(result.unplaced.tolist()):
         placed[demands[shape][0].index] -= left
+    homes: dict[int, list[tuple[int, int]]] = {}
     for where, shape, count in result.existing:
-        board.put(demands[shape][0], np.array([where]), np.array([count]))
+        homes.setdefault(shape, []).append((where, count))
     for node in result.nodes:
-        bins = board.open(int(rows[node.offer]), node.multiplicity)
+        bins = board.open(int(rows[node.offer]), node.multiplicity).tolist()
         for shape, count in node.pods:
-            board.put(demands[shape][0], bins, np.full(len(bins), count, np.int64))
+            homes.setdefault(shape, []).extend((b, count) for b in bins)
+    for shape, chosen in sorted(homes.items()):
+        board.put(demands[shape][0], *np.array(chosen, np.int64).T)
     return placed, result
 
 
