@@ -56,8 +56,6 @@ class Demand:
     domains: tuple[str, ...]
     kind: int
     pinned: tuple[tuple[str, int], ...] = ()
-    fit: Ints | None = None
-    """(O,) pods on an empty node of the offer, filled when first needed."""
 
 
 @dataclass(eq=False)

@@ -59,6 +59,9 @@ def levels(preferences: Sequence[Preference]) -> Iterator[tuple[Kept, tuple[str,
 
     Up to seven preferences every subset is tried; beyond, one more is given up at each level.
     """
+    if not preferences:
+        yield Kept(), ()
+        return
     if len(preferences) <= _EXHAUSTIVE:
         subsets = [
             subset

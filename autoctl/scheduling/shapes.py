@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autoctl.api import core
 from autoctl.scheduling.nodes import NodeInfo
 from autoctl.scheduling.problem import SchedulingProblem, Volumes
 from autoctl.scheduling.requirements import Requirements
-from autoctl.scheduling.templates import Template, template_of
+from autoctl.scheduling.templates import Template
 from autoctl.scheduling.volumes import (
     ATTACH_PREFIX,
     NO_VOLUMES,
@@ -45,14 +45,16 @@ class Shape:
 
 
 def intern_pods(
-    problem: SchedulingProblem, bound: tuple[NodeInfo, ...], extra_keys: frozenset[str]
+    problem: SchedulingProblem,
+    templates: Sequence[Template],
+    bound: tuple[NodeInfo, ...],
+    extra_keys: frozenset[str],
 ) -> tuple[Shape, ...]:
-    """The problem's pods as shapes.
+    """The problem's pods, whose `templates` are given in their order, as shapes.
 
     `extra_keys` are pod label keys that others' selectors read (anti-affinity of running pods).
     Shapes are ordered by their first pod's key, pods in a shape by creation and key.
     """
-    templates = [template_of(pod) for pod in problem.pods]
     distinct = {id(t): t for t in templates}
     read = extra_keys.union(*(t.selector_keys for t in distinct.values()))
     matters = bool(read) or any(t.topological for t in distinct.values())
@@ -160,7 +162,7 @@ def _needs(template: Template, pod: core.Pod, volumes: Volumes) -> tuple[VolumeN
 
 
 def _shared_volumes(
-    problem: SchedulingProblem, templates: list[Template], bound: tuple[NodeInfo, ...]
+    problem: SchedulingProblem, templates: Sequence[Template], bound: tuple[NodeInfo, ...]
 ) -> frozenset[Attachment]:
     """Volumes that more than one pod uses, of those the pods to place use."""
     users: Counter[Attachment] = Counter()

@@ -321,7 +321,6 @@ class _Run:
             constraints=Constraints(),
             rows=rows,
             pinned=where,
-            fit=None,
         )
         self._demands.append(held)
         if demand.index in self.given_up:

@@ -147,6 +147,7 @@ class Topology:
     ) -> None:
         self.gauges: list[Gauge] = []
         self._by_key: dict[object, Gauge] = {}
+        self._selections: dict[object, tuple[core.LabelSelector, Selection]] = {}
         self._namespaces = namespaces
         self._matching: dict[tuple[str, tuple[tuple[str, str], ...]], frozenset[int]] = {}
         self.running: list[tuple[Gauge, Tally]] = []
@@ -339,8 +340,8 @@ class Topology:
             name for name, labels_ in self._namespaces.items() if matches(selector, labels_)
         }
 
-    @staticmethod
     def _selection(
+        self,
         selector: core.LabelSelector | None,
         namespaces: Namespaces,
         own_labels: Mapping[str, str],
@@ -349,15 +350,22 @@ class Topology:
     ) -> Selection:
         if selector is None:
             return Selection(frozenset(), (), ())
-        wanted = dict(selector.match_labels or {})
-        expressions = [
-            (e.key, e.operator, tuple(e.values or ())) for e in selector.match_expressions or ()
+        given = [
+            (k, operator, (own_labels[k],))
+            for keys, operator in ((match_keys, "In"), (mismatch_keys, "NotIn"))
+            for k in keys or ()
+            if k in own_labels
         ]
-        for keys, operator in ((match_keys, "In"), (mismatch_keys, "NotIn")):
-            expressions += [(k, operator, (own_labels[k],)) for k in keys or () if k in own_labels]
-        return Selection(
-            namespaces, tuple(sorted(wanted.items())), tuple(dict.fromkeys(expressions))
-        )
+        known = (id(selector), namespaces, tuple(given))
+        found = self._selections.get(known)
+        if found is None:
+            expressions = [
+                (e.key, e.operator, tuple(e.values or ())) for e in selector.match_expressions or ()
+            ]
+            wanted = tuple(sorted((selector.match_labels or {}).items()))
+            selection = Selection(namespaces, wanted, tuple(dict.fromkeys((*expressions, *given))))
+            found = self._selections[known] = (selector, selection)  # the selector keeps its id
+        return found[1]
 
 
 def _filter_key(only: NodeFilter | None) -> object:

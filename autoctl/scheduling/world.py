@@ -27,7 +27,8 @@ class World:
     def __init__(self, problem: SchedulingProblem) -> None:
         pods = with_default_spread(problem.pods, problem.options.default_spread)
         self.problem = problem = replace(problem, pods=pods)
-        templates = {id(t): t for t in map(template_of, problem.pods)}.values()
+        each = [template_of(pod) for pod in problem.pods]
+        templates = {id(t): t for t in each}.values()
         daemons = daemons_of(problem.daemons)
         everyone = (*templates, *(d.template for d in daemons))
         node_keys = frozenset(k for t in everyone for k in t.node_keys)
@@ -39,7 +40,7 @@ class World:
         self.offers: Offers = _offers(problem, node_keys, asked)
         self.nodes: Nodes = build_nodes(problem.nodes, self.offers.table.vocabulary)
         self.shapes: tuple[Shape, ...] = intern_pods(
-            problem, self.nodes.info, repelling_keys(self.nodes)
+            problem, each, self.nodes.info, repelling_keys(self.nodes)
         )
         names = {name for s in self.shapes for name in s.requests}
         names |= {ATTACH_PREFIX + driver for s in self.shapes for driver, _ in s.shared}
