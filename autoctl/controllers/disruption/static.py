@@ -81,10 +81,15 @@ def _life_left(claim: NodeClaim, now: datetime) -> float:
 def may_replace(snapshot: Snapshot, pool: NodePool) -> int:
     """How many drifted nodes of a static pool may be replaced now, budgets aside."""
     claims = members(snapshot, pool)
-    if surplus(snapshot, pool):
+    if surplus(snapshot, pool) or any(c.deleting and not _replaced(c) for c in claims):
         return 0
     limit = pool.spec.limits.get("nodes")
     return len(claims) if limit is None else max(0, whole(limit) - len(claims))
+
+
+def _replaced(claim: NodeClaim) -> bool:
+    """Whether another NodeClaim came in this one's place: it is not scaled down."""
+    return COMMAND in claim.metadata.annotations
 
 
 def is_at_limit(snapshot: Snapshot, pool: NodePool) -> bool:

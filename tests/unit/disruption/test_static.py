@@ -113,12 +113,14 @@ def test_a_node_that_expires_soon_goes_before_one_that_was_just_made() -> None:
     assert claims(surplus(snapshot, pool_of(snapshot))) == ["old"]
 
 
-def test_a_node_that_is_leaving_for_another_reason_holds_no_drift_up() -> None:
-    """An expired or repaired node drains for hours; what is scaled down is no surplus any more."""
-    leaving, _ = node("leaving", pool="static")
+@pytest.mark.parametrize(("annotations", "room"), [({}, 0), ({COMMAND: "{}"}, 3)])
+def test_drift_waits_for_nodes_that_leave_without_a_replacement(
+    annotations: dict[str, str], room: int
+) -> None:
+    leaving, _ = node("leaving", pool="static", annotations=annotations)
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     snapshot = world(2, leaving, node("a", pool="static"), node("b", pool="static"))
-    assert may_replace(snapshot, pool_of(snapshot)) == 3
+    assert may_replace(snapshot, pool_of(snapshot)) == room
 
 
 def test_a_pool_at_its_limit_says_that_nothing_can_be_staged(tmp_path: Path) -> None:
