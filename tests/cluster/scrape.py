@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 
 from metrics_table import disagreements, scraped_metrics
 
@@ -26,13 +27,21 @@ _KARPENTERS_NAMES = {
 """Prometheus would name these otherwise, but dashboards ask for them by these names."""
 
 
+_MOST_SERIES = 200
+"""Of a gauge or counter that promtool is shown: it compares each two series of a family, which for
+the offerings of a region takes half a minute."""
+
+
 def check_metrics(text: str) -> None:
     """promtool reads the text and dislikes nothing but names that are Karpenter's own; names, types
-    and labels are Karpenter's.
+    and labels are Karpenter's, and no series is told twice.
     """
+    series = Counter(s.rpartition(" ")[0] for s in text.splitlines() if s and s[0] != "#")
+    twice = [name for name, count in series.items() if count > 1]
+    assert not twice, twice
     done = subprocess.run(
         [build.program("promtool"), "check", "metrics"],
-        input=text,
+        input=_shortened(text),
         capture_output=True,
         text=True,
         check=False,
@@ -43,6 +52,22 @@ def check_metrics(text: str) -> None:
     assert not dislikes, dislikes
     different = disagreements(scraped_metrics(text).items())
     assert not different, different
+
+
+def _shortened(text: str) -> str:
+    """The text with the first series of each gauge and counter; the families stay as they are."""
+    kept: list[str] = []
+    shown, plain = 0, False
+    for line in text.splitlines(keepends=True):
+        if line.startswith("#"):
+            shown = 0
+            plain = line.startswith("# TYPE") and line.split()[-1] in ("gauge", "counter")
+        elif plain:
+            shown += 1
+            if shown > _MOST_SERIES:
+                continue
+        kept.append(line)
+    return "".join(kept)
 
 
 def missing_metrics(text: str) -> set[str]:
