@@ -28,6 +28,10 @@ _MOST_VARIANTS = 256
 _ZONE_NAME = re.compile(r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)[a-z]")
 
 
+_MASKS_AT_ONCE = 24
+"""Masks of which a number of 64 bits keeps one bit each, beside the type."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """The rows of one tuple of instance types: a type and an offering each."""
@@ -82,6 +86,27 @@ class Offers:
     def by_price(self) -> NDArray[np.int64]:
         """(O,) all rows, ordinary hardware first, and of either the cheapest first."""
         return np.lexsort((self.price, self.exotic))
+
+    @cached_property
+    def _twins(self) -> NDArray[np.int64]:
+        """(O,) a number for each type in each variant of a pool."""
+        return self.variant * max(1, len(self.machines)) + self.machine
+
+    def cheapest(self, masks: Iterable[Mask]) -> NDArray[np.int64]:
+        """The rows without those to which a cheaper one of the same type is equal in all `masks`.
+
+        A type costs different in each zone, and most pods do not care. Offers that are counted
+        stay, and so does the first of several at one price.
+        """
+        kind = self._twins
+        for number, mask in enumerate(masks, start=1):
+            kind = kind * 2 + mask
+            if number % _MASKS_AT_ONCE == 0:
+                kind = np.unique(kind, return_inverse=True)[1].astype(np.int64)
+        counted = self.reservation >= 0
+        rows = self.by_price[~counted[self.by_price]]
+        first = np.unique(kind[rows], return_index=True)[1]
+        return np.sort(np.concatenate((rows[first], np.flatnonzero(counted))))
 
     def domains(self, pool: int, key: str) -> int:
         """How many values of a label the offers have that the pool can launch now."""

@@ -45,7 +45,11 @@ def pack_simple(
     offers = board.offers
     net = board.feasibility.net
     plain = {id(d.rows): d.rows if unusual else _usual(board, d) for d, _ in demands}
-    rows = np.flatnonzero(np.logical_or.reduce(list(plain.values())))
+    static = {id(d.static): d.static for d, _ in demands}
+    pinned = {id(d.rows): d.rows for d, _ in demands if d.pinned}
+    masks = (*static.values(), *pinned.values(), *board.feasibility.daemon_rows)
+    rows = offers.cheapest(masks)
+    rows = rows[np.logical_or.reduce(list(plain.values()))[rows]]
     narrow = {key: usable[rows] for key, usable in plain.items()}
     question = PackingInput(
         requests=np.stack([d.requests for d, _ in demands]).astype(np.float64),
