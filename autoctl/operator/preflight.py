@@ -14,11 +14,13 @@ import structlog
 from autoctl.api.labels import COMPUTE_TYPE, COMPUTE_TYPE_AUTO, UNREGISTERED_TAINT
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import (
+    CAPACITY_BUFFERS,
     CUSTOM_RESOURCE_DEFINITIONS,
     FIELD_MANAGER,
     LEASES,
     NODE_CLAIMS,
     NODE_CLASSES,
+    NODE_OVERLAYS,
     NODE_POOLS,
     NODES,
     ApiError,
@@ -33,7 +35,8 @@ from autoctl.ports.kubernetes import (
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-REQUIRED_RESOURCES = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES)
+REQUIRED_RESOURCES = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES, NODE_OVERLAYS, CAPACITY_BUFFERS)
+"""Without one of them the mirror would wait for it, and never be complete."""
 KARPENTER_LEASE = "karpenter-leader-election"
 _STALE = 4
 """Lease durations after which a holder that renewed nothing is taken for gone. Generous: the times

@@ -178,12 +178,13 @@ def test_an_account_without_rights(grounds: Grounds, namespace: str) -> None:
     assert "install the chart's ClusterRole and its binding" in message
 
 
-def test_missing_definitions(grounds: Grounds) -> None:
+@pytest.mark.parametrize("name", ["nodeclasses.eks.amazonaws.com", "nodeoverlays.karpenter.sh"])
+def test_missing_definitions(grounds: Grounds, name: str) -> None:
     """A CRD that is not there is named, with the way to install it."""
-    with without_definition(grounds.plane), unchanged(grounds):
+    with without_definition(grounds.plane, name), unchanged(grounds):
         done = grounds.run()
     message = refusal(done)
-    assert "nodeclasses.eks.amazonaws.com (missing)" in message
+    assert f"{name} (missing)" in message
     assert "nodepools" not in message
     assert "autoctl-crds" in message
 
@@ -259,9 +260,9 @@ def changed_kubeconfig(
 
 
 @contextmanager
-def without_definition(plane: ControlPlane) -> Iterator[None]:
-    """Without the CRD of NodeClasses, of which there are none at the time."""
-    plane.kubectl("delete", "crd", "nodeclasses.eks.amazonaws.com")
+def without_definition(plane: ControlPlane, name: str) -> Iterator[None]:
+    """Without the CRD of a kind of which there are no objects at the time."""
+    plane.kubectl("delete", "crd", name)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from charts_rendering import CHARTS, Render, one
 
+from autoctl.operator.preflight import REQUIRED_RESOURCES
 from autoctl.operator.settings import describe_settings, load_settings
 
 MINIMAL = {"settings": {"clusterName": "prod"}}
@@ -215,6 +216,13 @@ def test_the_role_for_the_lease_follows_the_settings(render: Render) -> None:
         assert one(objects, kind)["metadata"]["namespace"] == "locks"
     named = [rule for rule in one(objects, "Role")["rules"] if "resourceNames" in rule]
     assert [rule["resourceNames"] for rule in named] == [["lead"]]
+
+
+def test_of_definitions_only_those_looked_for_may_be_read(render: Render) -> None:
+    rules = [rule for role in render("autoctl", MINIMAL) for rule in role.get("rules", ())]
+    (found,) = [rule for rule in rules if "customresourcedefinitions" in rule["resources"]]
+    assert found["resourceNames"] == [str(resource) for resource in REQUIRED_RESOURCES]
+    assert found["verbs"] == ["get"]
 
 
 def test_no_rule_has_a_wildcard_or_reads_secrets(render: Render) -> None:
