@@ -79,6 +79,12 @@ def in_turn(own: Iterable[core.Pod]) -> list[core.Pod]:
     return found
 
 
+def keeps_all(own: Sequence[core.Pod], highest: int) -> bool:
+    """Whether nominations keep the room of all of the node's `own` from pods of that priority."""
+    ranked = all(priority_of(pod) >= highest for pod in own)
+    return ranked and len(in_turn(own)) == len(own)
+
+
 def takers(
     own: Sequence[core.Pod],
     others: Iterable[core.Pod],
@@ -88,31 +94,37 @@ def takers(
 ) -> list[core.Pod]:
     """Those of the others that could take room of the node's `own` which nominations do not keep.
 
-    That is the room of pods that have no turn yet (see `in_turn`), but not from others of their
-    kind, nor where there is room for both; and all room, from pods that are more important than all
-    of its own: kube-scheduler keeps it from those of the same or lower priority alone. `running`
-    are the pods that the node has already.
+    That is the room of pods that have no turn yet (see `in_turn`), and of those that matter less:
+    kube-scheduler keeps it from pods of the same or lower priority alone. But pods of one kind take
+    nothing from each other, nor is anything taken where there is room for all. `running` are the
+    pods that the node has already.
     """
-    highest = max((_priority(pod) for pod in own), default=0)
     turn = {pod.metadata.uid for pod in in_turn(own)}
-    late = [pod for pod in own if pod.metadata.uid not in turn]
-    here = [pod for pod in (*running, *own) if pod.metadata.uid in turn or pod.spec.node_name]
-    free = _left(amounts(node.status.allocatable), here)
-    alike = {_kind(pod, template_of(pod), True, volumes=False) for pod in late}
+    room = _left(amounts(node.status.allocatable), running)
     usable: dict[Template, bool] = {}
-    found, crowd = [], []
+    ranks: dict[int, list[core.Pod]] = {}
     for pod in others:
         template = template_of(pod)
         if template not in usable:
             usable[template] = could_use(pod, claim, node)
-        if not usable[template]:
-            continue
-        if own and _priority(pod) > highest:
-            found.append(pod)
-        elif late and _kind(pod, template, True, volumes=False) not in alike:
-            crowd += [pod] if _fits(template, free) else []
-    spare = _left(free, (*late, *crowd))
-    return found if all(amount >= 0 for amount in spare.values()) else found + crowd
+        if usable[template]:
+            ranks.setdefault(priority_of(pod), []).append(pod)
+    found: list[core.Pod] = []
+    for rank, pods in ranks.items():
+        kept = [p for p in own if p.metadata.uid in turn and priority_of(p) >= rank]
+        exposed = [p for p in own if p.metadata.uid not in turn or priority_of(p) < rank]
+        alike = {_kind(pod, template_of(pod), True, volumes=False) for pod in exposed}
+        free = _left(room, kept)
+        crowd = [
+            pod
+            for pod in pods
+            if _kind(pod, template_of(pod), True, volumes=False) not in alike
+            and _fits(template_of(pod), free)
+        ]
+        spare = _left(free, (*exposed, *crowd))
+        if exposed and any(amount < 0 for amount in spare.values()):
+            found += crowd
+    return found
 
 
 def kind_of(pod: core.Pod) -> Hashable:
@@ -147,5 +159,5 @@ def _group(pod: core.Pod) -> tuple[object, ...]:
     return (pod.metadata.namespace or "default", kept)
 
 
-def _priority(pod: core.Pod) -> int:
+def priority_of(pod: core.Pod) -> int:
     return pod.spec.priority or 0

@@ -12,7 +12,7 @@ What was begun stands on the Node (taint and annotation), so that a process that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,13 @@ from autoctl.controllers.disruption.marks import REPLACES
 from autoctl.controllers.lifecycle.initialization import waits_for
 from autoctl.controllers.lifecycle.registration import is_registered
 from autoctl.controllers.provisioning.opening import Closed, next_to_open
-from autoctl.controllers.provisioning.rivalry import in_turn, is_contested, takers
+from autoctl.controllers.provisioning.rivalry import (
+    in_turn,
+    is_contested,
+    keeps_all,
+    priority_of,
+    takers,
+)
 from autoctl.controllers.provisioning.seats import Seats
 from autoctl.controllers.steering import nominate, set_taint
 from autoctl.ports.kubernetes import NODES, EventType, KubernetesApi, NotFound
@@ -255,11 +261,16 @@ class ProvisionSteering:
         """The nodes to open next."""
         arrivals = [a for a in self._arrivals.values() if not a.gone]
         homeless = self._homeless(waiting)
+        highest = max((priority_of(pod) for pod, _ in homeless), default=0)
         closed = [
             Closed(
                 arrival.claim,
                 arrival.zone,
-                exposed_to=self._exposed_to(arrival, homeless),
+                exposed_to=(
+                    frozenset()
+                    if keeps_all(arrival.own, highest)
+                    else self._exposed_to(arrival, homeless)
+                ),
                 overdue=arrival.inherited or now >= arrival.ready + TOGETHER_SECONDS,
             )
             for arrival in arrivals
@@ -272,15 +283,11 @@ class ProvisionSteering:
         )
         return [self._arrivals[name] for name in chosen]
 
-    def _homeless(self, waiting: Sequence[core.Pod]) -> dict[str, list[core.Pod]]:
-        """By home: the pods whose own nodes do not take pods yet."""
+    def _homeless(self, waiting: Sequence[core.Pod]) -> list[tuple[core.Pod, str]]:
+        """Pods whose own nodes do not take pods yet, with these."""
         promised = self._state.nominations.promises()
-        found: dict[str, list[core.Pod]] = {}
-        for pod in waiting:
-            home = promised.get(pod.key)
-            if home is not None and not self._is_open(home):
-                found.setdefault(home, []).append(pod)
-        return found
+        homes = ((pod, promised.get(pod.key)) for pod in waiting)
+        return [(pod, home) for pod, home in homes if home is not None and not self._is_open(home)]
 
     def _is_open(self, target: str) -> bool:
         """Whether the Node or NodeClaim takes its pods now; one that is gone never will."""
@@ -291,22 +298,18 @@ class ProvisionSteering:
         return claim is None or claim.initialized
 
     def _exposed_to(
-        self, arrival: _Arrival, homeless: Mapping[str, Sequence[core.Pod]]
+        self, arrival: _Arrival, homeless: Sequence[tuple[core.Pod, str]]
     ) -> frozenset[str]:
         """The homes of those pods that could take room which nominations do not keep."""
         claim, node = self._state.claim(arrival.claim), self._state.node(arrival.node)
         if claim is None or node is None:
             return frozenset()
-        others = {
-            pod.metadata.uid: home
-            for home, pods in homeless.items()
-            if home not in (arrival.claim, arrival.node)
-            for pod in pods
-        }
-        rivals = (pod for pods in homeless.values() for pod in pods if pod.metadata.uid in others)
+        names = (arrival.claim, arrival.node)
+        homes = {pod.metadata.uid: home for pod, home in homeless if home not in names}
+        rivals = (pod for pod, home in homeless if home not in names)
         running = self._state.pods_by_node[arrival.node].values()
         found = takers(arrival.own, rivals, claim, node, running)
-        return frozenset(others[pod.metadata.uid] for pod in found)
+        return frozenset(homes[pod.metadata.uid] for pod in found)
 
     # --- Writes -----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from autoctl.controllers.provisioning.rivalry import (
     could_use,
     in_turn,
     is_contested,
+    keeps_all,
     takers,
 )
 
@@ -124,6 +125,24 @@ SPREAD = {"topologySpreadConstraints": [spread(ZONE, labels=WEB)], "labels": WEB
 
 
 @pytest.mark.parametrize(
+    ("own", "highest", "kept"),
+    [
+        pytest.param([{}], 0, True, id="of equal rank"),
+        pytest.param([{}, {"priority": 5}], 5, False, id="one outranked"),
+        pytest.param([{}], 5, False, id="outranked"),
+        pytest.param([], 5, True, id="nobody's room"),
+        pytest.param([SPREAD], 0, True, id="each has a turn"),
+        pytest.param([SPREAD, SPREAD], 0, False, id="one has none"),
+    ],
+)
+def test_whether_nominations_keep_all_room(
+    own: list[dict[str, Any]], highest: int, kept: bool
+) -> None:
+    pods = parsed(*(pod(f"p{i}", **spec) for i, spec in enumerate(own)))
+    assert keeps_all(pods, highest) is kept
+
+
+@pytest.mark.parametrize(
     ("own", "others", "running", "taking"),
     [
         pytest.param([{"cpu": "3"}], [{"cpu": "1"}], [], [], id="all room is kept"),
@@ -165,13 +184,23 @@ SPREAD = {"topologySpreadConstraints": [spread(ZONE, labels=WEB)], "labels": WEB
             [],
             id="too large beside who runs",
         ),
-        pytest.param([{"cpu": "1"}], [{"cpu": "1", "priority": 5}], [], ["o0"], id="outranked"),
+        pytest.param([{"cpu": "2"}], [{"cpu": "2", "priority": 5}], [], ["o0"], id="outranked"),
         pytest.param(
-            [{"cpu": "1"}, {"cpu": "1", "priority": 5}],
-            [{"cpu": "1", "priority": 5}],
+            [{"cpu": "1"}], [{"cpu": "2", "priority": 5}], [], [], id="room for both ranks"
+        ),
+        pytest.param(
+            [{"cpu": "1"}, {"cpu": "1500m", "priority": 5}],
+            [{"cpu": "2", "priority": 5}],
+            [],
+            ["o0"],
+            id="outranks one, whose room it takes",
+        ),
+        pytest.param(
+            [{"cpu": "1500m"}, {"cpu": "2", "priority": 5}],
+            [{"cpu": "2", "priority": 5}],
             [],
             [],
-            id="of equal rank",
+            id="outranks one whose room is too small",
         ),
         pytest.param([], [{"cpu": "1", "priority": 5}], [], [], id="nobody's room"),
     ],
