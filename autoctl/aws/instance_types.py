@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from autoctl.api import labels
 from autoctl.api.nodeclass import NodeClass
-from autoctl.api.nodeclass_status import AmiStatus, CapacityReservationStatus
+from autoctl.api.nodeclass_status import CapacityReservationStatus
 from autoctl.aws.market import Market
 from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.catalog.build import instance_type_from_api
@@ -23,8 +22,7 @@ from autoctl.catalog.fit import fits
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
 from autoctl.catalog.node_settings import node_settings
 from autoctl.catalog.universe import in_universe
-from autoctl.scheduling.problem import RequirementSpec
-from autoctl.scheduling.requirements import Requirements
+from autoctl.state.images import images_of
 
 RESERVED_DISCOUNT = 10_000_000
 """Reserved capacity is paid for already: it costs next to nothing, in the order of its price."""
@@ -248,10 +246,10 @@ def class_types(
         if not offerings:
             continue
         instance_type = instance_type_from_api(api, offerings, settings)
-        image = image_of(node_class.status.amis, instance_type)
-        if image is None:
+        images = images_of(node_class.status.amis, instance_type)
+        if not images:
             continue
-        seen = memory.get((name, image))
+        seen = memory.get((name, images[0]))
         if seen is not None:
             real = replace(settings, observed_memory={name: seen})
             instance_type = instance_type_from_api(api, offerings, real)
@@ -260,21 +258,6 @@ def class_types(
             instance_type = replace(instance_type, labels=kept)
         found.append(instance_type)
     return tuple(found)
-
-
-def image_of(amis: tuple[AmiStatus, ...], instance_type: InstanceType) -> str | None:
-    """The first image whose requirements the type meets."""
-    for ami in amis:
-        if _image_requirements(ami).accepts(instance_type.labels):
-            return ami.id
-    return None
-
-
-@lru_cache(maxsize=256)
-def _image_requirements(ami: AmiStatus) -> Requirements:
-    return Requirements.of_specs(
-        RequirementSpec(r.key, r.operator, r.values) for r in ami.requirements
-    )
 
 
 def _offerings(

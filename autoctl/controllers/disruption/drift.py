@@ -33,6 +33,7 @@ from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import ON_DEMAND, RESERVED, InstanceType
 from autoctl.scheduling.requirements import Requirements
+from autoctl.state.images import images_of
 from autoctl.state.problem import requirement_specs
 
 INSTANCE_TYPE_GRACE: Final = timedelta(hours=1)
@@ -92,7 +93,7 @@ def drift_reason(
     created = claim.metadata.creation_timestamp
     if created is not None and now - created >= INSTANCE_TYPE_GRACE and _type_gone(claim, types):
         return DriftReason.INSTANCE_TYPE
-    return None if node_class is None else _class_drift(claim, node_class, facts)
+    return None if node_class is None else _class_drift(claim, node_class, types, facts)
 
 
 @lru_cache(maxsize=256)
@@ -138,8 +139,27 @@ def _type_gone(claim: NodeClaim, types: Mapping[str, InstanceType]) -> bool:
     )
 
 
+def _image_drifted(
+    claim: NodeClaim, node_class: NodeClass, types: Mapping[str, InstanceType]
+) -> bool:
+    """Whether a launch of the node's instance type would take none that is its image.
+
+    A type that nothing is known of, or that no image is for, is held to all images of the class.
+    """
+    amis = node_class.status.amis
+    image = claim.status.image_id
+    if not image or not amis:
+        return False
+    own_type = types.get(claim.metadata.labels.get(INSTANCE_TYPE, ""))
+    images = images_of(amis, own_type) if own_type is not None else ()
+    return image not in (images or tuple(a.id for a in amis))
+
+
 def _class_drift(
-    claim: NodeClaim, node_class: NodeClass, facts: InstanceFacts | None
+    claim: NodeClaim,
+    node_class: NodeClass,
+    types: Mapping[str, InstanceType],
+    facts: InstanceFacts | None,
 ) -> DriftReason | None:
     status = node_class.status
     if _hash_differs(
@@ -159,8 +179,7 @@ def _class_drift(
         lambda: declared[NODE_SETTINGS_HASH],
     ):
         return DriftReason.NODE_SETTINGS
-    image = claim.status.image_id
-    if image and status.amis and image not in {a.id for a in status.amis}:
+    if _image_drifted(claim, node_class, types):
         return DriftReason.AMI
     zone = claim.metadata.labels.get(ZONE)
     zones = {s.zone for s in status.subnets}

@@ -13,10 +13,10 @@ from typing import Final, TypeVar, cast
 from autoctl.api import labels
 from autoctl.api.nodeclaim import NodeClaim, Requirement
 from autoctl.api.nodeclass_status import AmiStatus
-from autoctl.aws.instance_types import image_of
 from autoctl.catalog.model import InstanceType, Offering
 from autoctl.catalog.units import amounts
 from autoctl.scheduling.requirements import Requirements
+from autoctl.state.images import images_of
 from autoctl.state.problem import requirement_specs
 
 Choice = tuple[InstanceType, Offering]
@@ -82,7 +82,7 @@ class LaunchOptions:
         if amis is not self._amis:
             self._amis, self._images = amis, {}
         if instance_type.name not in self._images:
-            self._images[instance_type.name] = image_of(amis, instance_type)
+            self._images[instance_type.name] = next(iter(images_of(amis, instance_type)), None)
         return self._images[instance_type.name]
 
     def _meeting(

@@ -157,6 +157,17 @@ def group(claim: Object, node_class: Object, claimed: str | None, declared: str 
         node_class["status"]["placementGroup"] = {"id": declared, "name": "near"}
 
 
+def images(node_class: Object, *, new: str, other: str) -> None:
+    """The class's images, by the architecture that they are for; the node has `ami-new`."""
+    node_class["status"]["amis"] = [
+        {
+            "id": name,
+            "requirements": [{"key": "kubernetes.io/arch", "operator": "In", "values": [arch]}],
+        }
+        for name, arch in (("ami-other", other), ("ami-new", new))
+    ]
+
+
 def template(pool: Object) -> Object:
     return pool["spec"]["template"]  # type: ignore[no-any-return]
 
@@ -229,6 +240,11 @@ def require(pool: Object, key: str, operator: str, *values: str) -> None:
             None,
         ),
         (lambda c, _p, _n: c["status"].update(imageID=""), None),
+        # The class still has the image, but for other instance types than the node's.
+        (lambda _c, _p, n: images(n, new="arm64", other="amd64"), "AMIDrift"),
+        (lambda _c, _p, n: images(n, new="amd64", other="arm64"), None),
+        (lambda _c, _p, n: images(n, new="amd64", other="amd64"), None),
+        (lambda _c, _p, n: images(n, new="arm64", other="arm64"), None),
         (lambda _c, _p, n: n["status"]["subnets"].pop(0), "SubnetDrift"),
         (lambda _c, _p, n: n["status"].update(subnets=[]), None),
         (
