@@ -7,17 +7,23 @@ import numpy as np
 from autoctl.scheduling.board import Board, Where
 from autoctl.scheduling.feasibility import Demand, Ints
 from autoctl.scheduling.outlook import Outlook
+from autoctl.scheduling.packing.budget import Budget
 
 _TIE = 1e-9
 _PLENTY = 1 << 40
+_BATCH = 150
+_OFFER = 0.05
+"""Work units of buying a batch of nodes, and what each offer looked at adds to it."""
 
 
 class Buyer:
     """Buys nodes for one demand at a time, with an eye on what is still to come."""
 
-    def __init__(self, board: Board, outlook: Outlook) -> None:
+    def __init__(self, board: Board, outlook: Outlook, effort: Budget) -> None:
+        """`effort` is where work is booked."""
         self._board = board
         self._outlook = outlook
+        self._effort = effort
         self._shelves: dict[object, tuple[Demand, list[tuple[Ints, Ints]]]] = {}
 
     def buy(self, demand: Demand, count: int, where: Where, nodes: int | None = None) -> int:
@@ -65,8 +71,7 @@ class Buyer:
     ) -> tuple[int, int]:
         """Buy one batch of equal nodes: (pods placed, nodes bought)."""
         board = self._board
-        if not len(rows):
-            return 0, 0
+        self._effort.spend(_BATCH + _OFFER * len(rows))
         rooms = board.limits.rooms(rows)
         rows, fit, rooms = rows[rooms > 0], fit[rooms > 0], rooms[rooms > 0]
         if not len(rows):

@@ -15,22 +15,33 @@ from autoctl.scheduling.buying import Buyer
 from autoctl.scheduling.domains import Domains, Option, options_of
 from autoctl.scheduling.feasibility import Demand, Ints
 from autoctl.scheduling.outlook import Outlook
+from autoctl.scheduling.packing.budget import Budget
+
+_LOOK = 50
+_BIN = 0.02
+"""Work units of a question about one demand, and what each bin adds to it."""
 
 
 class Placer:
     """Places demands on a board."""
 
-    def __init__(self, board: Board, outlook: Outlook, *, defer: bool = False) -> None:
-        """`defer`: leave pods whose domains are decided to the packing kernel, in `deferred`."""
+    def __init__(
+        self, board: Board, outlook: Outlook, effort: Budget, *, defer: bool = False
+    ) -> None:
+        """`defer`: leave pods whose domains are decided to the packing kernel, in `deferred`.
+
+        `effort` is where work is booked; when it is exhausted, nothing more is placed.
+        """
         self.board = board
+        self.effort = effort
         self.outlook = outlook
         self.defer = defer
-        self._buyer = Buyer(board, outlook)
+        self._buyer = Buyer(board, outlook, effort)
         self.deferred: list[tuple[Demand, Where, int]] = []
 
     def place(self, demand: Demand, count: int) -> int:
         """Place up to `count` pods where every rule holds; how many were placed."""
-        if count <= 0:
+        if count <= 0 or self.effort.exhausted:
             return 0
         constraints = demand.constraints
         if constraints.free and not demand.pinned:
@@ -43,7 +54,7 @@ class Placer:
             return self._fill_and_open(demand, count, demand.pinned)
         placed = 0
         exhausted: set[Where] = set()
-        while placed < count:
+        while placed < count and not self.effort.exhausted:
             step = self._step(demand, count - placed, keys, exhausted)
             if not step:
                 break
@@ -53,7 +64,8 @@ class Placer:
     def _step(self, demand: Demand, count: int, keys: Sequence[str], exhausted: set[Where]) -> int:
         """Place a few pods in the best domain that still has room; 0 when none has."""
         alone = len(keys) == 1
-        rooms = self.board.candidates(demand, demand.pinned, mind=True)
+        self.effort.spend(_LOOK * len(keys))
+        rooms = self._candidates(demand, demand.pinned, mind=True)
         used_up = {code for where in exhausted for _, code in where} if alone else set()
         domains = [
             Domains(self.board, demand, key, count, rooms, alone=alone, used_up=used_up)
@@ -136,8 +148,12 @@ class Placer:
         return not board.limits.bounded[rows].all()
 
     def _fill(self, demand: Demand, count: int, where: Where, *, mind: bool) -> int:
-        bins, rooms = self.board.candidates(demand, where, mind=mind)
+        bins, rooms = self._candidates(demand, where, mind=mind)
         return self._spill(demand, count, bins, rooms)
+
+    def _candidates(self, demand: Demand, where: Where, *, mind: bool) -> tuple[Ints, Ints]:
+        self.effort.spend(_LOOK + _BIN * self.board.size)
+        return self.board.candidates(demand, where, mind=mind)
 
     def _inside(self, rooms: tuple[Ints, Ints], where: Where) -> tuple[Ints, Ints]:
         """Those of the bins that are in the given domains."""
@@ -154,6 +170,7 @@ class Placer:
         last = int(np.searchsorted(before, count, side="left"))
         bins, rooms, before = bins[:last], rooms[:last], before[:last]
         taken = np.minimum(rooms, count - before)
+        self.effort.spend(_LOOK + last)
         self.board.put(demand, bins, taken)
         number = int(taken.sum())
         self.outlook.placed(demand, number, int(taken[bins < self.board.existing].sum()))
@@ -166,8 +183,8 @@ class Placer:
         """
         board = self.board
         rules = board.rules(demand)
-        minded = board.candidates(demand, where, mind=True)
-        everything = board.candidates(demand, where, mind=False) if rules.minded else minded
+        minded = self._candidates(demand, where, mind=True)
+        everything = self._candidates(demand, where, mind=False) if rules.minded else minded
         for bins, rooms in (minded, everything):
             beside = np.ones(len(bins), np.bool_)
             for column in rules.need:
