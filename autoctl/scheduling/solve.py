@@ -17,6 +17,9 @@ LEAST_WORK = 1_000_000
 LEAST_PER_POD = 100
 """And at least so many for each pod: a single pass over pods that all differ takes that."""
 
+_KEPT_BACK = 16
+"""This part of the budget is for the last pass over what is left when all else is used up."""
+
 
 def solve(problem: SchedulingProblem) -> Solution:
     """Place the problem's pods on its nodes and on new nodes of its pools.
@@ -28,6 +31,7 @@ def solve(problem: SchedulingProblem) -> Solution:
         return solve_with_reserve(problem, solve)
     world = World(problem)
     budget = max(problem.options.budget, LEAST_WORK, LEAST_PER_POD * len(problem.pods))
+    budget -= budget // _KEPT_BACK
     several = len({s.template.priority for s in world.shapes}) > 1
     run = Run(world, budget // 2 if several else budget)
     run.place([world.shapes])

@@ -6,10 +6,11 @@ import random
 from dataclasses import replace
 
 import pytest
-from scheduling_worlds import GIB, make_pod, pool
+from scheduling_worlds import GIB, HOSTNAME, make_pod, pool, spread
 
 from autoctl.api import core
 from autoctl.scheduling import solve as solving
+from autoctl.scheduling.outcome import OUT_OF_WORK
 from autoctl.scheduling.problem import SchedulingProblem, SolverOptions
 from autoctl.simulate.bench_schedule import fake_types
 
@@ -56,3 +57,61 @@ def test_all_rounds_of_a_solve_share_one_budget(monkeypatch: pytest.MonkeyPatch)
     capped = solving.solve(replace(problem, options=SolverOptions(budget=budget)))
     assert capped.work <= budget
     assert len(capped.unschedulable) <= 1.1 * len(free.unschedulable)
+
+
+def spread_out(pods: int, wishes: int) -> SchedulingProblem:
+    """Pods of one app over all nodes, no two alike, each with wishes no node meets together."""
+    rng = random.Random(5)
+    types = fake_types(60)
+    made = []
+    for i in range(pods):
+        terms = [wish(types[rng.randrange(60)].name, rng.randint(1, 100)) for _ in range(wishes)]
+        made.append(
+            make_pod(
+                f"p{i:03d}",
+                cpu=f"{100 + i}m",
+                labels={"app": "web"},
+                **spread(HOSTNAME, skew=3),
+                affinity={
+                    "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": terms}
+                },
+            )
+        )
+    return SchedulingProblem(tuple(made), (pool("default", types=types),))
+
+
+def test_placing_by_turns_ends_with_the_budget_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = spread_out(150, wishes=0)
+    free = solving.solve(problem)
+    assert not free.unschedulable
+    budget = free.work // 2
+    monkeypatch.setattr(solving, "LEAST_WORK", 0)
+    monkeypatch.setattr(solving, "LEAST_PER_POD", 0)
+    capped = solving.solve(replace(problem, options=SolverOptions(budget=budget)))
+    assert capped.work <= budget
+    placed = {pod for node in capped.new_nodes for pod in node.pods}
+    assert placed, "a solve that is cut short still places what it got to"
+    assert placed | capped.unschedulable.keys() == {p.key for p in problem.pods}
+    assert {u.reason for u in capped.unschedulable.values()} == {OUT_OF_WORK}
+    assert capped == solving.solve(replace(problem, options=SolverOptions(budget=budget)))
+
+
+def test_a_pass_over_all_pods_fits_into_any_budget() -> None:
+    problem = spread_out(150, wishes=0)
+    assert not solving.solve(replace(problem, options=SolverOptions(budget=0))).unschedulable
+
+
+def test_short_of_work_preferences_are_given_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying every set of six wishes for every pod would take longer than placing them."""
+    problem = spread_out(40, wishes=6)
+    free = solving.solve(problem)
+    most = {len(given_up) for given_up in free.relaxed.values()}
+    assert max(most) < 6, "some wish of each pod can be had"
+    monkeypatch.setattr(solving, "LEAST_WORK", 0)
+    monkeypatch.setattr(solving, "LEAST_PER_POD", 0)
+    budget = free.work // 2
+    capped = solving.solve(replace(problem, options=SolverOptions(budget=budget)))
+    assert capped.work <= budget
+    assert any(len(given_up) == 6 for given_up in capped.relaxed.values())
