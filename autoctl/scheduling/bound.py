@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,9 @@ from autoctl.scheduling.shapes import Shape
 from autoctl.scheduling.world import World
 
 _ROUNDS = 30
+
+_MOST_REPELLING = 8
+"""Kinds of pods that repel each other of which the bound knows: each is one more resource."""
 
 
 def problem_bound(problem: SchedulingProblem) -> float:
@@ -49,12 +53,16 @@ def hard_demand(world: World, shape: Shape) -> Demand | None:
 def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: Budget) -> float:
     """USD/hour below which no set of new nodes holds the given pods.
 
-    Topology, limits and weights are left out, which can only make the bound lower; pods of equal
-    size that may use the same offers are one group.
+    Of topology only required anti-affinity between nodes is minded, where pods repel their own
+    kind; the rest, limits and weights are left out, which can only make the bound lower. Pods of
+    equal size that may use the same offers and repel each other are one group.
     """
-    groups: dict[tuple[int, bytes], tuple[Demand, int]] = {}
-    for demand, count in placed:
-        key = (demand.kind, demand.requests.tobytes())
+    given = list(placed)
+    alone = _repelling(given)
+    groups: dict[tuple[int, bytes, tuple[int, ...]], tuple[Demand, int]] = {}
+    for demand, count in given:
+        repels = tuple(i for i in _repels(demand) if i in alone)
+        key = (demand.kind, demand.requests.tobytes(), repels)
         first, before = groups.get(key, (demand, 0))
         groups[key] = (first, before + count)
     if not groups or budget.pressed:
@@ -63,10 +71,14 @@ def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: Budg
     feasible = np.stack([d.rows for d, _ in members])
     rows = np.flatnonzero(feasible.any(axis=0))
     counts = np.array([n for _, n in members], np.int64)
+    # a node has one place for each kind of pods that repel each other, and each of them takes it
+    places = np.array([[i in repels for i in alone] for _, _, repels in groups], np.float64)
+    requests = np.stack([d.requests for d, _ in members]).astype(np.float64)
+    room = np.maximum(board.feasibility.net[rows], 0).astype(np.float64)
     question = PackingInput(
-        requests=np.stack([d.requests for d, _ in members]).astype(np.float64),
+        requests=np.hstack([requests, places.reshape(len(members), len(alone))]),
         counts=counts,
-        allocatable=np.maximum(board.feasibility.net[rows], 0).astype(np.float64),
+        allocatable=np.hstack([room, np.ones((len(rows), len(alone)))]),
         price=board.offers.price[rows],
         feasible=feasible[:, rows],
     )
@@ -92,3 +104,20 @@ def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: Budg
         rounds=_ROUNDS,
         mind_limits=False,
     ).bound
+
+
+def _repels(demand: Demand) -> tuple[int, ...]:
+    """Gauges of the pods' own required anti-affinity that matches themselves, node by node."""
+    constraints = demand.constraints
+    own = {g.index for g in constraints.moves if g.owners and g.host}
+    return tuple(sorted({g.index for g in constraints.apart if g.index in own}))
+
+
+def _repelling(placed: Sequence[tuple[Demand, int]]) -> tuple[int, ...]:
+    """Those of these gauges that most pods are about."""
+    pods: Counter[int] = Counter()
+    for demand, count in placed:
+        for index in _repels(demand):
+            pods[index] += count
+    most = sorted((-n, index) for index, n in pods.items() if n > 1)[:_MOST_REPELLING]
+    return tuple(sorted(index for _, index in most))
