@@ -108,6 +108,19 @@ class Offers:
         first = np.unique(kind[rows], return_index=True)[1]
         return np.sort(np.concatenate((rows[first], np.flatnonzero(counted))))
 
+    @cached_property
+    def launch(self) -> NDArray[np.int64]:
+        """(O,) numbers, equal for rows that a launch chooses among: those that differ in zone."""
+        found: dict[tuple[int, int, int, str], int] = {}
+        rows = zip(
+            self.pool.tolist(),
+            self.machine.tolist(),
+            self.variant.tolist(),
+            (o.capacity_type for o in self.offerings),
+            strict=True,
+        )
+        return np.array([found.setdefault(row, len(found)) for row in rows], np.int64)
+
     def domains(self, pool: int, key: str) -> int:
         """How many values of a label the offers have that the pool can launch now."""
         found = self._domains.get((pool, key))

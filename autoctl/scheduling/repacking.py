@@ -26,12 +26,16 @@ from autoctl.scheduling.world import World
 
 @dataclass(frozen=True)
 class Removable:
-    """A node that may go: its price (USD/hour), the pods that would move, its budget's group."""
+    """A node that may go: its price (USD/hour), the pods that would move, its budget's group.
+
+    `least_saving` is the part of its price that must be saved where something is bought for it.
+    """
 
     node: str
     price: float
     pods: tuple[core.Pod, ...]
     group: str
+    least_saving: float
 
 
 def propose(
@@ -40,13 +44,12 @@ def propose(
     budgets: Mapping[str, int],
     *,
     moving_cost: float,
-    least_saving: float,
 ) -> tuple[str, ...]:
     """Name the nodes to give up, in the order of `problem.nodes`.
 
     `problem.nodes` has all nodes as they are (the removable ones among them) and `problem.pods`
     every pod of `removable`. `budgets` bounds the nodes given up in each group, `moving_cost` is
-    USD/hour for each pod that moves and `least_saving` the part of the removed price to be saved.
+    USD/hour for each pod that moves.
     """
     world = World(problem)
     if not world.shapes or not len(world.offers):
@@ -63,11 +66,13 @@ def propose(
     price = np.zeros(len(names))
     may_go = np.zeros(len(names), np.bool_)
     group = np.zeros(len(names), np.int64)
+    least_saving = np.zeros(len(names))
     for entry in removable:
         index = position[entry.node]
         price[index] = entry.price
         may_go[index] = True
         group[index] = groups.index(entry.group)
+        least_saving[index] = entry.least_saving
     answer = choose_repack(
         RepackInput(
             question=_question(board, usable, problem),
@@ -104,11 +109,14 @@ def _question(board: Board, demands: Sequence[Demand], problem: SchedulingProble
     )
     rows = np.flatnonzero(feasible.any(axis=0))
     most = [board.rules(d).most for d in demands]
+    # A launch may end in the dearest of its zones.
+    group, price = offers.launch[rows], np.zeros(int(offers.launch.max()) + 1)
+    np.maximum.at(price, group, offers.price[rows])
     return PackingInput(
         requests=np.stack([d.requests for d in demands]).astype(np.float64),
         counts=np.zeros(len(demands), np.int64),
         allocatable=np.maximum(net[rows], 0).astype(np.float64),
-        price=offers.price[rows],
+        price=price[group],
         feasible=feasible[:, rows],
         tier_index=offers.tier[rows],
         limit_usage=board.limits.usage[rows].astype(np.float64),

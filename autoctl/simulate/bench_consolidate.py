@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from autoctl.api.nodeclaim import INITIALIZED, INSTANCE_TERMINATING
 from autoctl.controllers.disruption.marks import COMMAND, in_flight
 from autoctl.controllers.disruption.model import Command
+from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.operator.assembly import Assembly
 from autoctl.operator.planning import world_lower_bound
 from autoctl.ports.kubernetes import DEPLOYMENTS, NODE_CLAIMS, NODE_POOLS, Object
@@ -172,10 +173,17 @@ class _Run:
         }
 
     async def _rest(self, started: float) -> float:
-        """Seconds from `started` to the last change before a quiet time."""
+        """Seconds from `started` to the last change before a quiet time.
+
+        Where budgets hold moves back, nodes bought on the way are replaced once they are young no
+        more: such a cluster is at rest only after that.
+        """
         loop = asyncio.get_running_loop()
+        quiet = QUIET_SECONDS
+        if self.budget != "100%":
+            quiet += DisruptionOptions().young.total_seconds()
         last_change, last_state = started, self._state()
-        while loop.time() - last_change < QUIET_SECONDS or self._busy():
+        while loop.time() - last_change < quiet or self._busy():
             await asyncio.sleep(1.0)
             self._world.check()
             state = self._state()

@@ -20,7 +20,7 @@ from autoctl.controllers.disruption.division import divided
 from autoctl.controllers.disruption.launch_filter import Rejected, restrict
 from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
-from autoctl.controllers.disruption.proposals import propose
+from autoctl.controllers.disruption.proposals import exhaustive, packed
 from autoctl.controllers.disruption.settled import Settled, question_of
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import Move, split
@@ -107,20 +107,56 @@ def consolidate(
             return Consolidation((), why, settled)
     reasons: dict[str, str] = {}
     judge = _Judge(simulator, options)
-    best = _World((), 0.0)
-    for proposal in propose(simulator, candidates, ledger, options):
-        world = judge.world(proposal, reasons)
-        if world.rank > best.rank:
-            best = world
+    within = ledger.trim(candidates, Reason.UNDERUTILIZED)
+    best = _best(simulator, candidates, within, ledger, options, judge, reasons)
     commands = _commands(judge.divided(best.moves), judge)
     taken = {name for command in commands for name in command.nodes}
-    for candidate in ledger.trim(candidates, Reason.UNDERUTILIZED):
+    for candidate in within:
         if candidate.name not in taken:
             reasons.setdefault(candidate.name, CANNOT_BE_CHEAPER)
     reasons = {name: why for name, why in reasons.items() if name not in taken}
     if settled is None or question is None or commands:
         return Consolidation(commands, reasons)
     return Consolidation(commands, reasons, settled.with_answer(question, reasons))
+
+
+def _best(
+    simulator: Simulator,
+    candidates: Sequence[Candidate],
+    within: Sequence[Candidate],
+    ledger: BudgetLedger,
+    options: DisruptionOptions,
+    judge: _Judge,
+    reasons: dict[str, str],
+) -> _World:
+    """The best world found; `within` are the leading candidates that budgets would let go.
+
+    The packer does not know all rules that moves must keep. Where they forbid every move of the set
+    it names, it is asked again without those nodes, lest they stand before all others for ever.
+    """
+    best = _World((), 0.0)
+    if not within:
+        return best
+    few = len(candidates) <= options.exhaustive
+    left = list(candidates)
+    if few:
+        for proposal in exhaustive(within):
+            world = judge.world(proposal, reasons)
+            if world.rank > best.rank:
+                best = world
+        tried = {c.name for c in within}
+        left = [c for c in candidates if c.name not in tried]
+    for attempt in range(options.attempts):
+        if best.moves or not left:
+            break
+        proposal = packed(simulator, left, ledger, options)
+        if not proposal and (few or attempt):
+            break
+        proposal = proposal or list(within[: options.exhaustive])
+        best = judge.world(proposal, reasons)
+        tried = {c.name for c in proposal}
+        left = [c for c in left if c.name not in tried]
+    return best
 
 
 def _missing_label(candidate: Candidate) -> str | None:

@@ -17,7 +17,8 @@ class DisruptionOptions:
     evicted pod) breaks ties between worlds of about equal cost in favour of moving fewer pods.
     `spot_alternatives` is how many cheaper instance types a spot node's single spot replacement
     must be able to choose from. `exhaustive` bounds the number of candidates up to which every
-    prefix and every single node is tried; above it the packer proposes. `drift_per_pass` bounds
+    prefix and every single node is tried; above it, and beyond what budgets allow, the packer names
+    up to `attempts` sets, until a move pays. `drift_per_pass` bounds
     how many drifted nodes one pass replaces, whatever budgets allow. `slacks` are the parts of
     nodes that are left free, tried in this order, until kube-scheduler would find room for every
     pod that moves. A move that takes nodes younger than `young` must save `young_threshold`, so
@@ -29,6 +30,7 @@ class DisruptionOptions:
     eviction_price: float = 1e-5
     spot_alternatives: int = 15
     exhaustive: int = 24
+    attempts: int = 6
     drift_per_pass: int = 50
     slacks: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1)
     young: timedelta = timedelta(minutes=15)

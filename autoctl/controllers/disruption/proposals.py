@@ -1,7 +1,7 @@
 """Which sets of nodes are worth asking the scheduler about.
 
-For few candidates every prefix (in the order of savings for the disruption) and every single node
-is asked. For many, the packer's repacking names the set.
+Of few candidates every prefix (in the order of savings for the disruption) and every single node is
+asked about. Of many, or of those that budgets leave out, the packer's repacking names a set.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from autoctl.scheduling import repacking
 from autoctl.scheduling.repacking import Removable
 
 
-def propose(
+def packed(
     simulator: Simulator,
     candidates: Sequence[Candidate],
     ledger: BudgetLedger,
     options: DisruptionOptions,
-) -> Iterator[list[Candidate]]:
-    """Yield sets of candidates within budgets, the same ones for the same snapshot."""
-    within = ledger.trim(candidates, Reason.UNDERUTILIZED)
-    if not within:
-        return
-    if len(candidates) <= options.exhaustive:
-        yield from _exhaustive(within)
-        return
+) -> list[Candidate]:
+    """The candidates that a cheaper packing would not have, as many as budgets let go."""
     chosen = set(
         repacking.propose(
             simulator.as_it_is(candidates),
-            [Removable(c.name, c.price, c.movable, c.pool.name) for c in candidates],
+            [
+                Removable(
+                    c.name,
+                    c.price,
+                    c.movable,
+                    c.pool.name,
+                    options.young_threshold if simulator.is_young(c) else options.savings_threshold,
+                )
+                for c in candidates
+            ],
             {c.pool.name: ledger.allowed(c.pool, Reason.UNDERUTILIZED) for c in candidates},
             moving_cost=options.eviction_price,
-            least_saving=options.savings_threshold,
         )
     )
-    if chosen:
-        yield [c for c in candidates if c.name in chosen]
-    else:
-        yield within[: options.exhaustive]
+    return [c for c in candidates if c.name in chosen]
 
 
-def _exhaustive(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+def exhaustive(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Every prefix, by savings and by evictions, every single one, and all but every single one."""
     for size in range(len(candidates), 0, -1):
         yield list(candidates[:size])
     by_evictions = sorted(candidates, key=lambda c: (len(c.movable), -c.price, c.name))

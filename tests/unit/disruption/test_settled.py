@@ -1,7 +1,6 @@
 """Memory of consolidation: what is not asked again would have had the same answer."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from autoctl.api import core
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption import consolidation
-from autoctl.controllers.disruption.candidates import Candidate
 from autoctl.controllers.disruption.decide import decide, decide_knowing
 from autoctl.controllers.disruption.model import Command
 from autoctl.controllers.disruption.options import DisruptionOptions
@@ -103,13 +101,13 @@ def with_pod_event(claim: NodeClaim, when: datetime) -> NodeClaim:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with every consolidation that is not answered from memory."""
     found: list[int] = []
-    propose = consolidation.propose
+    best = consolidation._best
 
-    def counting(*arguments: Any) -> Iterator[list[Candidate]]:
+    def counting(*arguments: Any) -> Any:
         found.append(len(arguments[1]))
-        return propose(*arguments)
+        return best(*arguments)
 
-    monkeypatch.setattr(consolidation, "propose", counting)
+    monkeypatch.setattr(consolidation, "_best", counting)
     return found
 
 

@@ -107,6 +107,8 @@ def spot(price: float, zone: str = Z1) -> Object:
     return offering(zone, "spot", price)
 
 
+WIDE = sold("wide", at(1.0), spot(0.9), cpu="8")
+NARROW = sold("narrow", at(0.6), spot(0.3), cpu="5")
 NOW = sold("now", at(1.0), cpu="8")
 """What runs, at a dollar."""
 
@@ -587,6 +589,32 @@ BUDGETS = [
             *(pod(node=f"n{i}", cpu="1") for i in range(3)),
         ],
         lambda p: sum(len(d["nodes"]) for d in p.disruptions) == 1,
+        disruption={"budgets": [{"nodes": "1"}]},
+    ),
+    case(
+        "a budget of one, and what comes first by savings cannot go",
+        [
+            *room("stay"),
+            *(o for i in range(2) for o in node(f"n{i}")),
+            pod(node="n0", cpu="3900m"),
+            pod(node="n1", cpu="500m"),
+            pod(node="n1", cpu="500m"),
+        ],
+        command("n1"),
+        disruption={"budgets": [{"nodes": "1"}]},
+    ),
+    case(
+        "of many nodes, those that rules keep stand before none",
+        [
+            node("wasteful", of=WIDE, capacity_type="spot"),
+            pod(node="wasteful", cpu="4500m", nodeSelector={CAPACITY: "spot"}),
+            node("next", of=WIDE),
+            pod(node="next", cpu="4500m", nodeSelector={CAPACITY: "on-demand"}),
+            *(o for i in range(25) for o in node(f"full{i}", of=NARROW, capacity_type="spot")),
+            *(pod(node=f"full{i}", cpu="5") for i in range(25)),
+        ],
+        command("next", replacements=1),
+        catalog=[WIDE, NARROW],
         disruption={"budgets": [{"nodes": "1"}]},
     ),
     case(
