@@ -107,16 +107,17 @@ def _question(board: Board, demands: Sequence[Demand], problem: SchedulingProble
     feasible = np.stack(
         [d.rows & ~offers.exotic if (d.rows & ~offers.exotic).any() else d.rows for d in demands]
     )
-    rows = np.flatnonzero(feasible.any(axis=0))
-    most = [board.rules(d).most for d in demands]
     # A launch may end in the dearest of its zones.
-    group, price = offers.launch[rows], np.zeros(int(offers.launch.max()) + 1)
-    np.maximum.at(price, group, offers.price[rows])
+    usable = np.flatnonzero(feasible.any(axis=0))
+    price = np.zeros(int(offers.launch.max()) + 1)
+    np.maximum.at(price, offers.launch[usable], offers.price[usable])
+    rows = np.intersect1d(offers.cheapest(feasible), usable)
+    most = [board.rules(d).most for d in demands]
     return PackingInput(
         requests=np.stack([d.requests for d in demands]).astype(np.float64),
         counts=np.zeros(len(demands), np.int64),
         allocatable=np.maximum(net[rows], 0).astype(np.float64),
-        price=price[group],
+        price=price[offers.launch[rows]],
         feasible=feasible[:, rows],
         tier_index=offers.tier[rows],
         limit_usage=board.limits.usage[rows].astype(np.float64),
