@@ -1,4 +1,5 @@
 # syntax=docker/dockerfile:1
+# For builds that must not change: --build-arg PYTHON=3.11-slim-bookworm@sha256:… (a digest of yours)
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
