@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 from autoctl.api.hashing import nodeclass_hash, nodepool_hash
@@ -96,9 +95,19 @@ def drift_reason(
     return None if node_class is None else _class_drift(claim, node_class, types, facts)
 
 
-@lru_cache(maxsize=256)
+_MOST_POOLS: Final = 256
+_REQUIREMENTS: dict[int, tuple[tuple[Requirement, ...], Requirements]] = {}
+"""Identity -> the object, which keeps the identity its own, and what it says."""
+
+
 def _pool_requirements(requirements: tuple[Requirement, ...]) -> Requirements:
-    return Requirements.of_specs(requirement_specs(requirements))
+    known = _REQUIREMENTS.get(id(requirements))
+    if known is None:
+        if len(_REQUIREMENTS) >= _MOST_POOLS:
+            _REQUIREMENTS.clear()
+        parsed = Requirements.of_specs(requirement_specs(requirements))
+        known = _REQUIREMENTS[id(requirements)] = (requirements, parsed)
+    return known[1]
 
 
 def recorded_drift(claim: NodeClaim) -> str | None:

@@ -41,7 +41,7 @@ class Simulator:
     @property
     def snapshot(self) -> Snapshot:
         """The snapshot with what this pass has promised so far."""
-        return replace(self._snapshot, nominations=dict(self._nominations))
+        return self._snapshot.but(nominations=dict(self._nominations))
 
     def commit(self, candidates: Iterable[Candidate], solution: Solution | None = None) -> None:
         """Count the candidates as gone and the solution's placements as promised."""
