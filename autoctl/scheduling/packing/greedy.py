@@ -99,7 +99,7 @@ def greedy(
         best = ratio.max()
         if best <= 0:
             return plan
-        ranked = np.lexsort((columns, -gain, -np.round(ratio / best, 6)))[:batch]
+        ranked = np.lexsort((columns, -np.round(ratio / best, 6), -gain * (ratio >= near * best)))[:batch]
         for spot in ranked:
             if ratio[spot] < near * best:
                 break
