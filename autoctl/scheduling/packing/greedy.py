@@ -33,13 +33,14 @@ def shortlist(market: Market, left: IntArray, columns: IntArray) -> IntArray:
     pods in `left` ask for, in the mixture they ask for.
     """
     active = np.flatnonzero(left)
-    runs = market.fit[np.ix_(active, columns)] > 0
-    price = np.where(runs, market.price[columns][None, :], np.inf)
+    fit = market.fit[np.ix_(active, columns)]
+    by_price = np.argsort(market.price[columns], kind="stable")
+    home = by_price[(fit[:, by_price] > 0).argmax(axis=1)]
     part = shares(
         market.requests[active],
         market.allocatable[columns],
         market.price[columns],
-        market.fit[np.ix_(active, columns)],
+        fit,
         market.cap[active],
     )
     total = left @ market.requests
@@ -50,7 +51,7 @@ def shortlist(market: Market, left: IntArray, columns: IntArray) -> IntArray:
     step = np.floor((size - size.min()) / max(np.ptp(size), 1e-9) * _STEPS)
     order = np.lexsort((columns, rate, step))
     place = np.arange(len(order)) - np.searchsorted(step[order], step[order], side="left")
-    kept = np.r_[price.argmin(axis=1), part.argmin(axis=1), order[place < _PER_STEP]]
+    kept = np.r_[home, part.argmin(axis=1), order[place < _PER_STEP]]
     chosen: IntArray = columns[np.unique(kept)]
     return chosen
 
@@ -99,7 +100,9 @@ def greedy(
         best = ratio.max()
         if best <= 0:
             return plan
-        ranked = np.lexsort((columns, -np.round(ratio / best, 6), -gain * (ratio >= near * best)))[:batch]
+        ranked = np.lexsort((columns, -np.round(ratio / best, 6), -gain * (ratio >= near * best)))[
+            :batch
+        ]
         for spot in ranked:
             if ratio[spot] < near * best:
                 break

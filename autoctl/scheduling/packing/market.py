@@ -90,14 +90,20 @@ def shares(
     requests: FloatArray, room: FloatArray, price: FloatArray, fit: IntArray, cap: IntArray
 ) -> FloatArray:
     """(K, O) price of the part of a node one pod takes; inf where it cannot run."""
-    part = np.where(cap < NO_CAP, 1.0 / np.maximum(cap, 1), 0.0)[:, None] * np.ones(len(price))
-    for d in range(requests.shape[1]):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = requests[:, None, d] / room[None, :, d]
-        np.maximum(part, np.where(requests[:, None, d] > 0, share, 0.0), out=part)
-    part[fit <= 0] = np.inf
-    free = np.where(fit > 0, price[None, :], 1.0)
-    return part * free
+    part = np.repeat(
+        np.where(cap < NO_CAP, 1.0 / np.maximum(cap, 1), 0.0)[:, None], len(price), axis=1
+    )
+    share = np.empty_like(part)
+    for need, free in zip(requests.T, room.T, strict=True):
+        with np.errstate(divide="ignore"):
+            per_unit = 1.0 / free
+        # where there is nothing of it, what asks for it does not fit; what does not may do so
+        per_unit[free <= 0] = 0.0
+        np.multiply(need[:, None], per_unit[None, :], out=share)
+        np.maximum(part, share, out=part)
+    np.multiply(part, price[None, :], out=part)
+    np.copyto(part, np.inf, where=fit <= 0)
+    return part
 
 
 def undominated(

@@ -18,7 +18,7 @@ the least a pod of c costs at those prices. `_prove` makes the prices feasible f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +59,12 @@ class Relaxed:
     share: FloatArray
     value: FloatArray
     price: FloatArray
+
+    def restrict(self, kept: IntArray) -> Relaxed:
+        """The same for a market of the `kept` (ascending) columns, all of this one's among them."""
+        columns = np.searchsorted(kept, self.columns)
+        assert (kept[columns] == self.columns).all(), "a column in use is left out"
+        return replace(self, columns=columns, price=self.price[kept])
 
 
 def relax(

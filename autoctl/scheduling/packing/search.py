@@ -76,16 +76,9 @@ def search(
     active = int((wanted > 0).sum())
     bound = relaxed.bound
     if active * len(market.price) > _WIDE:
-        market = market.restrict(shortlist(market, wanted, np.arange(len(market.price))))
-        relaxed = relax(
-            market,
-            wanted,
-            stock,
-            budget,
-            tolerance=5e-3,
-            rounds=8,
-            mind_limits=mind_limits,
-        )
+        kept = shortlist(market, wanted, np.arange(len(market.price)))
+        kept = np.union1d(kept, relaxed.columns)
+        market, relaxed = market.restrict(kept), relaxed.restrict(kept)
     plan, method = _spread_or_not(market, wanted, stock, budget, options, relaxed, bound)
     return Found(plan, bound, method)
 
@@ -112,7 +105,7 @@ def _spread_or_not(
     narrow = _spread(market, wanted, options)
     if narrow is None:
         return _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
-    second = relax(narrow, wanted, stock, budget, tolerance=1e-3, rounds=20, prove=False)
+    second = relax(narrow, wanted, stock, budget, tolerance=5e-3, rounds=20, prove=False)
     if second.objective > relaxed.objective * (1 + options.spread_premium):
         return _Contest(market, wanted, stock, budget, options).run(relaxed, bound)
     plan, method = _Contest(narrow, wanted, stock, budget, options).run(second, bound)
