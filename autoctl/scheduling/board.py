@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoctl.scheduling.feasibility import Demand, Feasibility, Ints
-from autoctl.scheduling.hostports import HostPort
+from autoctl.scheduling.hostrules import HostColumns, HostRules
+from autoctl.scheduling.limits import Limits
 from autoctl.scheduling.nodes import Nodes
 from autoctl.scheduling.offers import Offers
 from autoctl.scheduling.problem import Pool
@@ -21,73 +21,6 @@ from autoctl.scheduling.volumes import ATTACH_PREFIX
 
 Where = tuple[tuple[str, int], ...]
 """Topology domains a placement is held to: (label key, code)."""
-
-
-@dataclass(slots=True, eq=False)
-class HostRules:
-    """A demand's rules within one node, as columns of `Board.host`.
-
-    `zero` columns must be 0; in `caps`, (column, most, moved by own pods); in `minded`,
-    (owners' column, column, most); `need` columns must not be 0. `moves` go up by one a pod.
-    """
-
-    zero: list[int] = field(default_factory=list)
-    caps: list[tuple[int, int, bool]] = field(default_factory=list)
-    minded: list[tuple[int, int, int]] = field(default_factory=list)
-    need: list[int] = field(default_factory=list)
-    moves: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    most: int | None = None
-    """Most pods of the demand on one node."""
-
-
-class Limits:
-    """What NodePool limits and reservations leave."""
-
-    def __init__(self, offers: Offers, pools: Sequence[Pool]) -> None:
-        self._offers = offers
-        self._rows: list[Ints] = []
-        columns: list[Ints] = []
-        remaining: list[int] = []
-        self.names: list[tuple[int, str]] = []
-        for index, pool in enumerate(pools):
-            mine = offers.pool == index
-            for name in sorted(pool.limits):
-                usage = (
-                    np.ones(len(offers), np.int64)
-                    if name == "nodes"
-                    else offers.amount(name, capacity=True)
-                )
-                columns.append(np.where(mine, usage, 0))
-                remaining.append(pool.limits[name] - pool.usage.get(name, 0))
-                self.names.append((index, name))
-        self.usage = np.stack(columns, axis=1) if columns else np.zeros((len(offers), 0), np.int64)
-        self.remaining = np.array(remaining, np.int64)
-        self.reserved = offers.reserved_room.copy()
-        self.bounded = (offers.reservation >= 0) | (self.usage > 0).any(axis=1)
-        """(O,) offers of which there may be an end."""
-
-    def rooms(self, rows: Ints) -> Ints:
-        """(len(rows),) nodes that may still be had of each offer."""
-        rooms = np.full(len(rows), 1 << 40, np.int64)
-        reservation = self._offers.reservation[rows]
-        held = reservation >= 0
-        if held.any():
-            rooms[held] = self.reserved[reservation[held]]
-        for column in range(self.usage.shape[1]):
-            usage = self.usage[rows, column]
-            taking = usage > 0
-            if taking.any():
-                left = max(int(self.remaining[column]), 0)
-                rooms[taking] = np.minimum(rooms[taking], left // usage[taking])
-        return np.maximum(rooms, 0)
-
-    def take(self, row: int, nodes: int) -> None:
-        """Book new nodes of an offer."""
-        reservation = self._offers.reservation[row]
-        if reservation >= 0:
-            self.reserved[reservation] -= nodes
-        if len(self.remaining):
-            self.remaining -= nodes * self.usage[row]
 
 
 class Board:
@@ -117,9 +50,7 @@ class Board:
         self._row = np.full(space, -1, np.int64)
         self._sealed: set[int] = set()
         self.contents: list[dict[int, int]] = [{} for _ in range(self.existing)]
-        self.ports = tuple(sorted({p for s in shapes for p in s.template.ports}))
-        self._columns: dict[object, int] = {}
-        self._host_columns()
+        self._columns = HostColumns(topology.gauges, shapes)
         self._host = np.zeros((space, max(1, len(self._columns))), np.int32, order="F")
         self.domain_keys = tuple(sorted({g.key for g in topology.gauges if not g.host}))
         self._codes: dict[str, Ints] = {}
@@ -169,16 +100,6 @@ class Board:
 
     # set-up
 
-    def _host_columns(self) -> None:
-        for gauge in self.topology.gauges:
-            if gauge.host:
-                self._columns[gauge.index] = len(self._columns)
-        for port in self.ports:
-            self._columns[port] = len(self._columns)
-        for gauge in self.topology.gauges:
-            if gauge.host and not gauge.owners:
-                self._columns["spread", gauge.index] = len(self._columns)
-
     def _count_running(self) -> None:
         gauges = self.topology.gauges
         if gauges:
@@ -188,19 +109,16 @@ class Board:
                         self._gauge_up(gauges[index], *tally)
             for gauge, tally in self.topology.running:
                 self._gauge_up(gauge, *tally)
-        if self.ports:
+        if self._columns.ports:
             for i, info in enumerate(self.nodes.info):
                 for port in info.ports:
-                    for column in self._meeting(port):
+                    for column in self._columns.meeting(port):
                         self._host[i, column] += 1
             for daemon in self.feasibility.daemons:
                 for port in daemon.template.ports:
                     coming = self.nodes.table.any_mask(daemon.template.terms)
-                    for column in self._meeting(port):
+                    for column in self._columns.meeting(port):
                         self._host[: self.existing, column] += coming.astype(np.int32)
-
-    def _meeting(self, port: HostPort) -> list[int]:
-        return [self._columns[p] for p in self.ports if p.meets(port)]
 
     def _gauge_up(self, gauge: Gauge, nodes: Ints, numbers: Ints) -> None:
         """Count pods that run: `numbers` of them on each of the (different) `nodes`."""
@@ -208,7 +126,7 @@ class Board:
             eligible = self._eligible(gauge)[0][nodes]
             nodes, numbers = nodes[eligible], numbers[eligible]
         if gauge.host:
-            self._host[nodes, self._columns[gauge.index]] += numbers.astype(np.int32)
+            self._host[nodes, self._columns.of(gauge)] += numbers.astype(np.int32)
         else:
             codes = self._codes[gauge.key][nodes]
             known = codes >= 0
@@ -252,42 +170,8 @@ class Board:
         """The demand's rules within a node; compiled once."""
         found = self._rules.get(demand.index)
         if found is None:
-            found = self._rules[demand.index] = self._compile(demand)
+            found = self._rules[demand.index] = self._columns.rules(demand)
         return found
-
-    def _compile(self, demand: Demand) -> HostRules:
-        rules = HostRules()
-        constraints = demand.constraints
-        moved = {g.index for g in constraints.moves}
-        moves: list[int] = []
-        for gauge in constraints.apart:
-            if gauge.host:
-                rules.zero.append(self._columns[gauge.index])
-                if gauge.index in moved:
-                    rules.most = 1
-        for spread in constraints.spread:
-            if spread.gauge.host:
-                column = self._columns[spread.gauge.index]
-                rules.caps.append((column, spread.max_skew, spread.self_match))
-                moves.append(self._columns["spread", spread.gauge.index])
-        for spread in constraints.mind:
-            if spread.gauge.host:
-                rules.minded.append(
-                    (
-                        self._columns["spread", spread.gauge.index],
-                        self._columns[spread.gauge.index],
-                        spread.max_skew,
-                    )
-                )
-        rules.need = [self._columns[g.index] for g in constraints.together if g.host]
-        moves += [self._columns[g.index] for g in constraints.moves if g.host]
-        if demand.shape.template.ports:
-            rules.most = 1
-            rules.zero += [self._columns[p] for p in demand.shape.template.ports]
-            met = {c for p in demand.shape.template.ports for c in self._meeting(p)}
-            moves += sorted(met)
-        rules.moves = np.array(sorted(moves), np.int64)
-        return rules
 
     def reachable(self, demand: Demand, key: str) -> tuple[Mask, NDArray[np.float64]]:
         """Domains of a key the demand may use by itself, and the lowest price of a node in each."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from autoctl.api import labels
 from autoctl.catalog.model import RESERVED
-from autoctl.scheduling.board import Limits
 from autoctl.scheduling.feasibility import Ints
+from autoctl.scheduling.limits import Limits
 from autoctl.scheduling.minvalues import choose_types, shortfall
 from autoctl.scheduling.offers import Offers
 from autoctl.scheduling.tables import Mask
