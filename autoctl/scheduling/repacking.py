@@ -26,16 +26,12 @@ from autoctl.scheduling.world import World
 
 @dataclass(frozen=True)
 class Removable:
-    """A node that may go: its price (USD/hour), the pods that would move, its budget's group.
-
-    `least_saving` is the part of its price that must be saved where something is bought for it.
-    """
+    """A node that may go: its price (USD/hour), the pods that would move, its budget's group."""
 
     node: str
     price: float
     pods: tuple[core.Pod, ...]
     group: str
-    least_saving: float
 
 
 def propose(
@@ -44,12 +40,13 @@ def propose(
     budgets: Mapping[str, int],
     *,
     moving_cost: float,
+    least_saving: float,
 ) -> tuple[str, ...]:
     """Name the nodes to give up, in the order of `problem.nodes`.
 
     `problem.nodes` has all nodes as they are (the removable ones among them) and `problem.pods`
     every pod of `removable`. `budgets` bounds the nodes given up in each group, `moving_cost` is
-    USD/hour for each pod that moves.
+    USD/hour for each pod that moves and `least_saving` the part of the removed price to be saved.
     """
     world = World(problem)
     if not world.shapes or not len(world.offers):
@@ -66,13 +63,11 @@ def propose(
     price = np.zeros(len(names))
     may_go = np.zeros(len(names), np.bool_)
     group = np.zeros(len(names), np.int64)
-    least_saving = np.zeros(len(names))
     for entry in removable:
         index = position[entry.node]
         price[index] = entry.price
         may_go[index] = True
         group[index] = groups.index(entry.group)
-        least_saving[index] = entry.least_saving
     answer = choose_repack(
         RepackInput(
             question=_question(board, usable, problem),

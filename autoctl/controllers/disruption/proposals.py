@@ -27,18 +27,10 @@ def packed(
     chosen = set(
         repacking.propose(
             simulator.as_it_is(candidates),
-            [
-                Removable(
-                    c.name,
-                    c.price,
-                    c.movable,
-                    c.pool.name,
-                    options.young_threshold if simulator.is_young(c) else options.savings_threshold,
-                )
-                for c in candidates
-            ],
+            [Removable(c.name, c.price, c.movable, c.pool.name) for c in candidates],
             {c.pool.name: ledger.allowed(c.pool, Reason.UNDERUTILIZED) for c in candidates},
             moving_cost=options.eviction_price,
+            least_saving=options.savings_threshold,
         )
     )
     return [c for c in candidates if c.name in chosen]

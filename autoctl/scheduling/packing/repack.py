@@ -38,10 +38,6 @@ _EFFICIENCY = (0.98, 0.85, 0.65)
 of the price. A large set leaves the packer more freedom."""
 
 
-_TOGETHER = 0.03
-"""How much less than asked a node of a set may save: others save more, and the set is freer."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RepackInput:
     """What may be given up.
@@ -53,8 +49,8 @@ class RepackInput:
         node_price: (N,) USD/hour.
         removable: (N,) the node may go and all its `contents` may be evicted.
         moving_cost: (C,) USD/hour a saving must exceed for each pod moved.
-        least_saving: (N,) part of the node's price that must be saved net of moving costs where it
-            is removed, so that the cluster comes to rest.
+        least_saving: part of the removed nodes' price that must be saved net of moving costs, so
+            that the cluster comes to rest.
         group: (N,) budget group (NodePool) of each node; None: one group.
         group_budget: most nodes to give up in each group; None: any number.
     """
@@ -64,7 +60,7 @@ class RepackInput:
     node_price: FloatArray
     removable: BoolArray
     moving_cost: FloatArray
-    least_saving: FloatArray
+    least_saving: float = 0.05
     group: IntArray | None = None
     group_budget: IntArray | None = None
 
@@ -169,7 +165,7 @@ class _State:
                 continue
             pods = self.contents[node]
             shapes = np.flatnonzero(pods)
-            if gain[node] < case.least_saving[node] * case.node_price[node]:
+            if gain[node] < case.least_saving * case.node_price[node]:
                 continue
             need = pods[shapes] @ self.requests[shapes]
             if (homes[shapes] <= room[shapes, node]).any():
@@ -266,8 +262,6 @@ class _State:
         value = self._values(held[open_nodes].sum(axis=0))
         worth = held[open_nodes] @ value + self.contents[open_nodes] @ case.moving_cost
         efficiency = worth / np.maximum(case.node_price[open_nodes], 1e-9)
-        pays = efficiency < 1.0 + _TOGETHER - case.least_saving[open_nodes]
-        open_nodes, efficiency = open_nodes[pays], efficiency[pays]
         order = open_nodes[np.lexsort((open_nodes, efficiency))]
         ranked = np.sort(efficiency)
         seen: set[int] = set()
@@ -282,7 +276,7 @@ class _State:
             price = float(case.node_price[chosen].sum())
             moving = float((self.contents[chosen] @ case.moving_cost).sum())
             net = price - trial.cost - moving
-            if net > float((case.least_saving * case.node_price)[chosen].sum()):
+            if net > case.least_saving * price:
                 self.gone[chosen] = True
                 self.added[chosen] = 0
                 return trial

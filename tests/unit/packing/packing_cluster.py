@@ -40,5 +40,4 @@ def cluster(nodes: int, shapes: int, seed: int, pods_per_node: float = 10.0) -> 
         node_price=price[offer],
         removable=np.ones(nodes, np.bool_),
         moving_cost=np.full(len(requests), 0.0005),
-        least_saving=np.full(nodes, 0.05),
     )

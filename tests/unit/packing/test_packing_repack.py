@@ -114,7 +114,6 @@ def test_three_dear_nodes_become_one_cheap_one() -> None:
         node_price=np.full(3, 3.0),
         removable=np.ones(3, np.bool_),
         moving_cost=np.array([0.01]),
-        least_saving=np.full(3, 0.05),
     )
     answer = choose_repack(case)
     assert answer.removed == (0, 1, 2)
@@ -153,5 +152,4 @@ def _after(case: RepackInput, answer: Repack) -> RepackInput:
         contents=contents,
         node_price=price,
         removable=np.ones(nodes, np.bool_),
-        least_saving=np.full(nodes, 0.05),
     )
