@@ -105,11 +105,14 @@ class MinValuesPolicy(StrEnum):
 class SolverOptions:
     """Settings of a solve.
 
-    `budget` counts work units of the packer (array elements and simplex iterations; about a
+    `budget` counts work units (array elements, simplex iterations, questions about a shape; about a
     microsecond each), not time, so that a solve is a function of its input; the default is about
-    5 s of one core on a hard instance. It is a cap for all packing and proving of a solve together:
-    near its end greedy takes over, and at its end one pass over the shapes. Below a million it only
-    says how hard to search, which greedy does not do: zero means greedy only.
+    5 s of one core on a hard instance. It is a cap for all placing, packing and proving of a solve
+    together: from half of it on nothing is tried twice and preferences are given up together, near
+    its end greedy takes over, and at its end one pass over the shapes; pods that others bear on and
+    whose turn has not come then are left over with that reason. Below a million, or a hundred for
+    each pod, it only says how hard to search, which greedy does not do: zero means greedy only.
+    What grows with the input alone (reading pods, naming nodes) is not counted.
     `max_pod_share` bounds the share of what a batch of 50 pods or more requests (of any resource)
     that one new node is loaded with, where that costs no more: a cluster should keep serving if a
     node dies. 1 turns it off.
