@@ -80,11 +80,13 @@ class Buyer:
         if nodes is not None:
             rows, rooms = rows[each == each.max()], rooms[each == each.max()]
             each = each[each == each.max()]
-        cost, batch = self._outlook.cost(demand, rows, each, count)
+        first, place = self._twins(rows)
+        nodes_of, batch = self._outlook.nodes(demand, rows[first], each[first], count)
+        cost = board.offers.price[rows] * nodes_of[place]
         best = np.flatnonzero(cost <= cost.min() * (1 + _TIE))
         best = best[each[best] == each[best].max()]
         choice = int(self._even(rows, best))
-        number = min(-(-count // int(each[choice])), int(batch[choice]), int(rooms[choice]))
+        number = min(-(-count // int(each[choice])), int(batch[place[choice]]), int(rooms[choice]))
         if len(best) > 1:
             number = -(-number // len(best))
         number = max(1, number if nodes is None else min(number, nodes))
@@ -99,6 +101,19 @@ class Buyer:
         self._outlook.bought(demand, row, number)
         self._outlook.placed(demand, placed, 0)
         return placed, number
+
+    def _twins(self, rows: Ints) -> tuple[Ints, Ints]:
+        """The first of each set of offers with equal nodes, and for each row the number of its set.
+
+        As `np.unique` would have it, for numbers that are few.
+        """
+        twins = self._board.feasibility.twins[rows]
+        seen = np.full(int(twins.max()) + 1, -1)
+        seen[twins[::-1]] = np.arange(len(rows))[::-1]
+        there = seen >= 0
+        first: Ints = seen[there]
+        place: Ints = (np.cumsum(there) - 1)[twins]
+        return first, place
 
     def _even(self, rows: Ints, best: Ints) -> int:
         """Of equally good offers, the one in the zone with the fewest new nodes."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,12 @@ class Feasibility:
     _rows: dict[object, Mask] = field(default_factory=dict)
     _large: dict[tuple[int, bytes], Mask] = field(default_factory=dict)
     _nodes: dict[object, Mask] = field(default_factory=dict)
+
+    @cached_property
+    def twins(self) -> Ints:
+        """(O,) numbers from 0 on, equal for offers whose nodes differ in zone or price alone."""
+        kind = self.offers.kinds(self.daemon_rows)
+        return np.unique(kind, return_inverse=True)[1].astype(np.int64)
 
     def demand(self, index: int, shape: Shape, kept: Kept, constraints: Constraints) -> Demand:
         """The shape's demand with `kept` preferences as requirements."""

@@ -92,17 +92,22 @@ class Offers:
         """(O,) a number for each type in each variant of a pool."""
         return self.variant * max(1, len(self.machines)) + self.machine
 
+    def kinds(self, masks: Iterable[Mask]) -> NDArray[np.int64]:
+        """(O,) numbers, equal for rows of one type and variant that are alike in all `masks`."""
+        kind = self._twins
+        for number, mask in enumerate(masks, start=1):
+            kind = kind * 2 + mask
+            if number % _MASKS_AT_ONCE == 0:
+                kind = np.unique(kind, return_inverse=True)[1].astype(np.int64)
+        return kind
+
     def cheapest(self, masks: Iterable[Mask]) -> NDArray[np.int64]:
         """The rows without those to which a cheaper one of the same type is equal in all `masks`.
 
         A type costs different in each zone, and most pods do not care. Offers that are counted
         stay, and so does the first of several at one price.
         """
-        kind = self._twins
-        for number, mask in enumerate(masks, start=1):
-            kind = kind * 2 + mask
-            if number % _MASKS_AT_ONCE == 0:
-                kind = np.unique(kind, return_inverse=True)[1].astype(np.int64)
+        kind = self.kinds(masks)
         counted = self.reservation >= 0
         rows = self.by_price[~counted[self.by_price]]
         first = np.unique(kind[rows], return_index=True)[1]

@@ -79,10 +79,10 @@ class Outlook:
             default=0.0,
         )
 
-    def cost(
+    def nodes(
         self, demand: Demand, rows: Ints, each: Ints, count: int
     ) -> tuple[NDArray[np.float64], Ints]:
-        """For each offer: USD/hour to hold what is left with it alone, and the nodes that takes."""
+        """For each offer: nodes of it alone that hold what is left, to pay for and to buy."""
         board = self._board
         near = self._neighbours(demand.kind)
         left = np.maximum(sum(self._left[k] for k in near), count * demand.requests)
@@ -100,8 +100,7 @@ class Outlook:
         if not np.isfinite(nodes).any():
             nodes = np.ceil(count / each)
         whole = np.where(nodes < 16, np.ceil(nodes - 1e-9), nodes)
-        price = board.offers.price[rows]
-        return price * whole, np.maximum(np.minimum(np.ceil(nodes), 1 << 30), 1).astype(np.int64)
+        return whole, np.maximum(np.minimum(np.ceil(nodes), 1 << 30), 1).astype(np.int64)
 
     def _alone(self, demand: Demand) -> bool:
         return bool((self._left[demand.kind] <= 0).any()) if demand.kind in self._left else True
