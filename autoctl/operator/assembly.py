@@ -322,7 +322,8 @@ def _node_classes(
         ),
         Registration(
             TemplateCollector(templates, d.state.classes_in_use),
-            (Watch(NODE_CLAIMS, extent=Extent.EXISTENCE),),
+            # A dry run makes a template where no NodeClaim is; its class's status follows it.
+            (Watch(NODE_CLAIMS, extent=Extent.EXISTENCE), Watch(NODE_CLASSES)),
         ),
     ]
 

@@ -105,7 +105,7 @@ class TemplateStore:
 
 
 class TemplateCollector:
-    """`launchtemplate.garbagecollection`: periodic; woken when a NodeClaim comes or goes."""
+    """`launchtemplate.garbagecollection`: periodic; woken with NodeClaims and NodeClasses."""
 
     name = "launchtemplate.garbagecollection"
 
