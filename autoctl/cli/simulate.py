@@ -197,7 +197,7 @@ def _objects(scenario: Scenario) -> Sequence[dict[str, Any]]:
 
 def _play(player: Any) -> SimulationResult:
     from autoctl.ports.kubernetes import ApiError
-    from autoctl.simulate.player import StepError
+    from autoctl.simulate.steps import StepError
 
     try:
         result: SimulationResult = player.play()

@@ -6,46 +6,28 @@ import asyncio
 import contextlib
 import heapq
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count, pairwise
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from autoctl.controllers.disruption.model import Command
 from autoctl.operator.assembly import Assembly
 from autoctl.operator.planning import world_lower_bound
-from autoctl.ports.kubernetes import (
-    DEPLOYMENTS,
-    NODE_POOLS,
-    REPLICA_SETS,
-    RESOURCES,
-    STATEFUL_SETS,
-    AlreadyExists,
-    ApiError,
-    NotFound,
-    Object,
-)
-from autoctl.sim.cloud.faults import parse_fault
+from autoctl.ports.kubernetes import Object
 from autoctl.sim.loop import VirtualLoop
-from autoctl.simulate.cluster_faults import play_cluster_fault
 from autoctl.simulate.leaks import find_leaks, orphans
 from autoctl.simulate.recorder import DecisionRecord, Recorder, Sample
 from autoctl.simulate.result import Outcome, SimulationResult, Totals, percentiles
-from autoctl.simulate.scenario import CLUSTER_FAULTS, Expectation, Range, Reference, Scale, Scenario
+from autoctl.simulate.scenario import Expectation, Range, Scenario
+from autoctl.simulate.steps import Action, Steps
 from autoctl.simulate.world import World
 from autoctl.state.snapshot import Snapshot
 
 MOST_SAMPLES: Final = 720
 SHORTEST_SAMPLE: Final = timedelta(seconds=10)
-_SCALED: Final = {
-    "Deployment": DEPLOYMENTS,
-    "ReplicaSet": REPLICA_SETS,
-    "StatefulSet": STATEFUL_SETS,
-    "NodePool": NODE_POOLS,
-}
 
-Action = Callable[[], Awaitable[None]]
 Progress = Callable[[float, Recorder], None]
 """Hears of every sample: the part of the duration that is played, and the recorder."""
 
@@ -58,10 +40,6 @@ class Watcher(Protocol):
 
     def finish(self, world: World) -> None:
         """The scenario is at its end; the world still runs."""
-
-
-class StepError(Exception):
-    """A step of the scenario that the simulated API server refused."""
 
 
 _LEVELS: Final = 16
@@ -94,9 +72,9 @@ class Player:
     watcher: Watcher | None = None
     _world: World = field(init=False)
     _recorder: Recorder = field(init=False)
+    _steps: Steps = field(init=False)
     _samples: list[Sample] = field(default_factory=list)
     _outcomes: list[Outcome] = field(default_factory=list)
-    _background: set[asyncio.Task[None]] = field(default_factory=set)
     _bounded: tuple[object, float] | None = None
     """The lower bound and the state it was computed for."""
 
@@ -119,16 +97,17 @@ class Player:
         self._world.on_assembly.append(self._listen)
         if self.watcher is not None:
             self.watcher.attach(self._world)
-        await self._world.start(self._simulated())
+        objects = self._simulated()
+        self._steps = Steps(self._world, self._recorder)
+        self._steps.began_with(objects)
+        await self._world.start(objects)
         try:
             await self._play_agenda()
             if self.watcher is not None:
                 self.watcher.finish(self._world)
             return self._result()
         finally:
-            for task in self._background:
-                task.cancel()
-            await asyncio.gather(*self._background, return_exceptions=True)
+            await self._steps.stop()
             await self._world.stop()
 
     def _listen(self, assembly: Assembly) -> None:
@@ -165,14 +144,8 @@ class Player:
 
         for index, step in enumerate(scenario.steps):
             at = step.at.total_seconds()
-            for obj in step.apply or ():
-                plan(at, 0, self._applying(obj, index))
-            if step.scale is not None:
-                plan(at, 0, self._scaling(step.scale, index))
-            if step.delete is not None:
-                plan(at, 0, self._deleting(step.delete, index))
-            if step.fault is not None:
-                plan(at, 0, self._breaking(step.fault))
+            for action in self._steps.actions(step, index):
+                plan(at, 0, action)
         interval = self._interval().total_seconds()
         for sample in range(int(end / interval) + 1):
             plan(sample * interval, 1, self._sample)
@@ -194,82 +167,6 @@ class Player:
 
     def _interval(self) -> timedelta:
         return self.scenario.sample or max(SHORTEST_SAMPLE, self.scenario.duration / MOST_SAMPLES)
-
-    def _applying(self, obj: Object, index: int) -> Action:
-        async def apply() -> None:
-            cluster = self._world.cluster
-            try:
-                resource = cluster.resource_of(obj)
-            except KeyError as error:
-                raise StepError(
-                    f"steps[{index}].apply: {obj.get('kind')} is not simulated"
-                ) from error
-            namespace = obj["metadata"].get("namespace") or (
-                "default" if resource.namespaced else None
-            )
-            if namespace:
-                cluster.ensure_namespace(namespace)
-            try:
-                try:
-                    await cluster.users.create(resource, obj, namespace)
-                except AlreadyExists:
-                    await cluster.users.patch(resource, obj["metadata"]["name"], obj, namespace)
-            except ApiError as error:
-                raise StepError(f"steps[{index}].apply: {error}") from error
-
-        return apply
-
-    def _scaling(self, scale: Scale, index: int) -> Action:
-        async def change() -> None:
-            resource = _SCALED[scale.kind]
-            namespace = scale.namespace if resource.namespaced else None
-            try:
-                await self._world.cluster.users.patch(
-                    resource, scale.name, {"spec": {"replicas": scale.replicas}}, namespace
-                )
-            except ApiError as error:
-                raise StepError(f"steps[{index}].scale: {error}") from error
-
-        return change
-
-    def _deleting(self, reference: Reference, index: int) -> Action:
-        async def remove() -> None:
-            cluster = self._world.cluster
-            found = next(
-                (
-                    r
-                    for r in RESOURCES
-                    if r.kind == reference.kind and reference.api_version in (None, r.api_version)
-                ),
-                None,
-            )
-            if found is None:
-                raise StepError(f"steps[{index}].delete: {reference.kind} is not simulated")
-            namespace = reference.namespace if found.namespaced else None
-            name = reference.name or _pick(cluster.objects(found), namespace, reference.any or 0)
-            if name is None:
-                return
-            try:
-                await cluster.users.delete(found, name, namespace)
-            except NotFound as error:
-                raise StepError(f"steps[{index}].delete: {error}") from error
-
-        return remove
-
-    def _breaking(self, fault: dict[str, Any]) -> Action:
-        async def strike() -> None:
-            struck: Sequence[str] = ()
-            if fault["type"] in CLUSTER_FAULTS:
-                task = asyncio.create_task(play_cluster_fault(self._world, fault))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
-            else:
-                struck = self._world.cloud.inject(parse_fault(fault))
-            at, detail = self._recorder.elapsed(), _told(fault)
-            record = DecisionRecord(at, "fault", str(fault["type"]), tuple(struck), detail)
-            self._recorder.decide(record)
-
-        return strike
 
     async def _sample(self) -> None:
         self._samples.append(self._recorder.sample(self._bound()))
@@ -379,26 +276,6 @@ class Player:
             leaks=leaks,
             notes=tuple(world.notes),
         )
-
-
-def _told(fault: dict[str, Any]) -> str:
-    """What a fault selects and how long it lasts: `zones us-west-2a, for 30m`."""
-    return ", ".join(
-        f"{field} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for field, value in fault.items()
-        if field != "type"
-    )
-
-
-def _pick(objects: Iterable[Object], namespace: str | None, number: int) -> str | None:
-    """The name of the `number`-th object that nobody deletes yet, modulo how many there are."""
-    names = sorted(
-        o["metadata"]["name"]
-        for o in objects
-        if namespace in (None, o["metadata"].get("namespace"))
-        and "deletionTimestamp" not in o["metadata"]
-    )
-    return names[number % len(names)] if names else None
 
 
 def _integral(samples: Sequence[Sample]) -> float | None:
