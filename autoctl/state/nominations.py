@@ -59,6 +59,11 @@ class Nominations:
         """Pod key -> target of all promises, those included that may be over."""
         return {key: promise.target for key, promise in self._promises.items()}
 
+    def next_end(self, now: datetime) -> datetime | None:
+        """When the next promise runs out that has begun to be counted."""
+        ends = (p.until for p in self._promises.values() if p.until is not None and p.until > now)
+        return min(ends, default=None)
+
     def targets(self, now: datetime) -> frozenset[str]:
         """The names that pods were promised and have not reached."""
         return frozenset(

@@ -132,3 +132,21 @@ async def test_a_drifted_node_goes_at_its_grace_period_although_a_budget_holds_i
         assert not _tainted(play)
         assert list(play.world.cluster.objects(POD_DISRUPTION_BUDGETS))
         assert list(play.world.cluster.objects(NODE_CLASSES))
+
+
+async def test_a_node_goes_as_soon_as_a_promise_of_it_is_over() -> None:
+    """The end of a promise that nobody kept is no change of the cluster, but an instant to wake."""
+    pool = node_pool(disruption={"consolidateAfter": "0s", "budgets": [{"nodes": "100%"}]})
+    elsewhere = deployment("elsewhere", replicas=1, nodeSelector={"no-node-has": "this"})
+    async with playing(node_class(), pool, deployment(), elsewhere, **SETTINGS) as play:
+        await play.until(lambda: play.running() == 3)
+        (node,) = (n["metadata"]["name"] for n in play.nodes())
+        (pod,) = (p for p in play.pods() if "nodeName" not in p["spec"])
+        assert play.world.operator is not None
+        state = play.world.operator.assembly.state
+        promised = f"default/{pod['metadata']['name']}", pod["metadata"]["uid"]
+        state.nominations.nominate([promised], node, state.snapshot().now)
+        await play.scale(0)
+        await asyncio.sleep(15)
+        assert play.nodes(), "the room is promised"
+        await play.until(lambda: not play.nodes(), 120)

@@ -78,6 +78,10 @@ class _Promises:
         self._moves = kept
         return {pod: home for _, homes, _ in kept for pod, home in homes.items()}
 
+    def next_end(self, now: datetime) -> datetime | None:
+        """When the next destination is kept no longer, commands that run aside."""
+        return min((until for _, _, until in self._moves if until > now), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
@@ -133,14 +137,17 @@ class DisruptionController:
         return max(BUSY_SECONDS, (until - snapshot.now).total_seconds())
 
     def _changes_at(self, snapshot: Snapshot) -> datetime:
-        """The next deadline, or the instant at which a node is young no more."""
-        maturities = (
-            n.created + self.options.young
-            for n in snapshot.state_nodes.values()
-            if n.created is not None and n.created + self.options.young > snapshot.now
+        """The next deadline, the end of what keeps nodes for now, or of a node's youth."""
+        now = snapshot.now
+        instants = (
+            next_deadline(snapshot),
+            self._promises.next_end(now),
+            self.state.nominations.next_end(now),
+            self.execution.cool_down.next_end(now),
+            *(n.created + self.options.young for n in snapshot.state_nodes.values() if n.created),
         )
         never = datetime.max.replace(tzinfo=UTC)
-        return min((next_deadline(snapshot) or never, *maturities))
+        return min((t for t in instants if t is not None and t > now), default=never)
 
     def _observe(self) -> Snapshot:
         """The snapshot with what is under way taken for granted."""

@@ -16,7 +16,7 @@ from autoctl.state.snapshot import Snapshot
 def next_deadline(snapshot: Snapshot) -> datetime | None:
     """The first instant after `snapshot.now` that matters; None when none is known.
 
-    Nodes become quiet, `do-not-disrupt` durations elapse, promises run out, budgets open or close.
+    Nodes become quiet, `do-not-disrupt` durations elapse, budgets open or close.
     """
     now = snapshot.now
     return min((t for t in _instants(snapshot) if t > now), default=None)

@@ -96,6 +96,10 @@ class CoolDown:
         self._failures = {n: c for n, c in self._failures.items() if n in names}
         return frozenset(n for n, until in self._until.items() if now < until)
 
+    def next_end(self, now: datetime) -> datetime | None:
+        """When the next of them is left alone no longer."""
+        return min((until for until in self._until.values() if until > now), default=None)
+
 
 @dataclass
 class Execution:
