@@ -16,11 +16,11 @@ from autoctl.api import core
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.bound import hard_demand
 from autoctl.scheduling.feasibility import Demand
+from autoctl.scheduling.hardware import Hardware, usable
 from autoctl.scheduling.packing.model import UNLIMITED, PackingInput, PackingOptions
 from autoctl.scheduling.packing.repack import RepackInput, choose_repack
 from autoctl.scheduling.problem import SchedulingProblem
 from autoctl.scheduling.shapes import Shape
-from autoctl.scheduling.tables import Mask
 from autoctl.scheduling.world import World
 
 
@@ -53,8 +53,8 @@ def propose(
         return ()
     board = Board(world.feasibility, world.topology, world.shapes, world.pools)
     demands = [hard_demand(world, shape) for shape in world.shapes]
-    usable = [d for d in demands if d is not None]
-    if len(usable) < len(demands):
+    known = [d for d in demands if d is not None]
+    if len(known) < len(demands):
         return ()
     names = [n.name for n in world.nodes.nodes]
     position = {name: index for index, name in enumerate(names)}
@@ -70,11 +70,11 @@ def propose(
         group[index] = groups.index(entry.group)
     answer = choose_repack(
         RepackInput(
-            question=_question(board, usable, problem),
+            question=_question(board, known, problem),
             contents=contents,
             node_price=price,
             removable=may_go,
-            moving_cost=np.full(len(usable), moving_cost),
+            moving_cost=np.full(len(known), moving_cost),
             least_saving=least_saving,
             group=group,
             group_budget=np.array([budgets[g] for g in groups], np.int64),
@@ -99,14 +99,12 @@ def _contents(
 
 def _question(board: Board, demands: Sequence[Demand], problem: SchedulingProblem) -> PackingInput:
     offers, net = board.offers, board.feasibility.net
-    feasible = np.stack(
-        [d.rows & ~offers.exotic if (d.rows & ~offers.exotic).any() else d.rows for d in demands]
-    )
+    feasible = np.stack(usable([d.rows for d in demands], offers.exotic, Hardware.SHARED))
     # A launch may end in the dearest of its zones.
-    usable = np.flatnonzero(feasible.any(axis=0))
+    bought = np.flatnonzero(feasible.any(axis=0))
     price = np.zeros(int(offers.launch.max()) + 1)
-    np.maximum.at(price, offers.launch[usable], offers.price[usable])
-    rows = np.intersect1d(offers.cheapest(feasible), usable)
+    np.maximum.at(price, offers.launch[bought], offers.price[bought])
+    rows = np.intersect1d(offers.cheapest(feasible), bought)
     most = [board.rules(d).most for d in demands]
     return PackingInput(
         requests=np.stack([d.requests for d in demands]).astype(np.float64),
@@ -124,9 +122,3 @@ def _question(board: Board, demands: Sequence[Demand], problem: SchedulingProble
             work_budget=problem.options.budget, spread_share=problem.options.max_pod_share
         ),
     )
-
-
-def _plain(board: Board, demand: Demand) -> Mask:
-    """The offers worth buying for the demand: exotic ones only where nothing else will do."""
-    plain = demand.rows & ~board.offers.exotic
-    return plain if plain.any() else demand.rows

@@ -9,13 +9,14 @@ from dataclasses import replace
 from autoctl.scheduling.board import Board, Where
 from autoctl.scheduling.dividing import divide
 from autoctl.scheduling.feasibility import Demand
+from autoctl.scheduling.hardware import Hardware
 from autoctl.scheduling.launch import Launcher
 from autoctl.scheduling.outlook import Outlook
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.pending import Pending, Prospects
 from autoctl.scheduling.sequential import Placer, within_domains
 from autoctl.scheduling.shapes import Shape
-from autoctl.scheduling.simple import is_simple, may_be_unusual, pack_simple
+from autoctl.scheduling.simple import Packed, is_simple, may_be_unusual, pack_simple
 from autoctl.scheduling.topology import Constraints, Gauge
 from autoctl.scheduling.world import World
 
@@ -177,15 +178,23 @@ class Run:
             task.append((held, count))
         if not task:
             return
-        placed_by = self._kernel(task)
+        first = self._kernel(task, Hardware.SHARED)
+        self._count(first)
+        placed_by = Counter(first.placed)
+        strays = [(demand, first.strays[demand.index]) for demand, _ in task]
+        if first.strays:
+            # The bound knows these pods already.
+            again = self._kernel([(d, n) for d, n in strays if n], Hardware.ORDINARY)
+            placed_by.update(again.placed)
         unusual = [
             (demand, count - placed_by[demand.index])
             for demand, count in task
             if placed_by[demand.index] < count and may_be_unusual(self.board, demand)
         ]
         if unusual:
-            for index, more in self._kernel(unusual, unusual=True).items():
-                placed_by[index] += more
+            last = self._kernel(unusual, Hardware.ANY)
+            self._count(last)
+            placed_by.update(last.placed)
         for pending in simple:
             self._settle(pending, placed_by[pending.demand.index])
         for (demand, where, count), (held, _) in zip(
@@ -200,23 +209,21 @@ class Run:
         """Work units that are left of this run's part of the budget."""
         return max(0, self._budget - self.effort.spent)
 
-    def _kernel(
-        self, task: Sequence[tuple[Demand, int]], *, unusual: bool = False
-    ) -> dict[int, int]:
-        """Pods placed by the packing kernel, by demand index."""
-        placed, result = pack_simple(
-            self.board,
-            task,
-            self._world.problem.options,
-            work=self.allowance() // 2,
-            unusual=unusual,
+    def _kernel(self, task: Sequence[tuple[Demand, int]], hardware: Hardware) -> Packed:
+        options = self._world.problem.options
+        packed = pack_simple(
+            self.board, task, options, work=self.allowance() // 2, hardware=hardware
         )
-        if self.bound and result.lower_bound:
+        self.effort.spend(packed.result.work)
+        self.methods.add(packed.result.method)
+        return packed
+
+    def _count(self, packed: Packed) -> None:
+        """Add the bound of pods that no bound has known before."""
+        lower = packed.result.lower_bound
+        if self.bound and lower:
             self.bound_complete = False  # together, pods may cost less than the sum of their bounds
-        self.bound += result.lower_bound
-        self.effort.spend(result.work)
-        self.methods.add(result.method)
-        return placed
+        self.bound += lower
 
     def _held(self, demand: Demand, where: Where) -> Demand:
         """The demand in decided domains, to be placed by price alone."""

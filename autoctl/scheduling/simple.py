@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.feasibility import Demand
+from autoctl.scheduling.hardware import Hardware, needs_unusual, usable
 from autoctl.scheduling.packing.model import (
     UNLIMITED,
     PackingInput,
@@ -29,28 +32,44 @@ def is_simple(demand: Demand) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What the kernel did with a task.
+
+    Attributes:
+        placed: pods put on the board, by demand index.
+        strays: pods taken off it again, by demand index: they had unusual hardware to themselves.
+        result: the kernel's answer.
+    """
+
+    placed: dict[int, int]
+    strays: Counter[int]
+    result: PackingResult
+
+
 def pack_simple(
     board: Board,
     demands: Sequence[tuple[Demand, int]],
     options: SolverOptions,
     *,
     work: int,
-    unusual: bool = False,
-) -> tuple[dict[int, int], PackingResult]:
-    """Pack demands onto the board: pods placed by demand index, and the kernel's answer.
+    hardware: Hardware,
+) -> Packed:
+    """Pack demands onto the board; `hardware` says what may be bought for ordinary pods.
 
-    `work` is the budget, in work units. Unusual hardware is for pods that nothing else can hold,
-    unless `unusual` opens it to all.
+    `work` is the budget, in work units.
     """
     offers = board.offers
     net = board.feasibility.net
-    plain = {id(d.rows): d.rows if unusual else _usual(board, d) for d, _ in demands}
+    needing = [needs_unusual(d.rows, offers.exotic) for d, _ in demands]
+    allowed = usable([d.rows for d, _ in demands], offers.exotic, hardware)
+    plain = {id(d.rows): mask for (d, _), mask in zip(demands, allowed, strict=True)}
     static = {id(d.static): d.static for d, _ in demands}
     pinned = {id(d.rows): d.rows for d, _ in demands if d.pinned}
     masks = (*static.values(), *pinned.values(), *board.feasibility.daemon_rows)
     rows = offers.cheapest(masks)
     rows = rows[np.logical_or.reduce(list(plain.values()))[rows]]
-    narrow = {key: usable[rows] for key, usable in plain.items()}
+    narrow = {key: mask[rows] for key, mask in plain.items()}
     question = PackingInput(
         requests=np.stack([d.requests for d, _ in demands]).astype(np.float64),
         counts=np.array([n for _, n in demands], np.int64),
@@ -79,24 +98,27 @@ def pack_simple(
     homes: dict[int, list[tuple[int, int]]] = {}
     for where, shape, count in result.existing:
         homes.setdefault(shape, []).append((where, count))
+    strays: Counter[int] = Counter()
     for node in result.nodes:
+        exotic = bool(offers.exotic[rows[node.offer]])
+        if exotic and hardware is not Hardware.ANY and not any(needing[s] for s, _ in node.pods):
+            for shape, count in node.pods:
+                strays[demands[shape][0].index] += count * node.multiplicity
+            continue
         bins = board.open(int(rows[node.offer]), node.multiplicity).tolist()
         for shape, count in node.pods:
             homes.setdefault(shape, []).extend((b, count) for b in bins)
     for shape, chosen in sorted(homes.items()):
         board.put(demands[shape][0], *np.array(chosen, np.int64).T)
-    return placed, result
+    for index, count in strays.items():
+        placed[index] -= count
+    return Packed(placed, strays, result)
 
 
 def may_be_unusual(board: Board, demand: Demand) -> bool:
     """Whether there is unusual hardware that would also hold the demand's pods."""
-    unusual = demand.rows & board.offers.exotic
-    return bool(unusual.any()) and not bool((unusual == demand.rows).all())
-
-
-def _usual(board: Board, demand: Demand) -> Mask:
-    plain = demand.rows & ~board.offers.exotic
-    return plain if plain.any() else demand.rows
+    exotic = board.offers.exotic
+    return bool((demand.rows & exotic).any()) and not needs_unusual(demand.rows, exotic)
 
 
 def _bins(board: Board, demand: Demand) -> Mask:

@@ -36,9 +36,10 @@ def restrict(
     `types` maps a NodePool's name to its instance types by name. A node bought on demand is
     replaced by spot only where spot is what saves: the requirement is pinned, so that a shortage of
     spot capacity ends the command instead of buying on demand. Likewise where on-demand capacity
-    costs less than spot, which a NodeOverlay may tell, it alone is what saves. Spot that is
-    replaced by as much spot must have `spot_alternatives` types to choose from: always chasing the
-    cheapest would end in the pools that are interrupted most. Where the planned types might be
+    costs less than spot, which a NodeOverlay may tell, it alone is what saves. Spot nodes that
+    are replaced by as many must have `spot_alternatives` types to choose from: always chasing the
+    cheapest would end in the pools that are interrupted most. Fewer nodes, or more and smaller
+    ones, are another way to hold the pods, chosen for what it saves. Where the planned types might be
     launched in zones in which they cost as much as what goes, the move is not made.
     """
     if not move.replacements:
@@ -47,7 +48,7 @@ def restrict(
     if allowance < 0 or move.savings <= 0:
         return Rejected("Can't replace with a cheaper node")
     slack = allowance / len(move.replacements)
-    shrinks = len(move.replacements) < len(move.candidates)
+    as_many = len(move.replacements) == len(move.candidates)
     all_spot = all(c.node.capacity_type == SPOT for c in move.candidates)
     worst = 0.0
     replacements = []
@@ -67,7 +68,7 @@ def restrict(
         short = _short_of_min_values(pinned, kept, sold)
         if short is not None:
             return Rejected(f"Can't replace with a cheaper node: {short}")
-        if all_spot and not shrinks and pinned.offer.capacity_type == SPOT:
+        if all_spot and as_many and pinned.offer.capacity_type == SPOT:
             if len(kept) < spot_alternatives:
                 return Rejected(
                     f"SpotToSpotConsolidation requires {spot_alternatives} cheaper instance type "

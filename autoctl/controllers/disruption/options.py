@@ -15,7 +15,7 @@ class DisruptionOptions:
     `savings_threshold` is the least share of what its nodes cost that a move with replacements
     must save; moves that only delete nodes need no threshold. `eviction_price` (USD/hour for each
     evicted pod) breaks ties between worlds of about equal cost in favour of moving fewer pods.
-    `spot_alternatives` is how many cheaper instance types a spot node's single spot replacement
+    `spot_alternatives` is how many cheaper instance types the replacements of spot nodes by as many
     must be able to choose from. `exhaustive` bounds the number of candidates up to which every
     prefix and every single node is tried; above it, and beyond what budgets allow, the packer names
     up to `attempts` sets, until a move pays. `drift_per_pass` bounds

@@ -121,6 +121,14 @@ def test_two_spot_nodes_for_one_need_no_alternatives() -> None:
     assert isinstance(judge(types, move([old, old], [spot])), Move)
 
 
+def test_a_spot_node_for_several_smaller_ones_needs_no_alternatives() -> None:
+    types = ladder(2)
+    spot = replacement(types, SPOT, ANY_CAPACITY)
+    assert isinstance(judge(types, move([Old(OldNode(SPOT), 0.05)], [spot, spot])), Move)
+    as_many = move([Old(OldNode(SPOT), 0.05)] * 2, [spot, spot])
+    assert isinstance(judge(types, as_many), Rejected), "that is chasing the cheapest"
+
+
 def test_savings_below_the_threshold_are_no_reason() -> None:
     types = [kind("f1.large", spot=None, on_demand=0.97)]
     what = move([Old(OldNode(ON_DEMAND), 1.0)], [replacement(types, ON_DEMAND)])

@@ -486,14 +486,39 @@ def test_reservations_are_never_promised_twice() -> None:
 
 
 def test_unusual_hardware_is_the_last_resort() -> None:
-    from dataclasses import replace
-
     cheap = replace(fake_type("gpu", 4, 4, price=0.01), exotic=True)
     plain = fake_type("plain", 4, 4)
     assert answer([make_pod("p")], pool(types=(cheap, plain))).new_nodes[0].offer.instance_type == (
         "plain"
     )
     assert answer([make_pod("p")], pool(types=(cheap,))).new_nodes
+
+
+def test_ordinary_pods_share_unusual_hardware_that_is_bought_anyway() -> None:
+    gpu = replace(fake_type("gpu", 8, 16, price=1.0, fake__gpu=1), exotic=True)
+    plain = fake_type("plain", 4, 8, price=0.5)
+    pods = [
+        make_pod("needs", cpu="2", requests={"fake.com/gpu": "1"}),
+        make_pod("ordinary", cpu="3"),
+    ]
+    solution = answer(pods, pool(types=(gpu, plain)))
+    assert [(n.offer.instance_type, len(n.pods)) for n in solution.new_nodes] == [("gpu", 2)]
+    assert solution.lower_bound == pytest.approx(1.0)
+
+
+def test_unusual_hardware_is_not_bought_for_ordinary_pods_beside_others() -> None:
+    """However cheap it is: only what room is left on the node of the pod that needs it."""
+    gpu = replace(fake_type("gpu", 8, 16, price=0.1, fake__gpu=1), exotic=True)
+    plain = fake_type("plain", 4, 8, price=0.5)
+    pods = [
+        make_pod("needs", cpu="2", requests={"fake.com/gpu": "1"}),
+        *many(4, "ordinary", cpu="3"),
+    ]
+    solution = answer(pods, pool(types=(gpu, plain)))
+    bought = [n for n in solution.new_nodes if n.offer.instance_type == "gpu"]
+    assert len(bought) == 1
+    assert "default/needs" in bought[0].pods
+    assert not solution.unschedulable
 
 
 def test_the_same_problem_has_the_same_answer_whatever_its_order() -> None:
