@@ -1,14 +1,14 @@
 """Which of many nodes to give up: the packer's view of a whole cluster.
 
-`propose` lowers a problem (nodes as they are, and the pods that could move) to the packing kernel's
-arrays and names the nodes that a cheaper world would not have. Rules between pods are seen only as
-bounds within one node, so the answer is a proposal: `solve` judges it.
+`Proposer` lowers a problem (nodes as they are, and the pods that could move) to the arrays of the
+packing kernel and names the nodes that a cheaper world would not have. Rules between pods are seen
+only as bounds within one node, so the answer is a proposal: `solve` judges it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,44 +34,47 @@ class Removable:
     group: str
 
 
-def propose(
-    problem: SchedulingProblem,
-    removable: Sequence[Removable],
-    budgets: Mapping[str, int],
-    *,
-    moving_cost: float,
-    least_saving: float,
-) -> tuple[str, ...]:
-    """Name the nodes to give up, in the order of `problem.nodes`.
+class Proposer:
+    """Names nodes of one world to give up; asked again, of fewer, it keeps what it knows."""
 
-    `problem.nodes` has all nodes as they are (the removable ones among them) and `problem.pods`
-    every pod of `removable`. `budgets` bounds the nodes given up in each group, `moving_cost` is
-    USD/hour for each pod that moves and `least_saving` the part of the removed price to be saved.
-    """
-    world = World(problem)
-    if not world.shapes or not len(world.offers):
-        return ()
-    board = Board(world.feasibility, world.topology, world.shapes, world.pools)
-    demands = [hard_demand(world, shape) for shape in world.shapes]
-    known = [d for d in demands if d is not None]
-    if len(known) < len(demands):
-        return ()
-    names = [n.name for n in world.nodes.nodes]
-    position = {name: index for index, name in enumerate(names)}
-    groups = sorted({r.group for r in removable})
-    contents = _contents(world.shapes, removable, position, len(names))
-    price = np.zeros(len(names))
-    may_go = np.zeros(len(names), np.bool_)
-    group = np.zeros(len(names), np.int64)
-    for entry in removable:
-        index = position[entry.node]
-        price[index] = entry.price
-        may_go[index] = True
-        group[index] = groups.index(entry.group)
-    answer = choose_repack(
-        RepackInput(
+    def __init__(
+        self,
+        problem: SchedulingProblem,
+        removable: Sequence[Removable],
+        budgets: Mapping[str, int],
+        *,
+        moving_cost: float,
+        least_saving: float,
+    ) -> None:
+        """`problem.nodes` has all nodes as they are, `problem.pods` every pod of `removable`.
+
+        `budgets` bounds the nodes given up in each group, `moving_cost` is USD/hour for each pod
+        that moves and `least_saving` the part of the removed price to be saved.
+        """
+        self._names: list[str] = []
+        self._case: RepackInput | None = None
+        world = World(problem)
+        if not world.shapes or not len(world.offers):
+            return
+        board = Board(world.feasibility, world.topology, world.shapes, world.pools)
+        demands = [hard_demand(world, shape) for shape in world.shapes]
+        known = [d for d in demands if d is not None]
+        if len(known) < len(demands):
+            return
+        self._names = [n.name for n in world.nodes.nodes]
+        position = {name: index for index, name in enumerate(self._names)}
+        groups = sorted({r.group for r in removable})
+        price = np.zeros(len(self._names))
+        may_go = np.zeros(len(self._names), np.bool_)
+        group = np.zeros(len(self._names), np.int64)
+        for entry in removable:
+            index = position[entry.node]
+            price[index] = entry.price
+            may_go[index] = True
+            group[index] = groups.index(entry.group)
+        self._case = RepackInput(
             question=_question(board, known, problem),
-            contents=contents,
+            contents=_contents(world.shapes, removable, position, len(self._names)),
             node_price=price,
             removable=may_go,
             moving_cost=np.full(len(known), moving_cost),
@@ -79,8 +82,16 @@ def propose(
             group=group,
             group_budget=np.array([budgets[g] for g in groups], np.int64),
         )
-    )
-    return tuple(names[index] for index in answer.removed)
+
+    def propose(self, among: Collection[str]) -> tuple[str, ...]:
+        """The nodes of `among` that a cheaper world would not have, in the problem's order."""
+        case = self._case
+        if case is None:
+            return ()
+        may_go = case.removable & np.array([n in among for n in self._names], np.bool_)
+        answer = choose_repack(replace(case, removable=may_go))
+        self._case = replace(case, worth=answer.worth)
+        return tuple(self._names[index] for index in answer.removed)
 
 
 def _contents(

@@ -20,7 +20,7 @@ from autoctl.controllers.disruption.division import divided
 from autoctl.controllers.disruption.launch_filter import Rejected, restrict
 from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
-from autoctl.controllers.disruption.proposals import exhaustive, packed
+from autoctl.controllers.disruption.proposals import Packed, exhaustive
 from autoctl.controllers.disruption.settled import Settled, question_of
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.controllers.disruption.split import Move, split
@@ -146,16 +146,19 @@ def _best(
                 best = world
         tried = {c.name for c in within}
         left = [c for c in candidates if c.name not in tried]
+    if best.moves or not left:
+        return best
+    packed = Packed(simulator, left, ledger, options)
     for attempt in range(options.attempts):
-        if best.moves or not left:
-            break
-        proposal = packed(simulator, left, ledger, options)
+        proposal = packed.among(left)
         if not proposal and (few or attempt):
             break
         proposal = proposal or list(within[: options.exhaustive])
         best = judge.world(proposal, reasons)
         tried = {c.name for c in proposal}
         left = [c for c in left if c.name not in tried]
+        if best.moves or not left:
+            break
     return best
 
 

@@ -39,8 +39,8 @@ def restrict(
     costs less than spot, which a NodeOverlay may tell, it alone is what saves. Spot nodes that
     are replaced by as many must have `spot_alternatives` types to choose from: always chasing the
     cheapest would end in the pools that are interrupted most. Fewer nodes, or more and smaller
-    ones, are another way to hold the pods, chosen for what it saves. Where the planned types might be
-    launched in zones in which they cost as much as what goes, the move is not made.
+    ones, are another way to hold the pods, chosen for what it saves. Where the planned types might
+    be launched in zones in which they cost as much as what goes, the move is not made.
     """
     if not move.replacements:
         return move

@@ -13,27 +13,31 @@ from autoctl.controllers.disruption.candidates import Candidate
 from autoctl.controllers.disruption.model import Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.simulation import Simulator
-from autoctl.scheduling import repacking
-from autoctl.scheduling.repacking import Removable
+from autoctl.scheduling.repacking import Proposer, Removable
 
 
-def packed(
-    simulator: Simulator,
-    candidates: Sequence[Candidate],
-    ledger: BudgetLedger,
-    options: DisruptionOptions,
-) -> list[Candidate]:
-    """The candidates that a cheaper packing would not have, as many as budgets let go."""
-    chosen = set(
-        repacking.propose(
+class Packed:
+    """Sets that the packer names, of these candidates and within these budgets."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        candidates: Sequence[Candidate],
+        ledger: BudgetLedger,
+        options: DisruptionOptions,
+    ) -> None:
+        self._proposer = Proposer(
             simulator.as_it_is(candidates),
             [Removable(c.name, c.price, c.movable, c.pool.name) for c in candidates],
             {c.pool.name: ledger.allowed(c.pool, Reason.UNDERUTILIZED) for c in candidates},
             moving_cost=options.eviction_price,
             least_saving=options.savings_threshold,
         )
-    )
-    return [c for c in candidates if c.name in chosen]
+
+    def among(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that a cheaper packing would not have, as many as budgets let go."""
+        chosen = set(self._proposer.propose({c.name for c in candidates}))
+        return [c for c in candidates if c.name in chosen]
 
 
 def exhaustive(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

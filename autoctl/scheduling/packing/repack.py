@@ -53,6 +53,8 @@ class RepackInput:
             that the cluster comes to rest.
         group: (N,) budget group (NodePool) of each node; None: one group.
         group_budget: most nodes to give up in each group; None: any number.
+        worth: (C,) USD/hour a pod of each shape costs in the cheapest fractional world, where an
+            answer about the same pods, or most of them, has told it already.
     """
 
     question: PackingInput
@@ -63,6 +65,7 @@ class RepackInput:
     least_saving: float = 0.05
     group: IntArray | None = None
     group_budget: IntArray | None = None
+    worth: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +78,7 @@ class Repack:
         nodes: new nodes.
         saving: USD/hour, moving costs not deducted.
         moved: pods that move.
+        worth: see `RepackInput`; None where it was not asked for.
     """
 
     removed: tuple[int, ...]
@@ -82,6 +86,7 @@ class Repack:
     nodes: tuple[NodePattern, ...]
     saving: float
     moved: int
+    worth: FloatArray | None = None
 
 
 def choose_repack(case: RepackInput) -> Repack:
@@ -106,6 +111,7 @@ def choose_repack(case: RepackInput) -> Repack:
         nodes=answer.nodes if answer else (),
         saving=float(case.node_price[removed].sum()) - (answer.cost if answer else 0.0),
         moved=int(case.contents[removed].sum()),
+        worth=state.worth,
     )
 
 
@@ -125,6 +131,7 @@ class _State:
         if question.bin_free is None or question.bin_feasible is None:
             raise ValueError("a repack needs the nodes as bins")
         self.case = case
+        self.worth = case.worth
         self.requests = question.requests.astype(np.float64)
         self.free = question.bin_free.astype(np.float64)
         self.feasible = question.bin_feasible.copy()
@@ -259,7 +266,9 @@ class _State:
         open_nodes = np.flatnonzero(case.removable & ~self.gone & held.any(axis=1))
         if not len(open_nodes):
             return None
-        value = self._values(held[open_nodes].sum(axis=0))
+        if self.worth is None:
+            self.worth = self._values(held[open_nodes].sum(axis=0))
+        value = self.worth
         worth = held[open_nodes] @ value + self.contents[open_nodes] @ case.moving_cost
         efficiency = worth / np.maximum(case.node_price[open_nodes], 1e-9)
         order = open_nodes[np.lexsort((open_nodes, efficiency))]

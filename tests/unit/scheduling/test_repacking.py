@@ -4,7 +4,7 @@ from scheduling_worlds import GIB, fake_type, make_pod, pool
 
 from autoctl.catalog.model import Offering
 from autoctl.scheduling.problem import ExistingNode, SchedulingProblem
-from autoctl.scheduling.repacking import Removable, propose
+from autoctl.scheduling.repacking import Proposer, Removable
 
 
 def named(price: float, cheaper: dict[str, float]) -> bool:
@@ -23,7 +23,8 @@ def named(price: float, cheaper: dict[str, float]) -> bool:
         nodes=(node,),
     )
     removable = Removable("n", price, (pod,), "default")
-    return bool(propose(problem, [removable], {"default": 1}, moving_cost=1e-5, least_saving=0.05))
+    proposer = Proposer(problem, [removable], {"default": 1}, moving_cost=1e-5, least_saving=0.05)
+    return bool(proposer.propose(["n"]))
 
 
 def test_a_node_is_named_whose_pods_cost_less_elsewhere() -> None:
