@@ -9,7 +9,7 @@ nodes may become any number of nodes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from autoctl.api.labels import CAPACITY_TYPE, ZONE
@@ -97,14 +97,18 @@ def consolidate(
 
     `settled` is what earlier calls answered; without it everything is asked, and nothing is noted.
     """
-    question = None
+    question, now = None, simulator.snapshot.now
     if settled is not None and candidates:
         question = question_of(simulator, candidates, ledger, options, settled)
+        told = {c.name: settled.reasons.get(c.name) for c in candidates}
+        why = {name: reason for name, reason in told.items() if reason is not None}
         if settled.answers(question):
-            why = {c.name: CANNOT_BE_CHEAPER for c in ledger.trim(candidates, Reason.UNDERUTILIZED)}
-            told = {c.name: settled.reasons.get(c.name) for c in candidates}
-            why.update((name, reason) for name, reason in told.items() if reason is not None)
-            return Consolidation((), why, settled)
+            within = ledger.trim(candidates, Reason.UNDERUTILIZED)
+            why = {c.name: CANNOT_BE_CHEAPER for c in within} | why
+            return Consolidation((), why, replace(settled, due=None))
+        waiting = settled.waiting(now, options.consolidation_rest)
+        if waiting is not None:
+            return Consolidation((), why, waiting)
     reasons: dict[str, str] = {}
     judge = _Judge(simulator, options)
     within = ledger.trim(candidates, Reason.UNDERUTILIZED)
@@ -117,7 +121,7 @@ def consolidate(
     reasons = {name: why for name, why in reasons.items() if name not in taken}
     if settled is None or question is None or commands:
         return Consolidation(commands, reasons)
-    return Consolidation(commands, reasons, settled.with_answer(question, reasons))
+    return Consolidation(commands, reasons, settled.with_answer(question, reasons, now))
 
 
 def _best(

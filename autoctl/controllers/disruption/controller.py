@@ -144,6 +144,7 @@ class DisruptionController:
             self._promises.next_end(now),
             self.state.nominations.next_end(now),
             self.execution.cool_down.next_end(now),
+            self._settled.due,
             *(n.created + self.options.young for n in snapshot.state_nodes.values() if n.created),
         )
         never = datetime.max.replace(tzinfo=UTC)

@@ -22,7 +22,9 @@ class DisruptionOptions:
     how many drifted nodes one pass replaces, whatever budgets allow. `slacks` are the parts of
     nodes that are left free, tried in this order, until kube-scheduler would find room for every
     pod that moves. A move that takes nodes younger than `young` must save `young_threshold`, so
-    that a cluster does not chase its own last move.
+    that a cluster does not chase its own last move. A consolidation that found nothing is followed
+    by the next no sooner than after `consolidation_rest`: nodes that come and go in between are
+    looked at together.
     """
 
     solver: SolverOptions = field(default_factory=SolverOptions)
@@ -35,3 +37,4 @@ class DisruptionOptions:
     slacks: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1)
     young: timedelta = timedelta(minutes=15)
     young_threshold: float = 0.5
+    consolidation_rest: timedelta = timedelta(seconds=30)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from autoctl.controllers.disruption import balanced
@@ -126,17 +127,27 @@ class Settled:
     questions: tuple[Question, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Node name -> why it stays, as last told."""
+    asked: datetime | None = None
+    """When the last question was asked, to no avail."""
+    due: datetime | None = None
+    """When the question that waits may be asked."""
 
     def answers(self, question: Question) -> bool:
         """Whether `question` needs no asking."""
         return any(question.offers_no_more_than(q) for q in self.questions)
 
-    def with_answer(self, question: Question, reasons: Mapping[str, str]) -> Settled:
+    def waiting(self, now: datetime, rest: timedelta) -> Settled | None:
+        """With the question left for later, where the last one was asked in vain a moment ago."""
+        due = None if self.asked is None else self.asked + rest
+        return replace(self, due=due) if due is not None and now < due else None
+
+    def with_answer(self, question: Question, reasons: Mapping[str, str], now: datetime) -> Settled:
         """With one more; those that it makes superfluous are forgotten."""
         older = (q for q in self.questions if not q.offers_no_more_than(question))
         kept = (question, *older)[:_REMEMBERED]
         told = {**self.reasons, **reasons}
-        return Settled(kept, {n: why for n, why in told.items() if any(n in q.going for q in kept)})
+        known = {n: why for n, why in told.items() if any(n in q.going for q in kept)}
+        return Settled(kept, known, asked=now)
 
 
 def question_of(

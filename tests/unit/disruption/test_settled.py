@@ -19,7 +19,7 @@ from autoctl.simulate.bench_cluster import types_on_sale
 from autoctl.simulate.bench_disrupt import Machine, make_snapshot
 from autoctl.state.snapshot import Snapshot
 
-OPTIONS = DisruptionOptions()
+OPTIONS = DisruptionOptions(consolidation_rest=timedelta(0))
 
 
 def cluster(nodes: int, pods: int, seed: int) -> Snapshot:
@@ -252,3 +252,22 @@ def with_budget(snapshot: Snapshot, nodes: str) -> Snapshot:
     disruption = pool.spec.disruption.model_copy(update={"budgets": budgets})
     spec = pool.spec.model_copy(update={"disruption": disruption})
     return replace(snapshot, node_pools={"default": pool.model_copy(update={"spec": spec})})
+
+
+def test_after_a_question_in_vain_the_next_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes within half a minute is looked at together, and the wait has an end."""
+    options = DisruptionOptions()
+    snapshot = cluster(4, 6, 1)
+    questions = asked(monkeypatch)
+    _, settled = decide_knowing(snapshot, options, Settled())
+    assert (len(questions), settled.due) == (1, None)
+    pods = dict(snapshot.pods)
+    del pods[next(k for k, p in sorted(pods.items()) if p.spec.node_name)]
+    soon = replace(snapshot, pods=pods, now=snapshot.now + timedelta(seconds=10))
+    _, settled = decide_knowing(soon, options, settled)
+    assert len(questions) == 1
+    assert settled.due == snapshot.now + options.consolidation_rest
+    later = replace(soon, now=settled.due)
+    _, settled = decide_knowing(later, options, settled)
+    assert len(questions) == 2
+    assert settled.due is None
