@@ -17,6 +17,7 @@ _STAGES = 3
 Examples:
   autoctl bench schedule --pods 10000
   autoctl bench schedule --pods 4000 --mix preferences -o json
+  autoctl bench schedule --pods 1 --nodes 5000
   autoctl bench schedule --trace pods.csv
 """
 )
@@ -29,9 +30,22 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Plan the pods of a CSV trace on the built-in catalog instead.",
 )
+@click.option(
+    "--nodes",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Nodes that are there, with five pods each, known from the solve before.",
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def schedule(
-    pods: int, instance_types: int, seed: int, mix: str, trace: Path | None, output: str
+    pods: int,
+    instance_types: int,
+    seed: int,
+    mix: str,
+    trace: Path | None,
+    nodes: int,
+    output: str,
 ) -> None:
     """Make pods, place them all at once, and tell pods a second, cost and lower bound."""
     from autoctl.simulate.bench_schedule import bench_schedule
@@ -45,7 +59,7 @@ def schedule(
             bar.update(1)
 
         try:
-            result = bench_schedule(pods, instance_types, seed, mix, trace, step)
+            result = bench_schedule(pods, instance_types, seed, mix, trace, step, nodes)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     if output == "json":

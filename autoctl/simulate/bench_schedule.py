@@ -14,18 +14,24 @@ import random
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from autoctl.api import core, labels
 from autoctl.catalog.embedded import load_catalog
 from autoctl.catalog.model import ON_DEMAND, SPOT, InstanceType, Offering
-from autoctl.scheduling.problem import Pool, RequirementSpec, SchedulingProblem
+from autoctl.scheduling.problem import ExistingNode, Pool, RequirementSpec, SchedulingProblem
 from autoctl.scheduling.solve import solve
 
 MIXES: Final = ("diverse", "uniform", "bimodal", "large", "preferences")
 TRACE_REGION: Final = "us-west-2"
 
+_NODE_TYPE: Final = 3
+"""Nodes that are there have four vCPUs."""
+_PODS_A_NODE: Final = 5
 _MIB = 2**20
 _GIB = 2**30
 _CPUS = (100, 250, 500, 1000, 1500)
@@ -40,8 +46,12 @@ def bench_schedule(
     mix: str = "diverse",
     trace: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    nodes: int = 0,
 ) -> dict[str, Any]:
     """Make pods (or read them from `trace`), solve once, and report.
+
+    With `nodes` there are so many with five pods each, known from a solve before, of which one has
+    changed since: what the operator finds when a pod comes.
 
     `progress` is told each stage. Seconds are those of the solve alone, by the clock and of the
     processor (they differ where other work shares it); peak memory (MiB) is the process's, pods
@@ -64,6 +74,9 @@ def bench_schedule(
         requirements=(RequirementSpec(labels.CAPACITY_TYPE, "In", (ON_DEMAND, SPOT)),),
     )
     problem = SchedulingProblem(pods=given, pools=(pool,))
+    if nodes:
+        progress("making nodes")
+        problem = _warmed(problem, nodes, types[min(_NODE_TYPE, len(types) - 1)])
     progress("solving")
     gc.collect()
     gc.freeze()
@@ -81,6 +94,7 @@ def bench_schedule(
         "seconds": round(seconds, 4),
         "cpuSeconds": round(cpu_seconds, 4),
         "podsPerSecond": round(len(given) / seconds, 1) if seconds else 0.0,
+        "existingNodes": nodes,
         "nodes": len(solution.new_nodes),
         "usdPerHour": round(solution.cost, 4),
         "lowerBound": round(solution.lower_bound, 4),
@@ -90,6 +104,39 @@ def bench_schedule(
         "method": solution.method,
         "work": solution.work,
     }
+
+
+def _warmed(problem: SchedulingProblem, nodes: int, machine: InstanceType) -> SchedulingProblem:
+    """The problem beside `nodes` nodes of `machine` that a solve has seen, but for one change."""
+    zones = sorted({o.zone for o in machine.offerings})
+    there = []
+    for index in range(nodes):
+        name = f"node-{index:05d}"
+        there.append(
+            ExistingNode(
+                name=name,
+                labels={
+                    **machine.labels,
+                    labels.HOSTNAME: name,
+                    labels.ZONE: zones[index % len(zones)],
+                    labels.CAPACITY_TYPE: ON_DEMAND,
+                    labels.NODEPOOL: "default",
+                },
+                allocatable=machine.allocatable,
+                pods=tuple(_bound(f"{name}-{i}", name) for i in range(_PODS_A_NODE)),
+                pool="default",
+            )
+        )
+    before = replace(problem, pods=(_pod("before", (100, 100)),), nodes=tuple(there))
+    solve(before)
+    first = there[0]
+    there[0] = replace(first, pods=(*first.pods, _bound("since", first.name)))
+    return replace(problem, nodes=tuple(there))
+
+
+def _bound(name: str, node: str) -> core.Pod:
+    pod = _pod(name, (500, 1024))
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, node_name=node))
 
 
 def fake_types(number: int) -> tuple[InstanceType, ...]:
