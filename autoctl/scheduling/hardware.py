@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-import numpy as np
-
 from autoctl.scheduling.tables import Mask
 
 
@@ -29,15 +27,24 @@ def needs_unusual(rows: Mask, exotic: Mask) -> bool:
     return not bool((rows & ~exotic).any())
 
 
+def needing_unusual(rows: Sequence[Mask], exotic: Mask) -> list[bool]:
+    """`needs_unusual` of each; many demands share a mask."""
+    needing = {key: needs_unusual(r, exotic) for key, r in {id(r): r for r in rows}.items()}
+    return [needing[id(r)] for r in rows]
+
+
 def usable(rows: Sequence[Mask], exotic: Mask, hardware: Hardware) -> list[Mask]:
     """(O,) each: of the offers `rows` that hold each demand's pods those it may have bought."""
     if hardware is Hardware.ANY:
         return list(rows)
-    needing = {id(r): needs_unusual(r, exotic) for r in rows}
-    shared = np.zeros_like(exotic)
+    different = list({id(r): r for r in rows}.values())
+    needing = needing_unusual(different, exotic)
+    open_to_all = ~exotic
     if hardware is Hardware.SHARED:
-        for r in rows:
-            if needing[id(r)]:
-                shared |= r
-    allowed = {id(r): r if needing[id(r)] else r & (~exotic | shared) for r in rows}
+        for r, needs in zip(different, needing, strict=True):
+            if needs:
+                open_to_all = open_to_all | r
+    allowed = {
+        id(r): r if needs else r & open_to_all for r, needs in zip(different, needing, strict=True)
+    }
     return [allowed[id(r)] for r in rows]

@@ -10,7 +10,7 @@ import numpy as np
 
 from autoctl.scheduling.board import Board
 from autoctl.scheduling.feasibility import Demand
-from autoctl.scheduling.hardware import Hardware, needs_unusual, usable
+from autoctl.scheduling.hardware import Hardware, needing_unusual, needs_unusual, usable
 from autoctl.scheduling.packing.model import (
     UNLIMITED,
     PackingInput,
@@ -61,13 +61,14 @@ def pack_simple(
     """
     offers = board.offers
     net = board.feasibility.net
-    needing = [needs_unusual(d.rows, offers.exotic) for d, _ in demands]
-    allowed = usable([d.rows for d, _ in demands], offers.exotic, hardware)
+    masks = [d.rows for d, _ in demands]
+    needing = needing_unusual(masks, offers.exotic)
+    allowed = usable(masks, offers.exotic, hardware)
     plain = {id(d.rows): mask for (d, _), mask in zip(demands, allowed, strict=True)}
     static = {id(d.static): d.static for d, _ in demands}
     pinned = {id(d.rows): d.rows for d, _ in demands if d.pinned}
-    masks = (*static.values(), *pinned.values(), *board.feasibility.daemon_rows)
-    rows = offers.cheapest(masks)
+    told_apart = (*static.values(), *pinned.values(), *board.feasibility.daemon_rows)
+    rows = offers.cheapest(told_apart)
     rows = rows[np.logical_or.reduce(list(plain.values()))[rows]]
     narrow = {key: mask[rows] for key, mask in plain.items()}
     question = PackingInput(
