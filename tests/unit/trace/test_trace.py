@@ -13,12 +13,14 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from autoctl.cli.main import cli
 from autoctl.simulate.replay import default_pool, pod_object, trace_objects, trace_scenario
 from autoctl.simulate.trace import TraceError, TracePod, parse_columns, read_trace
 
+ROOT = Path(__file__).parents[3]
 HEAD = "name,cpu,memory,gpu,created,deleted\n"
 
 
@@ -298,3 +300,12 @@ def test_what_is_missing_for_a_trace_is_made(tmp_path: Path) -> None:
     pool["spec"]["template"]["spec"]["nodeClassRef"]["name"] = "theirs"
     kinds = [(o["kind"], o["metadata"]["name"]) for o in trace_objects(trace, [pool])]
     assert kinds[2:] == [("NodePool", "mine"), ("NodeClass", "theirs")]
+
+
+def test_the_pool_to_compare_with_differs_in_its_policy_alone() -> None:
+    text = (ROOT / "scenarios" / "trace-when-empty.yaml").read_text(encoding="utf-8")
+    pool = yaml.safe_load(text)
+    assert pool["spec"]["disruption"].pop("consolidationPolicy") == "WhenEmpty"
+    expected = default_pool()
+    del expected["spec"]["disruption"]["consolidationPolicy"]
+    assert pool == expected
