@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 
 from autoctl.api.labels import CAPACITY_TYPE, ZONE
 from autoctl.controllers.disruption import balanced
@@ -143,16 +144,19 @@ def _best(
         return best
     few = len(candidates) <= options.exhaustive
     left = list(candidates)
+    packed = None
+    if not few or len(within) < len(candidates):
+        packed = Packed(simulator, candidates, ledger, options)
     if few:
-        for proposal in exhaustive(within):
+        wasteful = packed.wasteful(candidates) if packed is not None else ()
+        for proposal in chain(exhaustive(within), wasteful):
             world = judge.world(proposal, reasons)
             if world.rank > best.rank:
                 best = world
         tried = {c.name for c in within}
         left = [c for c in candidates if c.name not in tried]
-    if best.moves or not left:
+    if packed is None or best.moves or not left:
         return best
-    packed = Packed(simulator, left, ledger, options)
     for attempt in range(options.attempts):
         proposal = packed.among(left)
         if not proposal and (few or attempt):

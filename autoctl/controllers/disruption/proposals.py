@@ -1,12 +1,16 @@
 """Which sets of nodes are worth asking the scheduler about.
 
 Of few candidates every prefix (in the order of savings for the disruption) and every single node is
-asked about. Of many, or of those that budgets leave out, the packer's repacking names a set.
+asked about. Where budgets let only some of them go, every set of the most wasteful ones is asked
+about too: the best few need not be next to each other in any order. Of many candidates, or of those
+that budgets leave out, the packer's repacking names a set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Final
 
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import Candidate
@@ -14,6 +18,9 @@ from autoctl.controllers.disruption.model import Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.scheduling.repacking import Proposer, Removable
+
+_WASTEFUL: Final = 6
+"""At most 63 sets."""
 
 
 class Packed:
@@ -26,6 +33,7 @@ class Packed:
         ledger: BudgetLedger,
         options: DisruptionOptions,
     ) -> None:
+        self._ledger = ledger
         self._proposer = Proposer(
             simulator.as_it_is(candidates),
             [Removable(c.name, c.price, c.movable, c.pool.name) for c in candidates],
@@ -33,6 +41,15 @@ class Packed:
             moving_cost=options.eviction_price,
             least_saving=options.savings_threshold,
         )
+
+    def wasteful(self, candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+        """Every set, within budgets, of the few candidates that cost most for what they hold."""
+        by_name = {c.name: c for c in candidates}
+        few = [by_name[n] for n in self._proposer.least_efficient(_WASTEFUL) if n in by_name]
+        for size in range(1, len(few) + 1):
+            for chosen in combinations(few, size):
+                if len(self._ledger.trim(chosen, Reason.UNDERUTILIZED)) == size:
+                    yield list(chosen)
 
     def among(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that a cheaper packing would not have, as many as budgets let go."""

@@ -115,6 +115,15 @@ def choose_repack(case: RepackInput) -> Repack:
     )
 
 
+def efficiencies(case: RepackInput) -> tuple[FloatArray, FloatArray]:
+    """(N,) the part of its price that a removable node's pods are worth, and `worth` (C,)."""
+    state = _State(case)
+    value = state.worth
+    if value is None:
+        value = state.values(state.contents[case.removable].sum(axis=0))
+    return state.contents @ value / np.maximum(case.node_price, 1e-9), value
+
+
 def _holds(requests: FloatArray, free: FloatArray) -> BoolArray:
     """(C, N) whether one pod of the shape fits in the bin's free room."""
     holds = np.ones((len(requests), len(free)), np.bool_)
@@ -267,7 +276,7 @@ class _State:
         if not len(open_nodes):
             return None
         if self.worth is None:
-            self.worth = self._values(held[open_nodes].sum(axis=0))
+            self.worth = self.values(held[open_nodes].sum(axis=0))
         value = self.worth
         worth = held[open_nodes] @ value + self.contents[open_nodes] @ case.moving_cost
         efficiency = worth / np.maximum(case.node_price[open_nodes], 1e-9)
@@ -302,7 +311,7 @@ class _State:
                 kept.append(int(node))
         return np.array(kept, np.int64)
 
-    def _values(self, counts: IntArray) -> FloatArray:
+    def values(self, counts: IntArray) -> FloatArray:
         """(C,) what a pod of each shape costs in the cheapest fractional world of new nodes."""
         question = replace(
             self.case.question,
