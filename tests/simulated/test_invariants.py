@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from harness import Play, budget, deployment, node_class, node_pool, playing
 
+from autoctl.api.labels import TERMINATION_TIMESTAMP
 from autoctl.controllers.disruption.marks import COMMAND, Mark
 from autoctl.controllers.disruption.model import Reason
 from autoctl.ports.kubernetes import DAEMON_SETS, NODE_CLAIMS, NODE_POOLS, NODES, PODS
@@ -164,6 +166,23 @@ async def test_a_pod_that_is_forced_or_evicted_against_its_will_is_found(
             await ask(PODS, name, "default")
         expected = "do-not-disrupt" if annotations else "pod forced"
         assert expected in rules(play, invariants)
+
+
+@pytest.mark.parametrize(("minutes", "found"), [(0, False), (10, True)])
+async def test_a_node_that_is_not_registered_has_a_deadline_too(minutes: int, found: bool) -> None:
+    """Its NodeClaim does not know the Node's name yet, but the instance (found by seed 139)."""
+    async with watched(deployment(replicas=6)) as (play, invariants):
+        pod = play.pods()[0]
+        claim = next(c for c in play.claims() if c["status"]["nodeName"] == pod["spec"]["nodeName"])
+        name = claim["metadata"]["name"]
+        deadline = play.world.clock.now() + timedelta(minutes=minutes)
+        annotations = {TERMINATION_TIMESTAMP: deadline.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        patch = {"metadata": {"annotations": annotations}}
+        await play.world.cluster.users.patch(NODE_CLAIMS, name, patch)
+        unknown = {"status": {"nodeName": None}}
+        await play.world.cluster.users.patch(NODE_CLAIMS, name, unknown, subresource="status")
+        await play.api.delete(PODS, pod["metadata"]["name"], "default")
+        assert ("pod forced" in rules(play, invariants)) == found
 
 
 async def test_nothing_is_found_where_nothing_is_wrong() -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from autoctl.api import core
 from autoctl.api.labels import DO_NOT_DISRUPT, TERMINATION_TIMESTAMP
-from autoctl.ports.kubernetes import NODE_CLAIMS, PODS, Object
+from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, PODS, Object
 from autoctl.sim.cluster.faults import Point, Request
 from autoctl.sim.cluster.server import is_true
 from autoctl.sim.cluster.store import parse_timestamp
@@ -79,28 +79,34 @@ class Evictions:
         return deadline is None or now < deadline - grace
 
     def _deadline(self, node: str) -> datetime | None:
+        claim = self._claim_of(node)
+        annotations = {} if claim is None else claim["metadata"].get("annotations") or {}
+        text = annotations.get(TERMINATION_TIMESTAMP)
+        return None if text is None else parse_timestamp(text)
+
+    def _claim_of(self, name: str) -> Object | None:
+        """The NodeClaim of a node: that of its instance, which may not know the Node's name yet."""
+        node = self._world.cluster.store.get(NODES, name)
+        provider = None if node is None else node["spec"].get("providerID")
         for claim in self._world.cluster.objects(NODE_CLAIMS):
-            if claim.get("status", {}).get("nodeName") == node:
-                text = (claim["metadata"].get("annotations") or {}).get(TERMINATION_TIMESTAMP)
-                return None if text is None else parse_timestamp(text)
+            status = claim.get("status", {})
+            if status.get("nodeName") == name or (
+                provider is not None and status.get("providerID") == provider
+            ):
+                return claim
         return None
 
     def _forced(self, pod: Object) -> None:
         """Deleting a pod is allowed when its grace would else end after its node's deadline."""
         name = pod["metadata"]["name"]
-        node = pod["spec"].get("nodeName")
         now = self._world.clock.now()
-        for claim in self._world.cluster.objects(NODE_CLAIMS):
-            if claim.get("status", {}).get("nodeName") != node:
-                continue
-            text = (claim["metadata"].get("annotations") or {}).get(TERMINATION_TIMESTAMP)
-            if text is None:
-                break
-            grace = pod["spec"].get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
-            if now + timedelta(seconds=grace) + _ROUNDING < parse_timestamp(text):
-                self._report("pod forced", f"{name} is deleted long before {text}")
+        deadline = self._deadline(pod["spec"].get("nodeName", ""))
+        if deadline is None:
+            self._report("pod forced", f"{name} is deleted although its node has no deadline")
             return
-        self._report("pod forced", f"{name} is deleted although its node has no deadline")
+        grace = pod["spec"].get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
+        if now + timedelta(seconds=grace) + _ROUNDING < deadline:
+            self._report("pod forced", f"{name} is deleted long before {deadline.isoformat()}")
 
     def _budgets_hold(self, request: Request, evicted: Object | None) -> None:
         """After the eviction of a ready pod each of its budgets has as many ready as it wants."""
