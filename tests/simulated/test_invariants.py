@@ -14,7 +14,14 @@ from harness import Play, budget, deployment, node_class, node_pool, playing
 from autoctl.api.labels import TERMINATION_TIMESTAMP
 from autoctl.controllers.disruption.marks import COMMAND, Mark
 from autoctl.controllers.disruption.model import Reason
-from autoctl.ports.kubernetes import DAEMON_SETS, NODE_CLAIMS, NODE_POOLS, NODES, PODS
+from autoctl.ports.kubernetes import (
+    DAEMON_SETS,
+    NODE_CLAIMS,
+    NODE_POOLS,
+    NODES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+)
 from autoctl.simulate.invariants import Invariants
 
 
@@ -183,6 +190,22 @@ async def test_a_node_that_is_not_registered_has_a_deadline_too(minutes: int, fo
         await play.world.cluster.users.patch(NODE_CLAIMS, name, unknown, subresource="status")
         await play.api.delete(PODS, pod["metadata"]["name"], "default")
         assert ("pod forced" in rules(play, invariants)) == found
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(0.0, False), (5.0, True)])
+async def test_an_eviction_answers_for_what_budgets_may_know(seconds: float, found: bool) -> None:
+    """A pod that others ended a moment ago is still counted by the API server (seed 121)."""
+    guard = budget("web", minAvailable=5)
+    async with watched(deployment(replicas=6), guard) as (play, invariants):
+        other, pod = play.pods()[:2]
+        await play.world.cluster.users.delete(PODS, other["metadata"]["name"], "default")
+        await asyncio.sleep(seconds)
+        if seconds:
+            lie = {"status": {"disruptionsAllowed": 1}}
+            users = play.world.cluster.users
+            await users.patch(POD_DISRUPTION_BUDGETS, "web", lie, "default", subresource="status")
+        await play.api.evict(pod["metadata"]["name"], "default")
+        assert ("PodDisruptionBudget" in rules(play, invariants)) == found
 
 
 async def test_nothing_is_found_where_nothing_is_wrong() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,6 +21,8 @@ from autoctl.state.pods import CRITICAL_CLASSES, is_waiting_eviction
 _DEFAULT_GRACE: Final = 30
 _KNOWN_AFTER: Final = timedelta(seconds=5)
 """A younger pod may have come between a look at the node and the request."""
+_UNCOUNTED: Final = timedelta(seconds=1)
+"""How long after a pod went its PodDisruptionBudget may still count it, as in every cluster."""
 _ROUNDING: Final = timedelta(seconds=2)
 
 
@@ -30,7 +33,10 @@ class Evictions:
         self._world = world
         self._report = report
         self._ready: dict[tuple[str, str], bool] = {}
+        self._asked: set[str] = set()
+        self._left: deque[tuple[datetime, Object]] = deque(maxlen=1000)
         world.cluster.faults.observe(self._request)
+        world.cluster.store.subscribe(PODS, self._pod_changed)
 
     def finish(self) -> None:
         """See `Check.finish`; this check judges while things happen."""
@@ -44,6 +50,7 @@ class Evictions:
             if pod is None or "deletionTimestamp" in pod["metadata"]:
                 return
             self._ready[key] = is_true(pod, "Ready")
+            self._asked.add(pod["metadata"]["uid"])
             if request.verb == "delete":
                 self._forced(pod)
             elif _protected(pod):
@@ -52,6 +59,14 @@ class Evictions:
                 self._in_order(pod)
         elif request.verb == "evict" and self._ready.pop(key, False):
             self._budgets_hold(request, pod)
+
+    def _pod_changed(self, before: Object | None, after: Object | None) -> None:
+        """Take note of ready pods that go without the operator's asking."""
+        if before is None or _leaving(before) or not is_true(before, "Ready"):
+            return
+        gone = after is None or _leaving(after)
+        if gone and before["metadata"]["uid"] not in self._asked:
+            self._left.append((self._world.clock.now(), before))
 
     def _in_order(self, pod: Object) -> None:
         """Daemons and critical pods are evicted when no pod before them holds the drain up."""
@@ -109,18 +124,23 @@ class Evictions:
             self._report("pod forced", f"{name} is deleted long before {deadline.isoformat()}")
 
     def _budgets_hold(self, request: Request, evicted: Object | None) -> None:
-        """After the eviction of a ready pod each of its budgets has as many ready as it wants."""
+        """After the eviction of a ready pod each of its budgets has as many ready as it wants.
+
+        What others ended a moment ago is in no budget's status yet, by which the API server judges.
+        """
         if evicted is None:
             return
         cluster = self._world.cluster
+        now = self._world.clock.now()
+        uncounted = [pod for when, pod in self._left if now - when < _UNCOUNTED]
         for budget in cluster.budgets.covering(evicted):
             namespace = budget["metadata"]["namespace"]
             selector = budget["spec"]["selector"].get("matchLabels", {})
+            staying = (p for p in cluster.objects(PODS) if not _leaving(p))
             ready = sum(
                 1
-                for pod in cluster.objects(PODS)
+                for pod in (*staying, *uncounted)
                 if pod["metadata"]["namespace"] == namespace
-                and "deletionTimestamp" not in pod["metadata"]
                 and pod["metadata"]["name"] != request.name
                 and selector.items() <= (pod["metadata"].get("labels") or {}).items()
                 and is_true(pod, "Ready")
@@ -131,6 +151,10 @@ class Evictions:
                     "PodDisruptionBudget",
                     f"{budget['metadata']['name']}: {ready} ready, {desired} wanted",
                 )
+
+
+def _leaving(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _protected(pod: Object) -> bool:
