@@ -150,3 +150,35 @@ async def test_a_node_goes_as_soon_as_a_promise_of_it_is_over() -> None:
         await asyncio.sleep(15)
         assert play.nodes(), "the room is promised"
         await play.until(lambda: not play.nodes(), 120)
+
+
+@pytest.mark.parametrize("leaderless", [False, True], ids=["", "leader-dies"])
+async def test_a_replacement_that_lost_its_reservation_replaces_nothing(leaderless: bool) -> None:
+    """What was to save runs on demand, dearer than what it came for (found by seed 129)."""
+    reserved = {"capacityReservationSelectorTerms": [{"tags": {"team": "a"}}]}
+    pool = node_pool(
+        capacity_types=("on-demand", "reserved"),
+        disruption={
+            "consolidationPolicy": "WhenEmptyOrUnderutilized",
+            "consolidateAfter": "0s",
+            "budgets": [{"nodes": "100%"}],
+        },
+    )
+    slow: dict[str, Any] = {**SETTINGS, "bootSeconds": 150}
+    async with playing(node_class(**reserved), pool, deployment(replicas=2), **slow) as play:
+        await play.until(lambda: play.running() == 2, 600)
+        (old,) = play.nodes()
+        pods = [p["metadata"]["name"] for p in play.pods()]
+        capacity = play.world.cloud.ec2.capacity
+        facts: dict[str, Any] = {"match": "targeted", "tags": {"team": "a"}}
+        reservation = capacity.add_reservation("c6i.2xlarge", "us-west-2a", 1, **facts)
+        await play.until(lambda: len(play.instances()) == 2, 1800)
+        assert reservation.used_by
+        capacity.expire(reservation)
+        if leaderless:
+            await asyncio.sleep(5)
+            await play.world.lose_leader(cut_off=True)
+        await play.until(lambda: len(play.claims()) == 1, 600)
+        await play.until(lambda: not _marked(play) and not _tainted(play), 60)
+        assert play.nodes()[0]["metadata"]["name"] == old["metadata"]["name"]
+        assert [p["metadata"]["name"] for p in play.pods()] == pods, "no pod has moved"

@@ -25,7 +25,7 @@ from autoctl.controllers.disruption.marks import (
 )
 from autoctl.controllers.disruption.model import Command, Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
-from autoctl.controllers.disruption.progress import Next, judge
+from autoctl.controllers.disruption.progress import Next, judge, pays
 from autoctl.controllers.disruption.relevance import alike
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.disruption.settled import Settled
@@ -244,6 +244,7 @@ class DisruptionQueue:
                 snapshot.now,
                 len(commands),
                 starting=command.mark.id in self.execution.starting,
+                paying=pays(command, snapshot),
             )
             busy = busy or verdict.next is not Next.NOTHING
             begun = verdict.next is Next.ROLL_BACK and self.execution.committed(command)

@@ -140,6 +140,7 @@ class Execution:
             replacements=len(command.replacements),
             started=now,
             consolidation_type=command.consolidation_type,
+            nodes=len(claims),
         )
         self.starting.add(mark.id)
         self._begun.update({claim.name: now for claim in claims})

@@ -31,6 +31,8 @@ class Mark:
     replacements: int
     started: datetime
     consolidation_type: ConsolidationType = ConsolidationType.NONE
+    nodes: int = 0
+    """How many nodes go; 0 in marks of versions that did not tell."""
 
     def encode(self) -> str:
         return json.dumps(
@@ -40,6 +42,7 @@ class Mark:
                 "replacements": self.replacements,
                 "started": self.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "type": self.consolidation_type.value,
+                "nodes": self.nodes,
             },
             separators=(",", ":"),
         )
@@ -74,6 +77,7 @@ def _decoded(text: str) -> Mark | None:
             replacements=int(value["replacements"]),
             started=datetime.fromisoformat(value["started"]),
             consolidation_type=ConsolidationType(value.get("type", "")),
+            nodes=int(value.get("nodes", 0)),
         )
     except (ValueError, KeyError, TypeError):
         # Somebody else wrote it: no command of ours, so the node is rolled back like an orphan.

@@ -1,17 +1,18 @@
 """Commands under way: what their NodeClaims say, and what they need next."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 from disruption_snapshots import snapshot_of_objects
-from plan_builders import node, node_pool, pod
+from plan_builders import FAKE6, node, node_pool, pod
 
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.execution import CoolDown, Execution
 from autoctl.controllers.disruption.marks import COMMAND, REPLACES, Mark, in_flight, read_mark
 from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
-from autoctl.controllers.disruption.progress import Next, judge, patience
+from autoctl.controllers.disruption.progress import Next, judge, patience, pays
 from autoctl.controllers.disruption.steering import plan_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -86,6 +87,44 @@ def test_a_leader_that_is_still_buying_is_not_rolled_back() -> None:
     late = mark(1, timedelta(seconds=90))
     command = in_flight([claim("old", annotations={COMMAND: late.encode()})])["c"]
     assert judge(command, NOW, 1, starting=True).next is Next.WAIT
+
+
+def _moving(taints: list[Any], **facts: Any) -> Any:
+    """A command that replaces the node `old` by `new`."""
+    written = Mark("c", Reason.UNDERUTILIZED, 1, NOW, ConsolidationType.SINGLE, nodes=1)
+    written = replace(written, **facts.pop("mark", {}))
+    new = {"annotations": {REPLACES: "c"}, "taints": taints, **facts}
+    return snapshot_of_objects(
+        node_pool(), node("old", annotations={COMMAND: written.encode()}), node("new", **new)
+    )
+
+
+CLOSED = [{"key": "autoctl.io/awaiting-pods", "effect": "NoSchedule"}]
+SMALL: dict[str, Any] = {"of": FAKE6[1]}
+
+
+@pytest.mark.parametrize(
+    ("taints", "facts", "expected"),
+    [
+        (CLOSED, SMALL, True),
+        (CLOSED, {}, False),
+        ([], {}, True),
+        (CLOSED, {"mark": {"reason": Reason.DRIFTED}}, True),
+        (CLOSED, {"mark": {"nodes": 2}}, True),
+        (CLOSED, {"mark": {"nodes": 0}}, True),
+        (CLOSED, {"capacity_type": "unsold"}, True),
+    ],
+    ids=["cheaper", "no cheaper", "open", "drift", "one went", "an old mark", "of unknown price"],
+)
+def test_what_came_is_cheaper_or_nothing_goes(
+    taints: list[Any], facts: dict[str, Any], expected: bool
+) -> None:
+    """As long as nothing has gone and no pod may have come to a replacement."""
+    snapshot = _moving(taints, **facts)
+    command = in_flight(snapshot.node_claims.values())["c"]
+    assert pays(command, snapshot) == expected
+    step = judge(command, NOW, 1, starting=False, paying=expected)
+    assert step.next is (Next.FINISH if expected else Next.ROLL_BACK)
 
 
 def test_patience_grows_with_the_number_of_commands() -> None:
