@@ -292,6 +292,10 @@ class _Judge:
             return balanced.score(move, self._totals)
         return None
 
+    def in_a_row(self, moves: Sequence[Move]) -> int:
+        """How many consolidations in a row these moves are."""
+        return self._simulator.in_a_row(c for m in moves for c in m.candidates)
+
     def _threshold(self, move: Move) -> float:
         """The least share of its price the move must save, were it to buy anything."""
         options = self._options
@@ -345,4 +349,5 @@ def _command(moves: Sequence[Move], judge: _Judge) -> Command:
             ConsolidationType.SINGLE if len(nodes) == 1 else ConsolidationType.MULTI
         ),
         score=min(scores, default=None),
+        in_a_row=judge.in_a_row(moves),
     )

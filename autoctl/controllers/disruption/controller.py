@@ -29,6 +29,7 @@ from autoctl.controllers.disruption.progress import Next, judge, pays
 from autoctl.controllers.disruption.relevance import alike
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.disruption.settled import Settled
+from autoctl.controllers.disruption.youth import young_until
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
 from autoctl.state.pods import is_active, is_reschedulable
@@ -145,7 +146,7 @@ class DisruptionController:
             self.state.nominations.next_end(now),
             self.execution.cool_down.next_end(now),
             self._settled.due,
-            *(n.created + self.options.young for n in snapshot.state_nodes.values() if n.created),
+            *(young_until(n, self.options.young) for n in snapshot.state_nodes.values()),
         )
         never = datetime.max.replace(tzinfo=UTC)
         return min((t for t in instants if t is not None and t > now), default=never)

@@ -31,6 +31,7 @@ from autoctl.controllers.disruption.steering import (
     plan_of,
     stranded,
 )
+from autoctl.controllers.disruption.youth import IN_A_ROW
 from autoctl.controllers.lifecycle.removal import TerminationMode, count_disrupted, count_moving
 from autoctl.controllers.objects import reference, write_status
 from autoctl.controllers.runtime.events import Event, EventRecorder, ObjectReference
@@ -386,7 +387,10 @@ class Execution:
             if pool is None or pool.deleting:
                 raise NotFound(f"NodePool {node.pool} is gone")
             reason = command.reason.value.lower()
-            claim = await self.launch(node, pool, reason, {REPLACES: mark.id}, (HOLD,))
+            annotations = {REPLACES: mark.id}
+            if command.in_a_row:
+                annotations[IN_A_ROW] = str(command.in_a_row)
+            claim = await self.launch(node, pool, reason, annotations, (HOLD,))
             bought.append(claim)
             self.events.publish(
                 Event(

@@ -49,6 +49,8 @@ class Command:
     consolidation_type: ConsolidationType = ConsolidationType.NONE
     score: float | None = None
     """The Balanced policy's score, where it was asked."""
+    in_a_row: int = 0
+    """Of a consolidation: how many have followed each other (see `youth`)."""
 
     @property
     def decision(self) -> str:

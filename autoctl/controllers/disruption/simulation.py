@@ -13,6 +13,7 @@ from dataclasses import replace
 from autoctl.catalog.model import InstanceType, Resources
 from autoctl.controllers.disruption.candidates import Candidate, consolidatable_in
 from autoctl.controllers.disruption.options import DisruptionOptions
+from autoctl.controllers.disruption.youth import next_in_a_row, young_until
 from autoctl.scheduling.problem import ExistingNode, Pool, SchedulingProblem, Solution
 from autoctl.scheduling.rehearsal import comes_true
 from autoctl.scheduling.solve import solve
@@ -116,8 +117,13 @@ class Simulator:
 
     def is_young(self, candidate: Candidate) -> bool:
         """Whether the node is so new that only a large saving pays for its end."""
-        created = candidate.node.created
-        return created is not None and self._snapshot.now - created < self._young
+        until = young_until(candidate.node, self._young)
+        return until is not None and self._snapshot.now < until
+
+    def in_a_row(self, candidates: Iterable[Candidate]) -> int:
+        """How many consolidations in a row it would be to take these nodes now."""
+        nodes = (c.node for c in candidates)
+        return next_in_a_row(nodes, self._snapshot.now, self._young)
 
     def _problem(self) -> SchedulingProblem:
         if self._base is None:
