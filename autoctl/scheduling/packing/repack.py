@@ -121,7 +121,15 @@ def efficiencies(case: RepackInput) -> tuple[FloatArray, FloatArray]:
     value = state.worth
     if value is None:
         value = state.values(state.contents[case.removable].sum(axis=0))
-    return state.contents @ value / np.maximum(case.node_price, 1e-9), value
+    return _total(state.contents, value) / np.maximum(case.node_price, 1e-9), value
+
+
+def _total(pods: IntArray, value: FloatArray) -> FloatArray:
+    """(N,) what the pods (N, C) are worth; infinite where nothing on sale holds one of them."""
+    unsold = np.isinf(value)
+    worth = pods @ np.where(unsold, 0.0, value)
+    worth[pods[:, unsold].any(axis=1)] = np.inf
+    return worth
 
 
 def _holds(requests: FloatArray, free: FloatArray) -> BoolArray:
@@ -277,8 +285,7 @@ class _State:
             return None
         if self.worth is None:
             self.worth = self.values(held[open_nodes].sum(axis=0))
-        value = self.worth
-        worth = held[open_nodes] @ value + self.contents[open_nodes] @ case.moving_cost
+        worth = _total(held[open_nodes], self.worth) + self.contents[open_nodes] @ case.moving_cost
         efficiency = worth / np.maximum(case.node_price[open_nodes], 1e-9)
         order = open_nodes[np.lexsort((open_nodes, efficiency))]
         ranked = np.sort(efficiency)

@@ -121,6 +121,27 @@ def test_three_dear_nodes_become_one_cheap_one() -> None:
     assert answer.saving == pytest.approx(8.8)
 
 
+def test_a_pod_that_nothing_sold_would_hold_keeps_its_own_node_only() -> None:
+    """What it is worth is without bound; of other nodes it says nothing."""
+    question = PackingInput(
+        requests=np.array([[1.0, 1.0], [100.0, 1.0]]),
+        counts=np.array([0, 0]),
+        allocatable=np.array([[4.0, 10.0], [64.0, 110.0]]),
+        price=np.array([0.2, 3.0]),
+        feasible=np.array([[True, True], [False, False]]),
+        bin_free=np.full((4, 2), 0.0),
+        bin_feasible=np.ones((2, 4), np.bool_),
+    )
+    case = RepackInput(
+        question=question,
+        contents=np.array([[1, 0], [1, 0], [1, 0], [1, 1]]),
+        node_price=np.full(4, 3.0),
+        removable=np.ones(4, np.bool_),
+        moving_cost=np.full(2, 0.01),
+    )
+    assert choose_repack(case).removed == (0, 1, 2)
+
+
 def _after(case: RepackInput, answer: Repack) -> RepackInput:
     """The cluster once the pods have moved."""
     question = case.question
