@@ -1,6 +1,6 @@
 """Made-up worlds full of faults: what must hold in every world holds in each of them.
 
-`AUTOCTL_RANDOM_SEEDS` sets how many seeds are played (60 unless given), `AUTOCTL_RANDOM_FIRST` the
+`AUTOCTL_RANDOM_SEEDS` sets how many seeds are played (300 unless given), `AUTOCTL_RANDOM_FIRST` the
 first one. A failing seed prints the command that plays it again.
 """
 
@@ -18,7 +18,7 @@ from autoctl.simulate.chaos_extras import Feature, features_of
 from autoctl.simulate.random_runs import play_random
 from autoctl.simulate.scenario import CLUSTER_FAULTS
 
-SEEDS = int(os.environ.get("AUTOCTL_RANDOM_SEEDS", "60"))
+SEEDS = int(os.environ.get("AUTOCTL_RANDOM_SEEDS", "300"))
 FIRST = int(os.environ.get("AUTOCTL_RANDOM_FIRST", "0"))
 CHUNK = 5
 FOUND = [115]
