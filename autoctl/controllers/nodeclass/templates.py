@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from autoctl.aws.tags import NODE_CLASS
 from autoctl.aws.templates import LaunchTemplates
@@ -55,7 +56,7 @@ class TemplateStore:
         if making is None:
             making = asyncio.create_task(self._make(template))
             self._making[template.name] = making
-            making.add_done_callback(lambda _: self._making.pop(template.name, None))
+            making.add_done_callback(partial(self._made, template.name))
         await asyncio.shield(making)
         return template.name
 
@@ -92,6 +93,12 @@ class TemplateStore:
     async def _make(self, template: LaunchTemplate) -> None:
         await self._gateway.create(template.name, template.data, template.tags)
         self._known[template.name] = _Known(template.tags[NODE_CLASS], self._clock.now())
+
+    def _made(self, name: str, task: asyncio.Task[None]) -> None:
+        """It is over. A failure is told to those who wait, and by nobody when they are all gone."""
+        self._making.pop(name, None)
+        if not task.cancelled():
+            task.exception()
 
     async def _delete(self, name: str) -> None:
         await self._gateway.delete(name)

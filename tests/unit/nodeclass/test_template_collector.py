@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -79,3 +81,23 @@ async def test_templates_of_others_are_looked_for_in_time_and_patience_makes_it_
             assert pause <= UNUSED_FOR.total_seconds()
             world.wait(600)
         assert world.gateway.listed == listings
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_told_to_nobody() -> None:
+    """A replica that ends leaves what it launched; the event loop would print the error."""
+    world, told = World(), list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def refuse(*_: Any) -> None:
+        await asyncio.sleep(1)
+        raise RuntimeError
+
+    gateway: Any = world.gateway
+    gateway.create = refuse
+    launch = asyncio.create_task(world.make("a"))
+    await asyncio.sleep(0)
+    launch.cancel()
+    del launch
+    await asyncio.sleep(2)
+    gc.collect()
+    assert not told
