@@ -32,6 +32,7 @@ from autoctl.controllers.disruption.settled import Settled
 from autoctl.controllers.disruption.youth import young_until
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
+from autoctl.state.nodes import StateNode
 from autoctl.state.pods import is_active, is_reschedulable
 from autoctl.state.snapshot import Snapshot
 
@@ -237,6 +238,7 @@ class DisruptionQueue:
             return UNSYNCED_SECONDS
         snapshot = self.state.snapshot()
         commands = in_flight(snapshot.node_claims.values())
+        nodes = _by_claim(snapshot) if commands else {}
         busy = False
         steps = []
         for command in commands.values():
@@ -245,7 +247,7 @@ class DisruptionQueue:
                 snapshot.now,
                 len(commands),
                 starting=command.mark.id in self.execution.starting,
-                paying=pays(command, snapshot),
+                paying=pays(command, snapshot, nodes),
             )
             busy = busy or verdict.next is not Next.NOTHING
             begun = verdict.next is Next.ROLL_BACK and self.execution.committed(command)
@@ -271,6 +273,10 @@ class DisruptionQueue:
         await self.execution.take_back()
         busy = busy or bool(self.execution.steering)
         return BUSY_SECONDS if busy else self.longest_idle.total_seconds()
+
+
+def _by_claim(snapshot: Snapshot) -> dict[str, StateNode]:
+    return {n.claim.name: n for n in snapshot.state_nodes.values() if n.claim is not None}
 
 
 def _orphans(snapshot: Snapshot) -> list[NodeClaim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -46,19 +46,19 @@ def patience(commands: int) -> timedelta:
     return min(LONGEST_RETRY, max(SHORTEST_RETRY, RETRY_PER_COMMAND * commands))
 
 
-def pays(command: InFlight, snapshot: Snapshot) -> bool:
+def pays(command: InFlight, snapshot: Snapshot, nodes: Mapping[str, StateNode]) -> bool:
     """Whether a consolidation still saves something, now that its replacements are launched.
 
     A capacity reservation that was counted on may have filled up before the launch or ended since,
     and the replacement runs on demand. That is asked as long as nothing was taken away: not when a
-    node of the command is on its way out, nor when pods may have come to a replacement.
+    node of the command is on its way out, nor when pods may have come to a replacement. `nodes` has
+    the snapshot's nodes by the names of their NodeClaims.
     """
     whole = len(command.candidates) == command.mark.nodes and not any(
         c.deleting for c in command.candidates
     )
     if command.mark.reason is not Reason.UNDERUTILIZED or not command.replacements or not whole:
         return True
-    nodes = {n.claim.name: n for n in snapshot.state_nodes.values() if n.claim is not None}
     going = [nodes.get(c.name) for c in command.candidates]
     coming = [nodes.get(c.name) for c in command.replacements]
     if any(n is not None and _open(n) for n in coming):

@@ -127,7 +127,7 @@ def efficiencies(case: RepackInput) -> tuple[FloatArray, FloatArray]:
 def _total(pods: IntArray, value: FloatArray) -> FloatArray:
     """(N,) what the pods (N, C) are worth; infinite where nothing on sale holds one of them."""
     unsold = np.isinf(value)
-    worth = pods @ np.where(unsold, 0.0, value)
+    worth = pods.astype(np.float64) @ np.where(unsold, 0.0, value)
     worth[pods[:, unsold].any(axis=1)] = np.inf
     return worth
 

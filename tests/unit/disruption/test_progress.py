@@ -122,7 +122,8 @@ def test_what_came_is_cheaper_or_nothing_goes(
     """As long as nothing has gone and no pod may have come to a replacement."""
     snapshot = _moving(taints, **facts)
     command = in_flight(snapshot.node_claims.values())["c"]
-    assert pays(command, snapshot) == expected
+    nodes = {n.claim.name: n for n in snapshot.state_nodes.values() if n.claim is not None}
+    assert pays(command, snapshot, nodes) == expected
     step = judge(command, NOW, 1, starting=False, paying=expected)
     assert step.next is (Next.FINISH if expected else Next.ROLL_BACK)
 
