@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Final, Protocol, TypeVar
 
 import structlog
@@ -169,7 +170,11 @@ class DisruptionController:
         return snapshot.but(disrupting=snapshot.disrupting | going, nominations=nominations)
 
     async def _start(self, commands: tuple[Command, ...]) -> int:
-        """Start the commands that still hold, all at once; how many these are."""
+        """Start the commands that still hold; how many these are.
+
+        Those of one reason start together, the reasons in turn: a budget for one reason counts what
+        leaves for any, and has to be kept by the order in which nodes are marked as well.
+        """
         snapshot = self._observe()
         ledger = BudgetLedger(snapshot)
         selection = find_candidates(snapshot)
@@ -177,7 +182,7 @@ class DisruptionController:
             disruption_class: {c.name: c for c in selection.of(disruption_class)}
             for disruption_class in DisruptionClass
         }
-        starts = []
+        starts: list[tuple[Command, list[NodeClaim]]] = []
         for command in commands:
             self.reporter.considered(snapshot, command)
             by_name = allowed[
@@ -195,8 +200,9 @@ class DisruptionController:
             ledger.take(candidates)
             self._promises.add(command, (c.claim.name for c in candidates), snapshot.now)
             self.reporter.started(snapshot, command)
-            starts.append(self.execution.start(command, [c.claim for c in candidates]))
-        await asyncio.gather(*starts)
+            starts.append((command, [c.claim for c in candidates]))
+        for _, group in groupby(starts, key=lambda start: start[0].reason):
+            await asyncio.gather(*(self.execution.start(*start) for start in group))
         return len(starts)
 
     def _arrivals(self, command: Command, snapshot: Snapshot) -> bool:
