@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -83,6 +83,7 @@ class Template:
 
 _CACHE_SIZE = 50_000
 _templates: dict[bytes, Template] = {}
+_rules: dict[bytes, Template] = {}
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -143,6 +144,30 @@ def _resized(statuses: list[core.ContainerStatus] | None) -> object:
 
 
 def _parse(spec: core.PodSpec, status: core.PodStatus) -> Template:
+    requests = pod_requests(spec, status.container_statuses, infeasible=resize_infeasible(status))
+    ports = host_ports(spec)
+    key = _encode(
+        (
+            ports,
+            spec.node_selector,
+            spec.affinity,
+            spec.tolerations,
+            spec.topology_spread_constraints,
+            spec.priority,
+            _claiming(spec.volumes),
+            spec.resource_claims,
+        )
+    )
+    rules = _rules.get(key)
+    if rules is None:
+        if len(_rules) >= _CACHE_SIZE:
+            _rules.clear()
+        rules = _rules[key] = _parse_rules(spec, ports)
+    return replace(rules, requests=requests)
+
+
+def _parse_rules(spec: core.PodSpec, ports: tuple[HostPort, ...]) -> Template:
+    """All of the template but its requests: pods of many sizes often have the same rules."""
     affinity = spec.affinity or core.Affinity()
     node = affinity.node_affinity or core.NodeAffinity()
     together = affinity.pod_affinity or core.PodAffinity()
@@ -175,13 +200,11 @@ def _parse(spec: core.PodSpec, status: core.PodStatus) -> Template:
             "dynamic resource allocation is not supported"
         )
     return Template(
-        requests=pod_requests(
-            spec, status.container_statuses, infeasible=resize_infeasible(status)
-        ),
+        requests={},
         terms=terms,
         preferred=preferred,
         tolerations=tuple(spec.tolerations or ()),
-        ports=host_ports(spec),
+        ports=ports,
         spread=spread,
         affinity=required,
         anti_affinity=forbidden,
