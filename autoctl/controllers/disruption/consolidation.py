@@ -298,9 +298,7 @@ class _Judge:
 
     def _threshold(self, move: Move) -> float:
         """The least share of its price the move must save, were it to buy anything."""
-        options = self._options
-        young = any(map(self._simulator.is_young, move.candidates))
-        return options.young_threshold if young else options.savings_threshold
+        return max(map(self._simulator.least_saving, move.candidates))
 
     def _judge(self, move: Move) -> Move | Rejected:
         judged = restrict(

@@ -30,7 +30,7 @@ from autoctl.controllers.disruption.progress import Next, judge, pays
 from autoctl.controllers.disruption.relevance import alike
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.disruption.settled import Settled
-from autoctl.controllers.disruption.youth import young_until
+from autoctl.controllers.disruption.youth import changes
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
 from autoctl.state.nodes import StateNode
@@ -140,7 +140,7 @@ class DisruptionController:
         return max(BUSY_SECONDS, (until - snapshot.now).total_seconds())
 
     def _changes_at(self, snapshot: Snapshot) -> datetime:
-        """The next deadline, the end of what keeps nodes for now, or of a node's youth."""
+        """The next deadline, the end of what keeps nodes for now, or less to be saved."""
         now = snapshot.now
         instants = (
             next_deadline(snapshot),
@@ -148,7 +148,7 @@ class DisruptionController:
             self.state.nominations.next_end(now),
             self.execution.cool_down.next_end(now),
             self._settled.due,
-            *(young_until(n, self.options.young) for n in snapshot.state_nodes.values()),
+            *(t for n in snapshot.state_nodes.values() for t in changes(n, self.options.young)),
         )
         never = datetime.max.replace(tzinfo=UTC)
         return min((t for t in instants if t is not None and t > now), default=never)

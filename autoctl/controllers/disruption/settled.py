@@ -36,10 +36,10 @@ _REMEMBERED: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Going:
-    """A candidate: its price, whether only a large saving pays for it, and the pods it moves."""
+    """A candidate: its price, what part of it has to be saved, and the pods it moves."""
 
     price: float
-    young: bool
+    least: float
     pods: Mapping[Template, int]
     uids: frozenset[str]
     source: Candidate = field(compare=False, repr=False)
@@ -47,7 +47,7 @@ class _Going:
     def offers_no_more_than(self, other: _Going) -> bool:
         return self is other or (
             self.price <= other.price
-            and self.young >= other.young
+            and self.least >= other.least
             and _at_least(self.pods, other.pods)
         )
 
@@ -162,7 +162,9 @@ def question_of(
     last = settled.questions[0] if settled.questions else None
     goers = last.going if last is not None else {}
     places = last.places if last is not None else {}
-    going = {c.name: _going(c, goers.get(c.name), young=simulator.is_young(c)) for c in candidates}
+    going = {
+        c.name: _going(c, goers.get(c.name), least=simulator.least_saving(c)) for c in candidates
+    }
     counts = Counter(c.pool.name for c in candidates)
     pools = {c.pool.name: c.pool for c in candidates}
     weighed = any(p.spec.disruption.consolidation_policy == "Balanced" for p in pools.values())
@@ -194,12 +196,12 @@ def question_of(
     )
 
 
-def _going(candidate: Candidate, known: _Going | None, *, young: bool) -> _Going:
-    if known is not None and known.source is candidate and known.young == young:
+def _going(candidate: Candidate, known: _Going | None, *, least: float) -> _Going:
+    if known is not None and known.source is candidate and known.least == least:
         return known
     return _Going(
         price=candidate.price,
-        young=young,
+        least=least,
         pods=Counter(map(template_of, candidate.movable)),
         uids=frozenset(p.metadata.uid for p in candidate.movable),
         source=candidate,

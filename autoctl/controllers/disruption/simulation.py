@@ -13,7 +13,7 @@ from dataclasses import replace
 from autoctl.catalog.model import InstanceType, Resources
 from autoctl.controllers.disruption.candidates import Candidate, consolidatable_in
 from autoctl.controllers.disruption.options import DisruptionOptions
-from autoctl.controllers.disruption.youth import next_in_a_row, young_until
+from autoctl.controllers.disruption.youth import least_saving, next_in_a_row
 from autoctl.scheduling.problem import ExistingNode, Pool, SchedulingProblem, Solution
 from autoctl.scheduling.rehearsal import comes_true
 from autoctl.scheduling.solve import solve
@@ -31,7 +31,7 @@ class Simulator:
         self._snapshot = snapshot
         # What a command costs at least is nobody's question; proving it costs as much as the move.
         self._solver = replace(options.solver, prove=False)
-        self._young = options.young
+        self._options = options
         self._nominations = dict(snapshot.nominations)
         self._gone: set[str] = set()
         self._base: SchedulingProblem | None = None
@@ -115,15 +115,14 @@ class Simulator:
         world = World(self.problem(candidates, quiet_only=True))
         return {pod: shape.index for shape in world.shapes for pod in shape.pods}
 
-    def is_young(self, candidate: Candidate) -> bool:
-        """Whether the node is so new that only a large saving pays for its end."""
-        until = young_until(candidate.node, self._young)
-        return until is not None and self._snapshot.now < until
+    def least_saving(self, candidate: Candidate) -> float:
+        """The least share of what goes that a move with this node must save, if it buys any."""
+        return least_saving(candidate.node, self._snapshot.now, self._options)
 
     def in_a_row(self, candidates: Iterable[Candidate]) -> int:
         """How many consolidations in a row it would be to take these nodes now."""
         nodes = (c.node for c in candidates)
-        return next_in_a_row(nodes, self._snapshot.now, self._young)
+        return next_in_a_row(nodes, self._snapshot.now, self._options.young)
 
     def _problem(self) -> SchedulingProblem:
         if self._base is None:
