@@ -18,7 +18,7 @@ from autoctl.scheduling.bound import hard_demand
 from autoctl.scheduling.feasibility import Demand
 from autoctl.scheduling.hardware import Hardware, usable
 from autoctl.scheduling.packing.model import UNLIMITED, PackingInput, PackingOptions
-from autoctl.scheduling.packing.repack import RepackInput, choose_repack, efficiencies
+from autoctl.scheduling.packing.repack import RepackInput, choose_repack, waste
 from autoctl.scheduling.problem import SchedulingProblem
 from autoctl.scheduling.shapes import Shape
 from autoctl.scheduling.world import World
@@ -83,16 +83,16 @@ class Proposer:
             group_budget=np.array([budgets[g] for g in groups], np.int64),
         )
 
-    def least_efficient(self, most: int) -> tuple[str, ...]:
-        """The names of the up to `most` nodes that cost most for what their pods are worth."""
+    def waste(self) -> dict[str, float]:
+        """USD/hour that each removable node costs beyond what its pods are worth, most first."""
         case = self._case
         if case is None:
-            return ()
-        found, worth = efficiencies(case)
+            return {}
+        found, worth = waste(case)
         self._case = replace(case, worth=worth)
         removable = np.flatnonzero(case.removable)
-        order = removable[np.lexsort((removable, found[removable]))]
-        return tuple(self._names[index] for index in order[:most])
+        order = removable[np.lexsort((removable, -found[removable]))]
+        return {self._names[index]: float(found[index]) for index in order}
 
     def propose(self, among: Collection[str]) -> tuple[str, ...]:
         """The nodes of `among` that a cheaper world would not have, in the problem's order."""

@@ -113,8 +113,15 @@ class Refusals:
         lapses.count += 1
         lapses.seen = lapses.seen or seen
         if lapses.count < LAPSES or not (lapses.seen or now >= lapses.first + PATIENCE):
-            return
-        del record.lapses[target]
+            # Nodes that were bought in vain and went again, empty as they were, count together.
+            vain = [n for n in record.lapses if n in record.bought and record.lapses[n].seen]
+            if target not in record.bought or len(vain) < LAPSES * NODES:
+                return
+            for name in vain:
+                del record.lapses[name]
+            record.in_vain = NODES - 1
+        else:
+            del record.lapses[target]
         self._concerned.add(uid)
         if target in record.bought:
             record.in_vain += 1

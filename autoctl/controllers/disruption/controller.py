@@ -48,6 +48,8 @@ REJECTED_SECONDS: Final = 10.0
 STEERING_SECONDS: Final = 0.2
 LONGEST_IDLE: Final = timedelta(minutes=5)
 """A quiet cluster is looked at again after this long, whatever changed or not."""
+PROMISED_AGAIN: Final = timedelta(seconds=11)
+"""A pod that kube-scheduler did not bind is planned for anew within that time."""
 SETTLE: Final = timedelta(seconds=20)
 """How long a destination is kept for pods a command has sent there."""
 
@@ -145,13 +147,18 @@ class DisruptionController:
         instants = (
             next_deadline(snapshot),
             self._promises.next_end(now),
-            self.state.nominations.next_end(now),
+            self._promise_over(now),
             self.execution.cool_down.next_end(now),
             self._settled.due,
             *(t for n in snapshot.state_nodes.values() for t in changes(n, self.options.young)),
         )
         never = datetime.max.replace(tzinfo=UTC)
         return min((t for t in instants if t is not None and t > now), default=never)
+
+    def _promise_over(self, now: datetime) -> datetime | None:
+        """When a promise is over, and provisioning has had the time to make it again."""
+        end = self.state.nominations.next_end(now - PROMISED_AGAIN)
+        return None if end is None else end + PROMISED_AGAIN
 
     def _observe(self) -> Snapshot:
         """The snapshot with what is under way taken for granted."""

@@ -1,9 +1,9 @@
 """Which sets of nodes are worth asking the scheduler about.
 
 Of few candidates every prefix (in the order of savings for the disruption) and every single node is
-asked about. Where budgets let only some of them go, every set of the most wasteful ones is asked
-about too: the best few need not be next to each other in any order. Of many candidates, or of those
-that budgets leave out, the packer's repacking names a set.
+asked about. Where budgets let only some of them go, the most wasteful sets are asked about too: the
+best few need not be next to each other in any order. Of many candidates, or of those that budgets
+leave out, the packer's repacking names a set.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.scheduling.repacking import Proposer, Removable
 
 _WASTEFUL: Final = 6
-"""At most 63 sets."""
+_WASTEFUL_SETS: Final = 8
 
 
 class Packed:
@@ -43,13 +43,18 @@ class Packed:
         )
 
     def wasteful(self, candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-        """Every set, within budgets, of the few candidates that cost most for what they hold."""
+        """The sets, within budgets, that cost most beyond what their pods are worth."""
         by_name = {c.name: c for c in candidates}
-        few = [by_name[n] for n in self._proposer.least_efficient(_WASTEFUL) if n in by_name]
-        for size in range(1, len(few) + 1):
-            for chosen in combinations(few, size):
-                if len(self._ledger.trim(chosen, Reason.UNDERUTILIZED)) == size:
-                    yield list(chosen)
+        waste = {n: usd for n, usd in self._proposer.waste().items() if n in by_name}
+        few = [by_name[n] for n in list(waste)[:_WASTEFUL]]
+        allowed = [
+            chosen
+            for size in range(1, len(few) + 1)
+            for chosen in combinations(few, size)
+            if len(self._ledger.trim(chosen, Reason.UNDERUTILIZED)) == size
+        ]
+        allowed.sort(key=lambda chosen: -sum(waste[c.name] for c in chosen))
+        return iter([list(chosen) for chosen in allowed[:_WASTEFUL_SETS]])
 
     def among(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that a cheaper packing would not have, as many as budgets let go."""

@@ -115,13 +115,13 @@ def choose_repack(case: RepackInput) -> Repack:
     )
 
 
-def efficiencies(case: RepackInput) -> tuple[FloatArray, FloatArray]:
-    """(N,) the part of its price that a removable node's pods are worth, and `worth` (C,)."""
+def waste(case: RepackInput) -> tuple[FloatArray, FloatArray]:
+    """(N,) USD/hour a node costs beyond what its pods that may move are worth; `worth` (C,)."""
     state = _State(case)
     value = state.worth
     if value is None:
         value = state.values(state.contents[case.removable].sum(axis=0))
-    return _total(state.contents, value) / np.maximum(case.node_price, 1e-9), value
+    return case.node_price - _total(state.contents, value), value
 
 
 def _total(pods: IntArray, value: FloatArray) -> FloatArray:

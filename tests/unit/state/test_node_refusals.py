@@ -126,3 +126,14 @@ def test_only_promises_that_could_have_been_kept_lapse() -> None:
     assert [(key, promise.target, promise.since) for key, promise in told] == [
         ("default/a", "n1", NOW)
     ]
+
+
+def test_bought_nodes_that_go_after_one_lapse_each_count_together() -> None:
+    """An empty node may be taken away before a second promise of it lapses."""
+    refusals = Refusals()
+    for number in range(4):
+        refusals.buy(["uid-a"], f"n{number}")
+        assert not refusals.is_resting("uid-a", NOW)
+        at = lapse(refusals, f"n{number}", number)
+    assert refusals.is_resting("uid-a", at)
+    assert [n.outcome for n in refusals.news()] == [Outcome.NO_NEW_NODE]
