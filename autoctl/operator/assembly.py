@@ -574,7 +574,9 @@ def _health(d: Dependencies) -> list[Registration]:
         metrics=d.metrics,
         instances=d.aws.instances,
     )
-    reservations = ReservationController(d.api, d.state, d.events, d.metrics, d.aws.instances)
+    reservations = ReservationController(
+        d.api, d.state, d.events, d.metrics, d.aws.instances, d.clock
+    )
     clock = ClockController(d.clock, d.state, d.events, d.metrics)
     found = [Registration(status), Registration(reservations), Registration(clock)]
     if d.settings.node_repair:

@@ -102,6 +102,28 @@ async def test_a_message_is_deleted_only_after_it_was_acted_on() -> None:
         assert leaving["metadata"]["deletionTimestamp"]
 
 
+async def test_a_node_says_that_its_reservation_has_ended_as_soon_as_it_has() -> None:
+    """Consolidation prices it by its label, and may be about to end others for it (seed 11)."""
+    declared = node_class(capacityReservationSelectorTerms=[{"tags": {"team": "a"}}])
+    pool = node_pool(capacity_types=("reserved", "on-demand"))
+    async with playing(declared, pool) as play:
+        ends = play.world.clock.now() + timedelta(seconds=625)
+        facts: dict[str, Any] = {"match": "targeted", "tags": {"team": "a"}}
+        play.world.cloud.ec2.capacity.add_reservation(
+            "m5.xlarge", "us-west-2a", 1, ends_at=ends, **facts
+        )
+        await asyncio.sleep(70)
+        await play.api.create(DEPLOYMENTS, deployment(replicas=2), "default")
+        await play.until(lambda: play.running() == 2, 300)
+
+        def markets() -> list[str]:
+            return [n["metadata"]["labels"]["karpenter.sh/capacity-type"] for n in play.nodes()]
+
+        assert markets() == ["reserved"]
+        await asyncio.sleep((ends - play.world.clock.now()).total_seconds() + 2)
+        assert markets() == ["on-demand"]
+
+
 async def test_the_end_of_a_capacity_block_drains_all_its_nodes_when_the_queue_tells() -> None:
     """The NodeClass would tell a minute later at most; here it still thinks the block is long."""
     declared = node_class(capacityReservationSelectorTerms=[{"tags": {"team": "a"}}])

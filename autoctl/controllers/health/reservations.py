@@ -19,12 +19,15 @@ from autoctl.controllers.lifecycle.removal import remove_claim
 from autoctl.controllers.objects import reference
 from autoctl.controllers.runtime.events import Event, EventRecorder
 from autoctl.controllers.runtime.metrics import Metrics
+from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, KubernetesApi, NotFound, Object
 from autoctl.state.cluster import ClusterState
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 PERIOD_SECONDS = 60.0
+_OVER_SECONDS = 1.0
+"""So long after its end a reservation has let go of its instances."""
 BLOCK_ENDING = ("CapacityBlockEnding", "The Capacity Block of the instance is about to end")
 """Reason and message of the event, whether the queue or the NodeClass tells of the end."""
 _BLOCK = "capacity-block"
@@ -32,13 +35,14 @@ _BLOCK = "capacity-block"
 
 @dataclass
 class ReservationController:
-    """Periodic; asks EC2 nothing while no node is reserved."""
+    """Periodic, and due when a reservation ends; asks EC2 nothing while no node is reserved."""
 
     api: KubernetesApi
     state: ClusterState
     events: EventRecorder
     metrics: Metrics
     instances: Instances
+    clock: Clock
     name: str = "capacityreservation"
 
     async def run_once(self) -> float:
@@ -53,7 +57,21 @@ class ReservationController:
         await self._relabel(
             c for c in reserved if c.metadata.labels.get(labels.CAPACITY_RESERVATION_TYPE) != _BLOCK
         )
-        return PERIOD_SECONDS
+        return self._pause()
+
+    def _pause(self) -> float:
+        """Seconds until the next look: a minute, or less where a reservation ends before.
+
+        Nodes are priced by their labels, and consolidation may be about to end others for them.
+        """
+        now = self.clock.now()
+        ends = (
+            (r.end_time - now).total_seconds() + _OVER_SECONDS
+            for c in self.state.node_classes.reflector
+            for r in c.status.capacity_reservations
+            if r.end_time is not None
+        )
+        return min((PERIOD_SECONDS, *(seconds for seconds in ends if seconds > 0)))
 
     async def _drain(self, reserved: Iterable[NodeClaim]) -> None:
         ending = {
