@@ -10,7 +10,7 @@ from packing_checker import violations
 from packing_cluster import cluster
 
 from autoctl.scheduling.packing.model import PackingInput, PackingResult
-from autoctl.scheduling.packing.repack import Repack, RepackInput, choose_repack
+from autoctl.scheduling.packing.repack import Repack, RepackInput, choose_repack, waste
 
 
 def check(case: RepackInput, answer: Repack) -> None:
@@ -140,6 +140,9 @@ def test_a_pod_that_nothing_sold_would_hold_keeps_its_own_node_only() -> None:
         moving_cost=np.full(2, 0.01),
     )
     assert choose_repack(case).removed == (0, 1, 2)
+    found, worth = waste(case)
+    assert worth[1] == -found[3] == np.inf
+    assert (found[:3] > 0.9 * case.node_price[:3]).all()
 
 
 def _after(case: RepackInput, answer: Repack) -> RepackInput:
