@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import chain
 
 from autoctl.api.labels import CAPACITY_TYPE, ZONE
 from autoctl.controllers.disruption import balanced
@@ -148,11 +147,18 @@ def _best(
     if not few or len(within) < len(candidates):
         packed = Packed(simulator, candidates, ledger, options)
     if few:
-        wasteful = packed.wasteful(candidates) if packed is not None else ()
-        for proposal in chain(exhaustive(within), wasteful):
-            world = judge.world(proposal, reasons)
-            if world.rank > best.rank:
-                best = world
+        asked: set[frozenset[str]] = set()
+        for proposals in (exhaustive(within), packed.wasteful(candidates) if packed else ()):
+            for proposal in proposals:
+                names = frozenset(c.name for c in proposal)
+                if names in asked:
+                    continue
+                asked.add(names)
+                world = judge.world(proposal, reasons)
+                if world.rank > best.rank:
+                    best = world
+            if best.moves:
+                break
         tried = {c.name for c in within}
         left = [c for c in candidates if c.name not in tried]
     if packed is None or best.moves or not left:

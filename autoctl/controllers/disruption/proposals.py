@@ -20,7 +20,7 @@ from autoctl.controllers.disruption.simulation import Simulator
 from autoctl.scheduling.repacking import Proposer, Removable
 
 _WASTEFUL: Final = 6
-_WASTEFUL_SETS: Final = 8
+_WASTEFUL_SETS: Final = 3
 
 
 class Packed:
