@@ -72,6 +72,9 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the console script."""
+    # numpy reads it when it is imported, which no command is before here. Threads would cost more
+    # than they save on matrices of these sizes, and their number could show in the last digit.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         # A terminal or pipe that is not UTF-8 gets question marks, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
