@@ -181,10 +181,10 @@ class Run:
         first = self._kernel(task, Hardware.SHARED)
         self._count(first)
         placed_by = Counter(first.placed)
-        strays = [(demand, first.strays[demand.index]) for demand, _ in task]
         if first.strays:
             # The bound knows these pods already.
-            again = self._kernel([(d, n) for d, n in strays if n], Hardware.ORDINARY)
+            strays = [(d, n) for d, _ in task if (n := first.strays[d.index])]
+            again = self._kernel(strays, Hardware.ORDINARY)
             placed_by.update(again.placed)
         unusual = [
             (demand, count - placed_by[demand.index])
