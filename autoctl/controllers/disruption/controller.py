@@ -31,6 +31,7 @@ from autoctl.controllers.disruption.relevance import alike
 from autoctl.controllers.disruption.reporting import Reporter
 from autoctl.controllers.disruption.settled import Settled
 from autoctl.controllers.disruption.youth import changes
+from autoctl.controllers.provisioning.provisioner import RETRY_SECONDS
 from autoctl.ports.kubernetes import ApiError
 from autoctl.state.cluster import ClusterState
 from autoctl.state.nodes import StateNode
@@ -48,7 +49,7 @@ REJECTED_SECONDS: Final = 10.0
 STEERING_SECONDS: Final = 0.2
 LONGEST_IDLE: Final = timedelta(minutes=5)
 """A quiet cluster is looked at again after this long, whatever changed or not."""
-PROMISED_AGAIN: Final = timedelta(seconds=11)
+PROMISED_AGAIN: Final = timedelta(seconds=RETRY_SECONDS + 1)
 """A pod that kube-scheduler did not bind is planned for anew within that time."""
 SETTLE: Final = timedelta(seconds=20)
 """How long a destination is kept for pods a command has sent there."""
