@@ -141,6 +141,8 @@ def _question(board: Board, demands: Sequence[Demand], problem: SchedulingProble
         bin_free=board.free.astype(np.float64),
         bin_feasible=np.stack([d.nodes for d in demands]),
         options=PackingOptions(
-            work_budget=problem.options.budget, spread_share=problem.options.max_pod_share
+            work_budget=problem.options.budget,
+            spread_share=problem.options.max_pod_share,
+            prove=False,
         ),
     )

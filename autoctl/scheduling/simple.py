@@ -89,7 +89,10 @@ def pack_simple(
         bin_feasible=np.stack([_bins(board, d) for d, _ in demands]),
         bin_order=np.minimum(np.arange(board.size), board.existing),
         options=PackingOptions(
-            work_budget=min(work, options.budget), work_cap=work, spread_share=options.max_pod_share
+            work_budget=min(work, options.budget),
+            work_cap=work,
+            spread_share=options.max_pod_share,
+            prove=options.prove,
         ),
     )
     result = pack(question)

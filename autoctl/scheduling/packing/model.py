@@ -49,6 +49,8 @@ class PackingOptions:
         spread_min_pods: batches of fewer pods than this are packed without regard to the spread.
         spread_premium: the spread is given up when it would raise the cost by more than this
             fraction: among plans of equal price, prefer the one that survives a dead node.
+        prove: raise the lower bound of a plan that is further from it than `good_enough`, in the
+            work that the search left over.
     """
 
     work_budget: int = 4_000_000
@@ -59,6 +61,7 @@ class PackingOptions:
     spread_share: float = 0.25
     spread_min_pods: int = 50
     spread_premium: float = 0.005
+    prove: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoctl.scheduling.packing import exact
+from autoctl.scheduling.packing import exact, leads
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.greedy import greedy, shortlist
 from autoctl.scheduling.packing.guided import again, guided
@@ -74,12 +74,15 @@ def search(
         market, wanted, stock, budget, tolerance=1e-3, rounds=20, mind_limits=mind_limits
     )
     active = int((wanted > 0).sum())
-    bound = relaxed.bound
+    bound, whole = relaxed.bound, market
     if active * len(market.price) > _WIDE:
         kept = shortlist(market, wanted, np.arange(len(market.price)))
         kept = np.union1d(kept, relaxed.columns)
         market, relaxed = market.restrict(kept), relaxed.restrict(kept)
     plan, method = _spread_or_not(market, wanted, stock, budget, options, relaxed, bound)
+    enough = plan.cost / (1 + options.good_enough)
+    if options.prove and bound < enough and not plan.left.any() and budget.left:
+        bound = max(bound, leads.bound(whole, wanted, budget, enough=enough))
     return Found(plan, bound, method)
 
 
@@ -176,15 +179,18 @@ class _Contest:
             # all that is left in the relaxation's proportions; offers are downsized afterwards
             rest = again(self._market, plan.left, trial, self._budget, last)
             end, _ = guided(self._market, plan.left, trial, self._budget, rest, thresholds=(0.0,))
-            self._finish(Plan(end.left, plan.rows + end.rows), "lp", [(value, 1)])
+            self._finish(Plan(end.left, plan.rows + end.rows), "lp", [(value, 1)], bound)
         if not self._good(bound) and self._greedy_work(plan.left) < self._budget.left:
-            self._finish(plan, "lp+greedy", [(value, 1), (None, 2)])
+            self._finish(plan, "lp+greedy", [(None, 2), (value, 1)], bound)
         poor = bool(self._best.left.any()) or self._best.cost > _POOR * bound
         if self._budget.pressed and self._best.rows and not self._best.left.any():
             poor = False
         if poor or (not self._good(bound) and self._greedy_work(self._wanted) < self._budget.left):
             self._finish(
-                Plan(self._wanted.copy()), "greedy", [(None, 1) if poor else (relaxed.value, 2)]
+                Plan(self._wanted.copy()),
+                "greedy",
+                [(None, 1) if poor else (relaxed.value, 2)],
+                bound,
             )
         if not self._good(bound) and active <= _PATTERN_CLASSES and self._budget.left:
             master, value, bought = generate(
@@ -197,7 +203,7 @@ class _Contest:
             )
             for keep in _KEEP:
                 plan = round_down(master, bought, self._stock.copy(), keep)
-                self._finish(plan, "lp", [(value, 1), (None, 2)])
+                self._finish(plan, "lp", [(None, 2), (value, 1)], bound)
         self._best.left = self._best.left + self._rest
         return self._best, self._method
 
@@ -212,9 +218,13 @@ class _Contest:
         return not self._best.left.any() and self._best.cost <= bound * (1 + self._good_enough)
 
     def _finish(
-        self, plan: Plan, method: Method, tails: list[tuple[FloatArray | None, int]]
+        self,
+        plan: Plan,
+        method: Method,
+        tails: list[tuple[FloatArray | None, int]],
+        bound: float,
     ) -> None:
-        """Pack what `plan` leaves by greedy, once for each (value, rounds); propose each result."""
+        """Pack what `plan` leaves by greedy, for each (value, rounds) until one is good enough."""
         if not plan.left.any():
             tails = [(None, 1)]
         for value, rounds in tails:
@@ -227,3 +237,5 @@ class _Contest:
             )
             if not self._best.rows or whole.rank() < self._best.rank():
                 self._best, self._method = whole, method
+            if self._good(bound):
+                break

@@ -14,10 +14,11 @@ from packing_checker import violations
 from packing_mixes import MIB, ec2_catalog, sample
 
 from autoctl.scheduling.packing import classes as demand_classes
-from autoctl.scheduling.packing import market
+from autoctl.scheduling.packing import leads, market
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.greedy import greedy
 from autoctl.scheduling.packing.model import UNLIMITED, PackingInput, PackingOptions
+from autoctl.scheduling.packing.relaxation import relax
 from autoctl.scheduling.packing.solve import pack
 from autoctl.scheduling.packing.stock import Stock
 
@@ -126,6 +127,9 @@ def optimum(question: PackingInput) -> float:
         pods = np.array(state)
         need = pods @ question.requests
         runs = question.feasible[pods > 0].all(axis=0) & (need <= question.allocatable).all(axis=1)
+        if question.conflict is not None:
+            meets = np.outer(pods, pods) - np.diag(pods)
+            runs &= not bool(meets[question.conflict].any())
         if question.node_cap is not None:
             runs &= bool(((pods <= question.node_cap) | (question.node_cap < 0)).all())
         if any(state) and runs.any():
@@ -180,25 +184,106 @@ def test_the_relaxation_is_never_above_the_optimum(question: PackingInput) -> No
 
 def relaxation_bound(question: PackingInput) -> float:
     """The bound of the relaxation alone, without the exact method."""
-    from autoctl.scheduling.packing import classes, market
-    from autoctl.scheduling.packing.budget import Budget
-    from autoctl.scheduling.packing.relaxation import relax
-    from autoctl.scheduling.packing.stock import Stock
-
-    demand = classes.build(question)
+    task, demand = task_of(question)
     stock = Stock.of(question)
+    return relax(
+        task, demand.counts, stock, Budget(10**7), tolerance=1e-3, rounds=20, mind_limits=False
+    ).bound
+
+
+def leads_bound(question: PackingInput, enough: float = np.inf) -> float:
+    """The bound that tells nodes apart by their dearest pod, alone."""
+    task, demand = task_of(question)
+    return leads.bound(task, demand.counts, Budget(10**7), enough=enough)
+
+
+def task_of(question: PackingInput) -> tuple[market.Market, demand_classes.Classes]:
+    demand = demand_classes.build(question)
     task = market.build(
         demand,
         demand.counts,
         question.allocatable,
         question.price,
         np.arange(len(question.price)),
-        stock,
+        Stock.of(question),
         mind_limits=False,
     )
-    return relax(
-        task, demand.counts, stock, Budget(10**7), tolerance=1e-3, rounds=20, mind_limits=False
-    ).bound
+    return task, demand
+
+
+@st.composite
+def mixed(draw: st.DrawFn) -> PackingInput:
+    """Tiny questions with a scarce resource, shapes that repel each other, and closed offers."""
+    question = draw(tiny())
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes, offers = len(question.counts), len(question.price)
+    scarce = rng.integers(0, 3, (shapes, 1)).astype(float)
+    feasible = rng.random((shapes, offers)) < 0.8
+    feasible[:, 0] = True
+    upper = np.triu(rng.random((shapes, shapes)) < 0.2)
+    return replace(
+        question,
+        requests=np.hstack([question.requests, scarce]),
+        allocatable=np.hstack([question.allocatable, rng.integers(2, 5, (offers, 1))]),
+        feasible=feasible,
+        conflict=(upper | upper.T) if draw(st.booleans()) else None,
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(mixed())
+def test_the_bound_by_leads_is_never_above_the_optimum(question: PackingInput) -> None:
+    best = optimum(question)
+    assert np.isfinite(best)
+    assert 0 < leads_bound(question) <= best * (1 + 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(mixed())
+def test_the_bound_by_leads_is_no_worse_than_the_relaxation(question: PackingInput) -> None:
+    """Where no rule keeps pods apart: of such rules each knows others."""
+    free = replace(question, conflict=None, node_cap=None)
+    assert leads_bound(free) >= relaxation_bound(free) * (1 - 1e-3)
+
+
+def test_the_bound_knows_that_a_lead_is_whole() -> None:
+    """The relaxation fills the room beside a lead with parts of pods that do not fit there.
+
+    Ten pods of 5 and ten of 4 of a scarce kind, one to a node, and nineteen ordinary ones of 2;
+    nodes of 6. Beside a 5 nothing fits, beside a 4 one ordinary pod; the other nine share three.
+    """
+    question = PackingInput(
+        requests=np.array([[5.0, 1.0], [4.0, 1.0], [2.0, 0.0]]),
+        counts=np.array([10, 10, 19]),
+        allocatable=np.array([[6.0, 1.0], [8.0, 1.0]]),
+        price=np.array([1.0, 1.6]),
+        feasible=np.ones((3, 2), np.bool_),
+    )
+    assert leads_bound(question) == pytest.approx(23.0)
+    assert relaxation_bound(question) < 21.5
+    answer = pack(question)
+    assert answer.cost == pytest.approx(23.0)
+    assert answer.lower_bound == pytest.approx(23.0)
+
+
+def test_the_bound_by_leads_stops_where_it_is_enough() -> None:
+    """What is asked for is proven, not what could be: the work is another's."""
+    task, demand = task_of(sample("wild", 200, ec2_catalog(), seed=5))
+    scarce = np.arange(len(demand.requests))[:, None] % 2
+    offers = np.arange(len(task.price))[:, None] % 3
+    task = replace(
+        task,
+        requests=np.hstack([task.requests, scarce]),
+        allocatable=np.hstack([task.allocatable, offers]),
+    ).with_fit(np.where(scarce <= offers.T, task.fit, 0))
+    budgets = [Budget(10**9), Budget(10**9), Budget(0)]
+    whole, part, cut = (
+        leads.bound(task, demand.counts, budget, enough=enough)
+        for budget, enough in zip(budgets, (np.inf, 1e-6, np.inf), strict=True)
+    )
+    assert 1e-6 <= part < whole
+    assert cut == part, "without any work left it still answers"
+    assert budgets[1].spent < budgets[0].spent
 
 
 @settings(max_examples=40, deadline=None)
