@@ -339,8 +339,6 @@ def _node_pool(d: Dependencies, health: RegistrationHealth) -> Registration:
             Watch(NODE_CLASSES, keys.pools_of_class),
             Watch(NODE_CLAIMS, keys.pool_of_claim),
         ),
-        # It counts all the pool's nodes, of which many may change at once.
-        rest=1.0,
     )
 
 

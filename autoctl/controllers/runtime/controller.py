@@ -87,8 +87,7 @@ class Registration:
 
     `concurrency` reconciles of different keys run at once; failed keys come back after `base_delay`
     to `max_delay` seconds. A change of a watched object wakes a `Periodic` early, but no sooner
-    than `rest` seconds after its last pass (it may itself ask for less). Of other controllers each
-    key rests as long after its reconcile, whatever asks for it.
+    than `rest` seconds after its last pass (it may itself ask for less).
     """
 
     controller: Controller | Periodic

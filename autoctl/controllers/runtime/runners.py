@@ -40,7 +40,6 @@ class ControllerRunner:
         self.queue = WorkQueue(
             base_delay=registration.base_delay,
             max_delay=registration.max_delay,
-            rest=registration.rest,
             observer=_QueueMetrics(controller.name, metrics),
         )
         self.on_error: ErrorObserver | None = None

@@ -2,18 +2,14 @@
 
 The rules are those of client-go's `workqueue`: a key waits at most once; a key that is being worked
 on is never handed to a second worker, but is queued again when it was added meanwhile; failures
-come back with a delay that doubles for each key on its own. Beyond these a key may rest after its
-work: what is added in the meantime is worked on once, when the rest is over.
+come back with a delay that doubles for each key on its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final, Protocol
-
-_ROUNDING: Final = 1e-6
-"""Seconds by which a timer may ring early."""
+from typing import Protocol
 
 
 class QueueObserver(Protocol):
@@ -40,15 +36,13 @@ class WorkQueue:
         *,
         base_delay: float = 1.0,
         max_delay: float = 60.0,
-        rest: float = 0.0,
         observer: QueueObserver | None = None,
     ) -> None:
-        """`base_delay` and `max_delay` bound the seconds a failed key waits; `rest` is seconds."""
+        """`base_delay` and `max_delay` bound the seconds a failed key waits."""
         if not 0 < base_delay <= max_delay:
             raise ValueError(f"need 0 < base_delay <= max_delay, got {base_delay}, {max_delay}")
         self._base_delay = base_delay
         self._max_delay = max_delay
-        self._rest = rest
         self._observer = observer
         self._ready: deque[str] = deque()
         self._waiting: set[str] = set()
@@ -56,8 +50,6 @@ class WorkQueue:
         self._again: set[str] = set()
         self._since: dict[str, float] = {}
         self._delayed: dict[str, asyncio.TimerHandle] = {}
-        self._resting: dict[str, float] = {}
-        """When keys that were worked on lately may be worked on again, the earliest first."""
         self._failures: dict[str, int] = {}
         self._wake: deque[asyncio.Future[None]] = deque()
         self._closed = False
@@ -80,16 +72,12 @@ class WorkQueue:
         return self._failures.get(key, 0)
 
     def add(self, key: str) -> None:
-        """Queue the key now, or when it has rested; a delayed addition of it is brought forward."""
+        """Queue the key now; a delayed addition of it is brought forward."""
         if self._closed:
             return
         handle = self._delayed.pop(key, None)
         if handle is not None:
             handle.cancel()
-        rest = self._left_of_rest(key)
-        if rest > _ROUNDING and key not in self._working:
-            self.add_after(key, rest)
-            return
         if key in self._waiting:
             return
         if key in self._working:
@@ -158,11 +146,10 @@ class WorkQueue:
         started = self._working.pop(key)
         if self._observer is not None:
             self._observer.done(asyncio.get_running_loop().time() - started)
-        if self._rest:
-            self._begin_rest(key)
         if key in self._again:
             self._again.discard(key)
-            self.add(key)
+            if not self._closed:
+                self._push(key)
 
     def shut_down(self) -> None:
         """Take no more keys, drop those that wait, and let every waiting worker end."""
@@ -176,20 +163,6 @@ class WorkQueue:
         self._since.clear()
         while self._wake:
             self._wake_one()
-
-    def _begin_rest(self, key: str) -> None:
-        now = asyncio.get_running_loop().time()
-        while self._resting:
-            first = next(iter(self._resting))
-            if self._resting[first] > now:
-                break
-            del self._resting[first]
-        self._resting.pop(key, None)
-        self._resting[key] = now + self._rest
-
-    def _left_of_rest(self, key: str) -> float:
-        until = self._resting.get(key)
-        return 0.0 if until is None else until - asyncio.get_running_loop().time()
 
     def _push(self, key: str) -> None:
         self._waiting.add(key)

@@ -57,37 +57,6 @@ async def test_failures_double_the_delay_up_to_the_maximum_and_forget_resets_it(
     assert now() - start == pytest.approx(1)
 
 
-async def test_a_key_rests_after_its_work_and_what_came_meanwhile_is_one() -> None:
-    queue = WorkQueue(rest=3)
-    queue.add("a")
-    queue.add("b")
-    assert await queue.get() == "a"
-    queue.add("a")
-    queue.done("a")
-    queue.add("a")
-    assert await queue.get() == "b", "other keys do not wait"
-    start = now()
-    assert await queue.get() == "a"
-    assert now() - start == pytest.approx(3)
-    assert len(queue) == 0
-    queue.done("a")
-    await asyncio.sleep(5)
-    queue.add("a")
-    assert len(queue) == 1, "it has rested"
-
-
-async def test_a_failed_key_waits_for_the_longer_of_rest_and_delay() -> None:
-    for rest, expected in ((3, 3), (0.5, 1)):
-        queue = WorkQueue(base_delay=1, rest=rest)
-        queue.add("a")
-        await queue.get()
-        queue.add_rate_limited("a")
-        queue.done("a")
-        start = now()
-        await queue.get()
-        assert now() - start == pytest.approx(expected)
-
-
 async def test_other_keys_do_not_share_the_delay() -> None:
     queue = WorkQueue(base_delay=1, max_delay=60)
     for _ in range(4):
@@ -157,14 +126,14 @@ OPERATIONS = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(operations=OPERATIONS, rest=st.sampled_from([0.0, 1.5]))
+@given(operations=OPERATIONS)
 def test_every_added_key_is_worked_on_after_its_addition(
-    operations: list[tuple[str, str | None]], rest: float
+    operations: list[tuple[str, str | None]],
 ) -> None:
     """No addition is lost, and no key is ever held twice."""
 
     async def play() -> None:
-        queue = WorkQueue(base_delay=1, max_delay=4, rest=rest)
+        queue = WorkQueue(base_delay=1, max_delay=4)
         owed: set[str] = set()
         held: list[str] = []
         for operation, key in operations:
