@@ -196,9 +196,11 @@ def _objects(scenario: Scenario) -> Sequence[dict[str, Any]]:
 
 
 def _play(player: Any) -> SimulationResult:
+    from autoctl.operator.memory import settle_memory
     from autoctl.ports.kubernetes import ApiError
     from autoctl.simulate.steps import StepError
 
+    settle_memory()
     try:
         result: SimulationResult = player.play()
     except (StepError, ApiError) as error:

@@ -7,7 +7,6 @@ the leader finishes what it began, then gives the Lease away; without the Lease,
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import signal
@@ -35,6 +34,7 @@ from autoctl.operator.kopf_bridge import KopfBridge
 from autoctl.operator.leader import LeaseTerms
 from autoctl.operator.leader_thread import LOST_EXIT_CODE, LeaderThread
 from autoctl.operator.logging import configure_logging
+from autoctl.operator.memory import settle_memory
 from autoctl.operator.observers import ApiObserver, StateReporter
 from autoctl.operator.preflight import PreflightError, preflight
 from autoctl.operator.preflight_aws import find_region, preflight_aws
@@ -60,8 +60,6 @@ WATCHED = (NODE_POOLS, NODE_CLASSES, NODE_CLAIMS, NODE_OVERLAYS, CAPACITY_BUFFER
 """What kopf watches; of pods, those without a node."""
 _SILENT_WATCH_SECONDS = 300.0
 _FLUSH_SECONDS = 2.0
-_GC_THRESHOLDS = (50_000, 20, 50)
-"""After the first lists almost everything that lives stays; the collector should look rarely."""
 
 
 def run_operator(
@@ -139,7 +137,7 @@ class _Process:
         stack.push_async_callback(bridge.stop)
         if not await self._first(assembly.state.wait_synced()):
             return 0
-        _settle_memory()
+        settle_memory()
         _log.info("mirror complete", server=config.server, region=region)
         if leader is not None:
             leader.start()
@@ -332,10 +330,3 @@ class _Process:
 def _identity() -> str:
     """The pod's name, or the machine's."""
     return os.environ.get("POD_NAME") or socket.gethostname()
-
-
-def _settle_memory() -> None:
-    """Take the mirror out of the collector's sight: looking through it would stall the loop."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)

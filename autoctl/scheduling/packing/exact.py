@@ -47,19 +47,17 @@ def cheapest(market: Market, states: IntArray) -> tuple[FloatArray, IntArray]:
     if market.conflict is not None:
         present = (states > 0).astype(np.float32)
         possible = ((present @ market.conflict.astype(np.float32)) * present).sum(axis=1) == 0
-    price = np.full(len(states), np.inf)
-    column = np.full(len(states), -1, np.int64)
-    possible &= (states > 0).any(axis=1) & (need <= room.max(axis=0, initial=0)).all(axis=1)
-    open_states = np.flatnonzero(possible)
-    for offer in order:
-        if not len(open_states):
-            break
-        good = (need[open_states] <= room[offer]).all(axis=1)
-        if good.any():
-            good[good] = (states[open_states[good]] <= market.fit[:, offer]).all(axis=1)
-            hit = open_states[good]
-            price[hit], column[hit] = market.price[offer], offer
-            open_states = open_states[~good]
+    room, fit = room[order], market.fit[:, order]
+    possible &= (states > 0).any(axis=1)
+    holds = np.repeat(possible[:, None], len(order), axis=1)
+    for d in range(room.shape[1]):
+        holds &= need[:, d, None] <= room[None, :, d]
+    for row in np.flatnonzero(states.any(axis=0)):
+        holds &= states[:, row, None] <= fit[None, row]
+    first = holds.argmax(axis=1)
+    found = holds[np.arange(len(states)), first]
+    column = np.where(found, order[first], -1)
+    price = np.where(found, market.price[column], np.inf)
     return price, column
 
 
