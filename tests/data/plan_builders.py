@@ -425,13 +425,19 @@ class Planned:
         return found
 
     def skew(self, key: str) -> list[int]:
-        """Pods of new nodes by zone, capacity type or node, ascending."""
+        """Pods of new nodes by zone, capacity type, node or a label of the user's, ascending."""
         domains: dict[str, Callable[[Object], str]] = {
             ZONE: lambda c: c["offer"]["zone"],
             CAPACITY: lambda c: c["offer"]["capacityType"],
             HOSTNAME: lambda c: c["name"],
         }
-        return sorted(self.pods_by(domains[key]).values())
+        return sorted(self.pods_by(domains.get(key, lambda c: _only_value(c, key))).values())
+
+
+def _only_value(claim: Object, key: str) -> str:
+    (values,) = (r["values"] for r in claim["requirements"] if r["key"] == key)
+    (value,) = values
+    return str(value)
 
 
 def plan(

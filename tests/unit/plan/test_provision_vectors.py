@@ -621,6 +621,32 @@ VECTORS = [
         new_nodes(1),
     ),
     Vector(
+        "32 nodeTaintsPolicy Honor: pools of which each is for pods of its own",
+        [
+            node_pool(
+                name,
+                taints=[{"key": "for", "value": name, "effect": "NoSchedule"}],
+                requirements=[exists(CAPACITY), is_in("example.com/row", "foo", own)],
+            )
+            for name, own in (("two", "bar"), ("four", "baz"))
+        ]
+        + [
+            p
+            for name, count in (("two", 2), ("four", 4))
+            for p in pods(
+                count,
+                cpu="10m",
+                labels=WEB,
+                tolerations=[{"key": "for", "value": name, "effect": "NoSchedule"}],
+                topologySpreadConstraints=[
+                    spread("example.com/row", labels=WEB, nodeTaintsPolicy="Honor")
+                ],
+            )
+        ],
+        skewed("example.com/row", 1, 2, 3),
+        pool=False,
+    ),
+    Vector(
         "32 matchLabelKeys spreads each revision alone",
         [
             p
