@@ -20,7 +20,7 @@ from autoctl.api.nodeoverlay import NodeOverlay
 from autoctl.api.runtime import requirement_errors
 from autoctl.catalog.model import InstanceType, Offering
 from autoctl.catalog.units import amounts
-from autoctl.scheduling.offers import region_of
+from autoctl.scheduling.pool_offers import region_of
 from autoctl.scheduling.requirements import Requirement, Requirements
 
 CONFLICT: Final = "Conflict"

@@ -12,7 +12,8 @@ from autoctl.scheduling.defaults import with_default_spread
 from autoctl.scheduling.feasibility import Feasibility, build_feasibility
 from autoctl.scheduling.minvalues import pool_minimums
 from autoctl.scheduling.nodes import Nodes, build_nodes
-from autoctl.scheduling.offers import Asked, Offers, build_offers, ordered_pools
+from autoctl.scheduling.offers import Offers
+from autoctl.scheduling.pool_offers import Asked, build_offers, ordered_pools
 from autoctl.scheduling.problem import SchedulingProblem
 from autoctl.scheduling.shapes import Shape, intern_pods
 from autoctl.scheduling.taints import PREFER_NO_SCHEDULE

@@ -19,7 +19,7 @@ from autoctl.catalog.model import InstanceType
 from autoctl.controllers.disruption.candidates import Candidate
 from autoctl.controllers.disruption.cost import EMPTY_COST, rescheduling_cost
 from autoctl.controllers.disruption.marks import COMMAND
-from autoctl.scheduling.offers import pool_requirements
+from autoctl.scheduling.pool_offers import pool_requirements
 from autoctl.scheduling.problem import NewNode, Offer
 from autoctl.scheduling.requirements import Requirements
 from autoctl.state.pods import Protection, do_not_disrupt
