@@ -13,6 +13,7 @@ from autoctl.api.labels import COMPUTE_TYPE, NODE_SETTINGS_HASH, NODE_SETTINGS_H
 from autoctl.aws.clients import Clients
 from autoctl.aws.executor import Executor
 from autoctl.aws.instances import instance_id
+from autoctl.aws.subnet_use import SubnetUse
 from autoctl.controllers.builtin.controller import BuiltinController
 from autoctl.controllers.capacitybuffer.controller import REST_SECONDS as BUFFER_REST_SECONDS
 from autoctl.controllers.capacitybuffer.controller import CapacityBufferController
@@ -398,6 +399,7 @@ def _node_lives(
             templates=templates,
             types=d.aws.types,
             unavailable=d.aws.unavailable,
+            subnets=SubnetUse(d.clock),
             cluster=d.aws.cluster,
             adoption=adoption,
             options=options,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 
 from harness import Object, deployment, node_class, node_pool, playing
 
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODE_POOLS, NODES
+from autoctl.sim.cloud.ec2.addresses import AddressPool
 from autoctl.sim.cloud.faults import Fault, FaultType
 
 FAILED = "FailedScheduling"
@@ -185,6 +188,25 @@ async def test_nothing_is_launched_while_the_class_is_not_ready() -> None:
         assert play.condition(play.pool(), "Ready")["status"] == "False"
         play.world.cloud.ec2.network.subnets.update(subnets)
         await play.until(lambda: play.running() == 3)
+
+
+async def test_launches_take_turns_in_a_zone_s_subnets_before_they_are_counted_again() -> None:
+    pool = node_pool("static", replicas=1)
+    zone = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-west-2a"]}
+    pool["spec"]["template"]["spec"]["requirements"] = [zone]
+    async with playing(node_class()) as play:
+        network = play.world.cloud.ec2.network
+        (first,) = (s for s in network.subnets.values() if s.zone == "us-west-2a")
+        addresses = AddressPool("10.9.0.0/19")
+        network.subnets["subnet-2"] = replace(first, subnet_id="subnet-2", pool=addresses)
+        await asyncio.sleep(70)
+        await play.world.cluster.users.create(NODE_POOLS, pool)
+        for replicas in (2, 3, 4):
+            await asyncio.sleep(8)
+            await play.api.patch(NODE_POOLS, "static", {"spec": {"replicas": replicas}})
+        await play.until(lambda: play.launched == 4)
+        used = Counter(i.subnet_id for i in play.instances())
+        assert used == {first.subnet_id: 2, "subnet-2": 2}
 
 
 async def test_a_static_pool_without_capacity_is_filled_with_patience() -> None:

@@ -21,6 +21,7 @@ from autoctl.aws.fleet_queue import Fleets
 from autoctl.aws.instance_types import InstanceTypes
 from autoctl.aws.instances import provider_id
 from autoctl.aws.offerings import UnavailableOfferings
+from autoctl.aws.subnet_use import SubnetUse
 from autoctl.aws.tags import resource_tags
 from autoctl.catalog.model import InstanceType, Offering
 from autoctl.controllers.lifecycle.adoption import Adoption
@@ -69,6 +70,7 @@ class LauncherDependencies:
     templates: TemplateStore
     types: InstanceTypes
     unavailable: UnavailableOfferings
+    subnets: SubnetUse
     cluster: ClusterFacts
     adoption: Adoption
     options: PreparedOptions
@@ -138,7 +140,13 @@ class Launcher:
             if not self._d.unavailable.subnet_available(s.id)
         )
         options = self._d.options.of(types)
-        plan = plan_launch(claim, node_class, options, exhausted_subnets=exhausted)
+        plan = plan_launch(
+            claim,
+            node_class,
+            options,
+            exhausted_subnets=exhausted,
+            addresses_taken=self._d.subnets.taken(),
+        )
         if not plan.groups:
             raise NoCapacity(plan.why)
         attempt = self._attempts.get(claim.metadata.uid, 0)
@@ -176,6 +184,7 @@ class Launcher:
             plan.reservation.id if plan.reservation is not None else None,
         )
         assert machine is not None, "the plan named the type"
+        self._d.subnets.take(launched.subnet_id, machine.instance_type.capacity.get("pods", 0))
         return machine
 
     async def _request(

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from autoctl.api import core, labels
 from autoctl.api.labels import UNREGISTERED_TAINT
@@ -35,6 +36,7 @@ _DIGEST_BYTES = 6
 """Eight characters: many have to go into one tag, and are compared within seconds of a crash."""
 _NVME_LABEL = labels.INSTANCE_LOCAL_NVME
 _GB = 1000**3
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,13 @@ def plan_launch(
     options: LaunchOptions,
     *,
     exhausted_subnets: frozenset[str] = frozenset(),
+    addresses_taken: Mapping[str, int] = _NOTHING,
     capacity_aside: bool = False,
 ) -> LaunchPlan:
     """The cheapest available offerings of one capacity type that the claim allows.
 
+    Of a zone's subnets the one with the most free addresses is used; `addresses_taken` are those
+    that launches have taken by subnet since the class counted.
     With `capacity_aside` all count as available, but reserved ones, which are for launches alone.
     """
     selection = options.once(
@@ -73,7 +78,7 @@ def plan_launch(
     )
     if not selection.chosen:
         return LaunchPlan(ON_DEMAND, (), why=selection.why)
-    subnets = _subnets(node_class.status.subnets, exhausted_subnets)
+    subnets = _subnets(node_class.status.subnets, exhausted_subnets, addresses_taken)
     groups = _groups(claim, node_class, selection.chosen, subnets, options)
     if not groups:
         return LaunchPlan(selection.capacity_type, (), why="no subnet has free addresses")
@@ -210,14 +215,16 @@ def _cheapest_types(chosen: list[Choice], most: int) -> list[Choice]:
     return [c for c in chosen if c[0].name in kept]
 
 
-def _subnets(subnets: Iterable[SubnetStatus], exhausted: frozenset[str]) -> dict[str, str]:
+def _subnets(
+    subnets: Iterable[SubnetStatus], exhausted: frozenset[str], taken: Mapping[str, int]
+) -> dict[str, str]:
     """Zone -> its subnet with the most free addresses."""
     best: dict[str, tuple[int, str]] = {}
     for subnet in subnets:
         if subnet.id in exhausted:
             continue
-        free = subnet.available_ip_address_count or 0
-        best[subnet.zone] = max(best.get(subnet.zone, (-1, "")), (free, subnet.id))
+        here = ((subnet.available_ip_address_count or 0) - taken.get(subnet.id, 0), subnet.id)
+        best[subnet.zone] = max(best.get(subnet.zone, here), here)
     return {zone: name for zone, (_, name) in best.items()}
 
 

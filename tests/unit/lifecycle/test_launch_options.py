@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from autoctl.api import labels
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
 from autoctl.aws.fleet import CAPACITY_BLOCK, INTERRUPTIBLE
+from autoctl.aws.subnet_use import SubnetUse
 from autoctl.catalog.embedded import load_catalog
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
 from autoctl.catalog.units import amounts
@@ -21,6 +23,7 @@ from autoctl.controllers.lifecycle.launch_options import (
     offering_labels,
 )
 from autoctl.controllers.lifecycle.launch_plan import LaunchPlan, plan_launch
+from autoctl.ports.clock import FixedClock
 from autoctl.scheduling.requirements import Requirements
 from autoctl.state.problem import requirement_specs
 
@@ -135,6 +138,46 @@ def test_the_answer_is_that_of_the_rule(seed: int) -> None:
         asked = claim(*rng.sample(KEYS, rng.randint(0, 4)), cpu=rng.choice(["1", "6", "40"]))
         found = [(t.name, o.zone, o.capacity_type) for t, o in options.of(asked)]
         assert found == naively(asked, types)
+
+
+def test_a_zone_s_subnet_is_the_one_with_most_addresses_left() -> None:
+    """What launches took since the class counted is as good as gone."""
+    own = node_class().to_dict()
+    own["status"]["subnets"] = [
+        {"id": "large", "zone": ZONES[0], "availableIPAddressCount": 200},
+        {"id": "small", "zone": ZONES[0], "availableIPAddressCount": 120},
+        {"id": "other", "zone": ZONES[1], "availableIPAddressCount": 5},
+    ]
+    asked = claim((labels.INSTANCE_TYPE, "In", ["m5.large"]))
+
+    def chosen(taken: dict[str, int]) -> dict[str, str]:
+        found = plan_launch(
+            asked,
+            NodeClass.from_dict(own),
+            LaunchOptions(TYPES, REGION),
+            addresses_taken=taken,
+        )
+        return {o.zone: o.subnet_id for group in found.groups for o in group.overrides}
+
+    assert chosen({}) == {ZONES[0]: "large", ZONES[1]: "other"}
+    assert chosen({"large": 79}) == {ZONES[0]: "large", ZONES[1]: "other"}
+    assert chosen({"large": 81}) == {ZONES[0]: "small", ZONES[1]: "other"}
+    spent = chosen({"large": 400, "small": 300, "other": 90})
+    assert spent == {ZONES[0]: "small", ZONES[1]: "other"}, "EC2 has the last word"
+
+
+def test_addresses_count_as_taken_until_the_next_count() -> None:
+    clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    use = SubnetUse(clock)
+    use.take("a", 29)
+    clock.instant += timedelta(seconds=40)
+    use.take("a", 58)
+    use.take("b", 8)
+    assert {k: n for k, n in use.taken().items() if n} == {"a": 87, "b": 8}
+    clock.instant += timedelta(seconds=30)
+    assert {k: n for k, n in use.taken().items() if n} == {"a": 58, "b": 8}
+    clock.instant += timedelta(minutes=1)
+    assert not any(use.taken().values())
 
 
 def test_what_was_prepared_lasts_as_long_as_its_types(monkeypatch: pytest.MonkeyPatch) -> None:
