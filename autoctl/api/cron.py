@@ -160,11 +160,14 @@ def parse_schedule(text: str, time_zone: str | None = None) -> Schedule:
 def is_active(schedule: str, duration: timedelta, now: datetime, time_zone: str | None) -> bool:
     """Whether a window that opens at each time of `schedule` for `duration` is open at `now`.
 
+    A schedule without any time within reach counts as open, as in Karpenter, where the zero time
+    that robfig/cron then answers lies before every `now`.
+
     Raises:
         CronError: the schedule or time zone cannot be read.
     """
     opening = parse_schedule(schedule, time_zone).next(now - duration)
-    return opening is not None and opening <= now
+    return opening is None or opening <= now
 
 
 def _zone(text: str, name: str) -> ZoneInfo:

@@ -55,6 +55,7 @@ Operator: TypeAlias = Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt
 TaintEffect: TypeAlias = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 LabelValue: TypeAlias = Annotated[str, Field(max_length=63, pattern=labels.LABEL_VALUE_PATTERN)]
 
+_NODE_CLASS_KIND = "NodeClass"
 _EXPIRE_AFTER = "self.expireAfter"
 _GRACE_PERIOD = "(has(self.terminationGracePeriod) ? self.terminationGracePeriod : '24h')"
 _IS_DURATION = f".matches('{DURATION_PATTERN}')"
@@ -227,6 +228,14 @@ class NodeClassReference(ApiModel):
             json_schema_extra=rules(Rule("self != ''", "name may not be empty")),
         ),
     ]
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a NodeClass; other kinds are other controllers', with all that uses them.
+
+        The reference's group and kind cannot be changed.
+        """
+        return self.group == labels.EKS_GROUP and self.kind == _NODE_CLASS_KIND
 
 
 class Resources(ApiModel):

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from autoctl.aws.call import Caller
-from autoctl.catalog.embedded import api_instance_types, region_data
+from autoctl.catalog.embedded import api_instance_types, region_data, regions
 
 ON_DEMAND_USAGE = "Linux/UNIX"
 _PRICED = {
@@ -41,6 +41,11 @@ class Market:
     on_demand: Mapping[str, float]
     spot: Mapping[tuple[str, str], float]
     revision: int = field(default=0, compare=False)
+
+
+def known_market(region: str) -> Market:
+    """The packaged facts; nothing for a region without any, until the account has answered."""
+    return embedded_market(region) if region in regions() else Market({}, {}, {}, {}, {})
 
 
 def embedded_market(region: str) -> Market:

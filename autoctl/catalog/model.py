@@ -21,6 +21,12 @@ RESERVED = "reserved"
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
+_LEAST = 1e-4
+"""Part of the market's price that an offering counts at least for: one that an overlay made free is
+cheaper than any other still, and too dear to be wasted."""
+_TIE = 1e-6
+"""Part of the market's price that decides among offerings an overlay made equal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Offering:
@@ -30,7 +36,8 @@ class Offering:
     is out of the NodeClass's subnets). A `reserved` offering belongs to the reservation
     `reservation_id`, which has room for `reservation_capacity` more instances; `labels` carries
     what only this offering adds to a node (zone id, reservation labels, ...). `overlay` names the
-    NodeOverlay that set the price, None while it is the market's.
+    NodeOverlay that set the price, None while it is the market's; `market_price` is what the market
+    asks then.
     """
 
     zone: str
@@ -41,10 +48,22 @@ class Offering:
     reservation_capacity: int | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     overlay: str | None = None
+    market_price: float | None = None
 
     def __post_init__(self) -> None:
         if not self.price >= 0:
             raise ValueError(f"offering price must be a number >= 0, got {self.price!r}")
+
+    @property
+    def weighed(self) -> float:
+        """`price` as a choice among offerings weighs it: a trifle more where an overlay set it.
+
+        At prices that an overlay made equal, or nothing, all sizes and any number of nodes would
+        be as good; the trifle is a part of the market's price, which still tells them apart.
+        """
+        if self.market_price is None:
+            return self.price
+        return max(self.price, _LEAST * self.market_price) + _TIE * self.market_price
 
 
 @dataclass(frozen=True)

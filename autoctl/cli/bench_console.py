@@ -31,10 +31,11 @@ def show_figures(figures: Mapping[str, Any], output: str) -> None:
     if output == "json":
         write_structured(figures, "json", sys.stdout)
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from autoctl.cli.console import Output
 
     table = Table(show_header=False)
     for key, value in figures.items():
         table.add_row(key, str(value))
-    Console().print(table)
+    Output().print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from autoctl.cli.bench_console import progress_bar, show_figures
+from autoctl.cli.inputs import FiniteRange
 
 
 @click.command(
@@ -18,7 +19,7 @@ Examples:
 @click.option("--nodes", type=click.IntRange(1), default=500, show_default=True)
 @click.option(
     "--fill",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.3,
     show_default=True,
     help="Part of the nodes' CPU or memory, whichever is scarcer, that pods request.",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from autoctl.cli.inputs import FiniteRange
+
 if TYPE_CHECKING:
     from autoctl.kube.config import ConnectionConfig
     from autoctl.sim.cloud import CloudSettings
@@ -26,7 +28,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     return host, int(port)
 
 
-_SECONDS = click.FloatRange(min=0)
+_SECONDS = FiniteRange(min=0)
 
 
 @click.command(

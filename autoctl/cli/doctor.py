@@ -27,7 +27,12 @@ Examples:
 """
 )
 @click.option("--cluster-name", required=True, envvar="AUTOCTL_CLUSTER_NAME", help="EKS cluster.")
-@click.option("--region", default="", envvar="AUTOCTL_REGION", help="AWS region; else AWS_REGION.")
+@click.option(
+    "--region",
+    default="",
+    envvar="AUTOCTL_REGION",
+    help="AWS region; else AUTOCTL_REGION, then AWS_REGION.",
+)
 @click.option(
     "--interruption-queue", default="", envvar="AUTOCTL_INTERRUPTION_QUEUE", help="SQS queue."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,18 @@ class _Instant(click.ParamType[datetime]):
         if instant.tzinfo is None:
             self.fail(f"{value!r}: expected a time zone, such as a Z at the end", param, ctx)
         return instant.astimezone(UTC)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers: NaN, which no comparison turns down, and infinity are none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r}: expected a finite number", param, ctx)
+        return number
 
 
 def files_option(function: F) -> F:
@@ -132,7 +145,10 @@ def load_catalog(source: SnapshotInput) -> Catalog:
     from autoctl.catalog import embedded, file
 
     if source.catalog is not None:
-        return file.load_catalog_file(source.catalog)
+        try:
+            return file.load_catalog_file(source.catalog)
+        except RecursionError:
+            fail(f"{source.catalog}: expected a catalog, got JSON nested too deeply to be read")
     if source.region not in embedded.regions():
         fail(
             f"--region {source.region}: not in the built-in catalog; expected one of "
@@ -171,7 +187,7 @@ def _live(source: SnapshotInput, catalog: Catalog) -> ReadSnapshot:
         assume_node_class=source.catalog is not None,
         referents=live.referents,
     )
-    return ReadSnapshot(offline.snapshot, live.server)
+    return ReadSnapshot(offline.snapshot, live.server, offline.ignored)
 
 
 def wall_clock() -> datetime:

@@ -12,11 +12,14 @@ import importlib.util
 import io
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
 from autoctl import __version__
+from autoctl.cli.ends import INTERRUPTED, drop_output, unread
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("autoctl.cli.run:run", "Run the operator."),
@@ -47,9 +50,35 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with _ends():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _ends():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@contextmanager
+def _ends() -> Iterator[None]:
+    """Exit codes of what click would end with 1, which commands have a meaning for."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        unread()
 
 
 def _exists(name: str) -> bool:
@@ -86,6 +115,8 @@ def main() -> None:
             # Here a full disk can still be told; when the interpreter ends it could not.
             if sys.stdout is not None:
                 sys.stdout.flush()
+    except BrokenPipeError:
+        unread()
     except OSError as error:
         if error.errno not in _NOT_WRITTEN or error.filename is not None:
             raise
@@ -98,6 +129,5 @@ _NOT_WRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 def _output_lost(error: OSError) -> NoReturn:
     """End because what was to be printed cannot be written where it goes."""
     click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
-    # What is left in the buffer would be tried, and told, once more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop_output()
     sys.exit(os.EX_IOERR)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from autoctl.cli.inputs import (
+    FiniteRange,
     SnapshotInput,
     catalog_option,
     files_option,
@@ -43,7 +44,7 @@ Examples:
 )
 @click.option(
     "--max-pod-share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=0.5,
     show_default=True,
     help="Largest share of the pending pods' requests on one new node, where that costs no more.",

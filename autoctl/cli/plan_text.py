@@ -8,6 +8,7 @@ from collections.abc import Sized
 from rich.console import Console
 from rich.table import Table
 
+from autoctl.cli.console import Output
 from autoctl.cli.inputs import ReadSnapshot
 from autoctl.cli.rendering import reason_lines
 from autoctl.controllers.disruption.model import Command
@@ -31,8 +32,11 @@ def render_plan(plan: Plan, read: ReadSnapshot, console: Console | None = None) 
     if plan.decision.commands:
         out.print(_disruptions(plan.decision.commands))
     blocked = [(b.node, b.reason + (f" ({b.pod})" if b.pod else "")) for b in plan.decision.blocked]
-    blocked += sorted(plan.decision.unconsolidatable.items())
-    blocked += [(f"NodePool {p.pool}", p.message) for p in plan.decision.pools]
+    blocked += plan.decision.left_alone
+    pools = (*plan.decision.pools, *plan.decision.spent)
+    blocked += [(f"NodePool {p.pool}", p.message) for p in pools]
+    for pool, why in plan.shortfalls:
+        out.print(f"NodePool {pool} is full: {why}.")
     for overlay in plan.overlays:
         if overlay.refusal is not None:
             out.print(f"NodeOverlay {overlay.name} is not in force: {overlay.refusal.message}.")
@@ -59,10 +63,10 @@ def render_plan(plan: Plan, read: ReadSnapshot, console: Console | None = None) 
 
 def _console() -> Console:
     """Standard output; names are not cut short in a pipe or a file, where nobody set a width."""
-    out = Console(highlight=False)
+    out = Output(highlight=False)
     if out.is_terminal or "COLUMNS" in os.environ:
         return out
-    return Console(highlight=False, width=_PIPE_WIDTH)
+    return Output(highlight=False, width=_PIPE_WIDTH)
 
 
 def _headline(plan: Plan, read: ReadSnapshot) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autoctl.simulate.replay import Replay
     from autoctl.simulate.result import SimulationResult
     from autoctl.simulate.scenario import Scenario
+    from autoctl.state.manifests import Document
 
 EXPECTATION_FAILED = 1
 
@@ -98,7 +99,8 @@ def simulate(
 
     The operator in it is the one that `autoctl run` runs. The same scenario
     and seed give the same output, byte for byte.
-    Exit code 1: an expectation of the scenario failed; 2: it cannot be played.
+    Exit code 1: an expectation of the scenario failed; 2: it cannot be played;
+    130: interrupted.
     """
     from autoctl.operator.logging import configure_logging
     from autoctl.simulate.player import Player
@@ -150,7 +152,6 @@ def simulate(
 def _scenario(path: str | None, duration: str | None) -> Scenario:
     from importlib.resources import files
 
-    from autoctl.catalog.embedded import regions
     from autoctl.simulate.scenario import ScenarioError, load_scenario, with_duration
 
     try:
@@ -162,8 +163,6 @@ def _scenario(path: str | None, duration: str | None) -> Scenario:
         chosen = scenario if duration is None else with_duration(scenario, duration)
     except ScenarioError as error:
         fail(str(error))
-    if chosen.region not in regions():
-        fail(f"region: {chosen.region!r} is not simulated; expected one of {', '.join(regions())}")
     return chosen
 
 
@@ -177,22 +176,47 @@ def _trace(
 
     try:
         trace = read_trace(path, parse_columns(columns))
-        given = [d.object for d in load_manifests(nodepools)]
+        given = load_manifests(nodepools)
+        _check_pools(nodepools, given)
         scenario = trace_scenario(trace, Path(path).stem, DEFAULT_REGION)
         if duration is not None:
             scenario = with_duration(scenario, duration)
     except (TraceError, ManifestError, ScenarioError) as error:
         fail(str(error))
-    return scenario, trace_objects(trace, given), Replay(trace)
+    return scenario, trace_objects(trace, [d.object for d in given]), Replay(trace)
+
+
+def _check_pools(files: Sequence[str], given: Sequence[Document]) -> None:
+    """End where no file has a NodePool. Raises `ManifestError` for one that cannot be used."""
+    from autoctl.api.validation import validate_manifest
+    from autoctl.ports.kubernetes import NODE_POOLS
+
+    pools = [d for d in given if d.kind == NODE_POOLS.kind]
+    if files and not pools:
+        kinds = ", ".join(sorted({d.kind for d in given})) or "nothing"
+        fail(f"--nodepool {', '.join(files)}: expected a NodePool, got {kinds}")
+    for pool in pools:
+        if pool.object["apiVersion"] != NODE_POOLS.api_version:
+            found = repr(pool.object["apiVersion"])
+            raise pool.error("apiVersion", f"expected {NODE_POOLS.api_version}, got {found}")
+        for wrong in validate_manifest(pool.object):
+            raise pool.error(wrong.field, wrong.message)
 
 
 def _objects(scenario: Scenario) -> Sequence[dict[str, Any]]:
+    from autoctl.simulate.scenario import FieldError, check_object
     from autoctl.state.manifests import ManifestError, load_manifests
 
     try:
-        return [*(d.object for d in load_manifests(scenario.manifests)), *scenario.objects]
+        documents = load_manifests(scenario.manifests)
+        for document in documents:
+            try:
+                check_object(document.object)
+            except FieldError as error:
+                raise document.error(error.path, str(error)) from error
     except ManifestError as error:
         fail(str(error))
+    return [*(d.object for d in documents), *scenario.objects]
 
 
 def _play(player: Any) -> SimulationResult:
@@ -215,7 +239,11 @@ def _refused(error: Exception) -> NoReturn:
 def _check_report(path: str) -> None:
     """Say now, not after the simulation, that the report has no place."""
     folder = Path(path).parent
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as error:  # a folder on the way to it that may not be entered
+        fail(f"--report {path}: {error.strerror or error}")
+    if not there:
         fail(f"--report {path}: there is no folder {folder}")
     if not os.access(folder, os.W_OK) and not os.access(path, os.W_OK):
         fail(f"--report {path}: cannot be written")
@@ -237,7 +265,9 @@ class _Display:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._out = Console(highlight=False)
+        from autoctl.cli.console import Output
+
+        self._out = Output(highlight=False)
         self._enabled = enabled
         self._replay = replay
         error = Console(stderr=True)
@@ -299,10 +329,11 @@ def _clock(seconds: float) -> str:
 
 
 def _summary(result: SimulationResult, report: str | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    out = Console(highlight=False)
+    from autoctl.cli.console import Output
+
+    out = Output(highlight=False)
     totals = result.totals
     table = Table(
         title=f"{result.name}: {_clock(result.duration_seconds)} played", show_header=False

@@ -98,7 +98,11 @@ def load_config(
     if env.get("KUBERNETES_SERVICE_HOST") and context is None:
         return load_in_cluster(env, service_account)
     default = Path.home() / ".kube" / "config"
-    if default.exists():
+    try:
+        there = default.exists()
+    except OSError as error:  # the folder may not be entered
+        raise ConfigError(f"cannot read {default}: {error.strerror}") from error
+    if there:
         return load_kubeconfig([default], context, clock)
     raise ConfigError(
         "no cluster to talk to: set --kubeconfig or KUBECONFIG, "
@@ -112,9 +116,11 @@ def load_in_cluster(env: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> 
     if ":" in host:
         host = f"[{host}]"
     try:
-        ca = (account / "ca.crt").read_text()
+        ca = (account / "ca.crt").read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {account / 'ca.crt'}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{account / 'ca.crt'} is not UTF-8 text: {error.reason}") from error
     namespace = account / "namespace"
     return ConnectionConfig(
         server=f"https://{host}:{port}",
@@ -186,19 +192,31 @@ def _merge(paths: list[Path]) -> _Merged:
     read = 0
     for path in paths:
         try:
-            document = yaml.safe_load(path.read_text())
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{path} is not a kubeconfig: expected UTF-8 text: {error.reason}"
+            ) from error
+        except RecursionError as error:
+            raise ConfigError(f"{path} is not a kubeconfig: nested too deeply") from error
         except yaml.YAMLError as error:
-            raise ConfigError(f"{path} is not YAML: {error}") from error
+            raise ConfigError(f"{path} is not YAML: {_problem(error)}") from error
         read += 1
         if not isinstance(document, dict):
             raise ConfigError(f"{path} is not a kubeconfig: expected a mapping")
-        merged.current = merged.current or document.get("current-context") or None
+        current = document.get("current-context") or None
+        if not isinstance(current, str | None):
+            raise ConfigError(f"{path}: current-context: expected a name, got {current!r}")
+        merged.current = merged.current or current
         for section, kind in (("clusters", "cluster"), ("contexts", "context"), ("users", "user")):
-            for item in document.get(section) or []:
+            items = document.get(section) or []
+            if not isinstance(items, list):
+                raise ConfigError(f"{path}: {section}: expected a list, got {items!r:.80}")
+            for item in items:
                 if not isinstance(item, dict) or not isinstance(item.get("name"), str):
                     raise ConfigError(f"{path}: every item of {section} needs a name")
                 value = item.get(kind) or {}
@@ -209,6 +227,13 @@ def _merge(paths: list[Path]) -> _Merged:
     if not read:
         raise ConfigError(f"there is no kubeconfig at {merged.source}")
     return merged
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong, and in which line, without the lines of the file: they may hold secrets."""
+    mark = getattr(error, "problem_mark", None)
+    line = f"line {mark.line + 1}: " if mark is not None else ""
+    return line + str(getattr(error, "problem", None) or getattr(error, "reason", error))
 
 
 def _required(entry: _Entry, key: str, merged: _Merged, name: str) -> str:

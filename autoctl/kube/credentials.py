@@ -81,9 +81,11 @@ class TokenFile:
 
     def _read(self, now: float) -> None:
         try:
-            token = self._path.read_text().strip()
+            token = self._path.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(f"cannot read the token {self._path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"the token {self._path} is not text: {error.reason}") from error
         if not token:
             raise ConfigError(f"the token {self._path} is empty")
         self._token = token

@@ -377,7 +377,9 @@ def _provisioning(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
             (Watch(CAPACITY_BUFFERS), Watch(NODES), Watch(PODS)),
             rest=BUFFER_REST_SECONDS,
         ),
-        Registration(StaticProvisioner(d.state, creator), (Watch(NODE_POOLS), Watch(NODE_CLAIMS))),
+        Registration(
+            StaticProvisioner(d.state, creator, d.events), (Watch(NODE_POOLS), Watch(NODE_CLAIMS))
+        ),
     ]
 
 

@@ -150,7 +150,8 @@ def _verdict(
         return f"stays: {why}"
     usual = Reason.EMPTY if candidate.empty else Reason.UNDERUTILIZED
     reason = Reason.DRIFTED if drifted else usual
-    messages = {p.reason: p.message for p in decision.pools if p.pool == pool.metadata.name}
+    bounds = (*decision.pools, *decision.spent)
+    messages = {p.reason: p.message for p in bounds if p.pool == pool.metadata.name}
     if messages:
         return f"stays: {messages.get(reason) or next(iter(messages.values()))}"
     return "stays: nothing asks for its removal now"
@@ -188,7 +189,7 @@ def _drift_of(snapshot: Snapshot, node: StateNode, pool: NodePool) -> str | None
     return drift_reason(
         node.claim,
         pool,
-        snapshot.node_classes.get(name),
+        snapshot.given_class(name),
         snapshot.types_by_name.get(name, {}),
         snapshot.now,
     )

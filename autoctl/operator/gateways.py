@@ -15,7 +15,7 @@ from autoctl.aws.fleet_queue import Fleets
 from autoctl.aws.images import Images
 from autoctl.aws.instance_types import InstanceTypes
 from autoctl.aws.instances import Instances
-from autoctl.aws.market import MarketApi, embedded_market
+from autoctl.aws.market import MarketApi, known_market
 from autoctl.aws.network import Network
 from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.aws.profiles import InstanceProfiles
@@ -89,7 +89,7 @@ def make_gateways(
         cluster=ClusterFacts(eks, clock),
         access=eks,
         market=MarketApi(ec2, caller("pricing"), region=region),
-        types=InstanceTypes(embedded_market(region), unavailable, unlabelled=unlabelled),
+        types=InstanceTypes(known_market(region), unavailable, unlabelled=unlabelled),
         unavailable=unavailable,
         queue=Queue(caller("sqs"), interruption_queue) if interruption_queue else None,
     )

@@ -16,7 +16,7 @@ from autoctl.catalog.units import format_amount
 from autoctl.controllers.disruption.decide import decide
 from autoctl.controllers.disruption.model import Command, Decision
 from autoctl.controllers.disruption.options import DisruptionOptions
-from autoctl.operator.upkeep import endings, static_launches, without
+from autoctl.operator.upkeep import endings, static_launches, static_shortfalls, without
 from autoctl.scheduling.bound import problem_bound
 from autoctl.scheduling.overlays import Refusal
 from autoctl.scheduling.problem import NewNode, RequirementSpec, Solution
@@ -89,6 +89,8 @@ class Plan:
     cost: Cost
     overlays: tuple[OverlayReport, ...] = ()
     buffers: tuple[BufferReport, ...] = ()
+    shortfalls: tuple[tuple[str, str], ...] = ()
+    """Static NodePools that do not come to their replicas, and why."""
 
     def to_json(self) -> dict[str, Any]:
         """The contract's form: plain dicts, lists, strings and numbers, in a stable order."""
@@ -125,14 +127,12 @@ class Plan:
                 {"node": b.node, "reason": b.reason, **({"pod": b.pod} if b.pod else {})}
                 for b in self.decision.blocked
             ]
-            + [
-                {"node": node, "reason": reason}
-                for node, reason in sorted(self.decision.unconsolidatable.items())
-            ]
+            + [{"node": node, "reason": reason} for node, reason in self.decision.left_alone]
             + [
                 {"nodePool": p.pool, "reason": p.message, "disruption": p.reason.value}
-                for p in self.decision.pools
-            ],
+                for p in (*self.decision.pools, *self.decision.spent)
+            ]
+            + [{"nodePool": pool, "reason": reason} for pool, reason in self.shortfalls],
             "cost": {
                 "before": round(self.cost.before, 6),
                 "after": round(self.cost.after, 6),
@@ -163,7 +163,8 @@ def make_plan(
     decision = Decision() if only == "provision" else placed.disrupt(options)
     solution = Solution() if only == "disrupt" else _with_static(placed.solution, snapshot)
     cost = _cost(snapshot, solution, decision)
-    return Plan(solution, decision, cost, overlay_reports(snapshot), buffers)
+    shortfalls = () if only == "disrupt" else static_shortfalls(snapshot)
+    return Plan(solution, decision, cost, overlay_reports(snapshot), buffers, shortfalls)
 
 
 @dataclass(frozen=True)

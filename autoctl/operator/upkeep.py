@@ -16,7 +16,7 @@ from autoctl.controllers.disruption.candidates import make_candidate
 from autoctl.controllers.disruption.expiration import lifetime_of
 from autoctl.controllers.disruption.model import Command, Reason
 from autoctl.controllers.disruption.static import cheapest, surplus
-from autoctl.controllers.provisioning.static import missing
+from autoctl.controllers.provisioning.static import held_back, missing
 from autoctl.scheduling.problem import NewNode
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import is_reschedulable
@@ -65,6 +65,12 @@ def static_launches(snapshot: Snapshot) -> tuple[NewNode, ...]:
         if node is not None:
             found += [node] * missing(snapshot, pool)
     return tuple(found)
+
+
+def static_shortfalls(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    """Static pools that do not come to their replicas, and why."""
+    pools = (p for p in snapshot.node_pools.values() if _is_filled(snapshot, p))
+    return tuple((p.name, why) for p in pools if (why := held_back(snapshot, p)) is not None)
 
 
 def _is_filled(snapshot: Snapshot, pool: NodePool) -> bool:

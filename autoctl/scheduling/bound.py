@@ -79,7 +79,7 @@ def lower_bound(board: Board, placed: Iterable[tuple[Demand, int]], budget: Budg
         requests=np.hstack([requests, places.reshape(len(members), len(alone))]),
         counts=counts,
         allocatable=np.hstack([room, np.ones((len(rows), len(alone)))]),
-        price=board.offers.price[rows],
+        price=board.offers.paid[rows],
         feasible=feasible[:, rows],
     )
     classes = demand_classes.build(question)

@@ -53,9 +53,15 @@ def daemons_of(pods: Sequence[core.Pod]) -> tuple[Daemon, ...]:
     return tuple(found)
 
 
+def told_apart(pods: Sequence[core.Pod]) -> tuple[tuple[tuple[str, str] | None, Template], ...]:
+    """All that a solve reads of representative pods: where it is equal, so are the daemons."""
+    return tuple((daemon_owner(pod), template_of(pod)) for pod in pods)
+
+
 def daemon_owner(pod: core.Pod) -> tuple[str, str] | None:
     """(namespace, name) of the DaemonSet a pod belongs to."""
     for owner in pod.metadata.owner_references or ():
-        if owner.kind == "DaemonSet":
+        # As `state.pods.is_daemon`: other API groups have DaemonSets of their own.
+        if owner.kind == "DaemonSet" and owner.api_version in ("apps/v1", ""):
             return (pod.metadata.namespace or "default", owner.name)
     return None

@@ -35,7 +35,7 @@ class Offers:
         machine: (O,) index into `machines`: rows with equal type (of one tuple of types).
         offerings: O offerings.
         variant: (O,) index into `variants`: labels the node gets beyond pool and type.
-        price: (O,) USD/hour.
+        price: (O,) USD/hour, as choices weigh it (`Offering.weighed`).
         available: (O,) may be launched now.
         exotic: (O,) used for ordinary pods only when nothing else is left.
         reservation: (O,) index into `reservations`, -1 for none.
@@ -64,6 +64,11 @@ class Offers:
     """For each pool, how many rows its own requirements removed."""
     _amounts: dict[tuple[str, bool], NDArray[np.int64]] = field(default_factory=dict)
     _domains: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    @cached_property
+    def paid(self) -> NDArray[np.float64]:
+        """(O,) USD/hour that a node costs: `price` without what only tells offers apart."""
+        return np.array([o.price for o in self.offerings], np.float64)
 
     @cached_property
     def by_price(self) -> NDArray[np.int64]:

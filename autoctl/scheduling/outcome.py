@@ -106,7 +106,8 @@ class Outcome:
 
     def _unschedulable(self, queues: list[Iterator[str]]) -> dict[str, Unschedulable]:
         explainer = Explainer(self._board, self._world.minimums, self._world.problem.closed_pools)
-        last = {d.shape.index: d for d in self._demands}
+        own = (d for d in self._demands if d.index not in self._run.held)
+        last = {d.shape.index: d for d in own}
         found: dict[str, Unschedulable] = {}
         for shape, queue in zip(self._world.shapes, queues, strict=True):
             reason: Unschedulable | None = None

@@ -17,6 +17,7 @@ from typing import Final
 
 from autoctl.api import labels, nodeclaim
 from autoctl.api.nodeoverlay import NodeOverlay
+from autoctl.api.quantity import QuantityError, parse_quantity
 from autoctl.api.runtime import requirement_errors
 from autoctl.catalog.model import InstanceType, Offering
 from autoctl.catalog.units import amounts
@@ -226,13 +227,40 @@ class _Draft:
 
 
 def overlay_errors(overlay: NodeOverlay) -> list[str]:
-    """Why the overlay cannot be read, which its schema could not tell; empty when it can be."""
-    return list(
+    """Why the overlay cannot be in force, which its schema could not tell; empty when it can."""
+    unreadable = list(
         requirement_errors(
             nodeclaim.Requirement(key=r.key, operator=r.operator, values=r.values)
             for r in overlay.spec.requirements
         )
     )
+    return [*(unreadable or _contradictions(overlay)), *_capacity_errors(overlay)]
+
+
+def _contradictions(overlay: NodeOverlay) -> Iterator[str]:
+    """Labels that a node must have, and for which the requirements leave no value.
+
+    To the algebra such a label is one that must be absent, which most nodes would satisfy.
+    """
+    needed = {
+        labels.normalize_label(r.key)
+        for r in overlay.spec.requirements
+        if r.operator not in ("NotIn", "DoesNotExist")
+    }
+    for key, requirement in _demands(overlay).items():
+        if key in needed and requirement.some_value() is None:
+            yield f"requirements on {key} contradict each other"
+
+
+def _capacity_errors(overlay: NodeOverlay) -> Iterator[str]:
+    for resource, quantity in overlay.spec.capacity.items():
+        try:
+            negative = parse_quantity(quantity) < 0
+        except QuantityError as error:
+            yield f"capacity.{resource}: {error}"
+            continue
+        if negative:
+            yield f"capacity.{resource}: {quantity} is negative; expected a quantity of at least 0"
 
 
 def _demands(overlay: NodeOverlay) -> Requirements:
@@ -248,7 +276,12 @@ def _sets_price(overlay: NodeOverlay) -> bool:
 def _priced(offering: Offering, overlay: NodeOverlay | None) -> Offering:
     if overlay is None:
         return offering
-    return replace(offering, price=overlay.spec.adjusted(offering.price), overlay=overlay.name)
+    return replace(
+        offering,
+        price=overlay.spec.adjusted(offering.price),
+        overlay=overlay.name,
+        market_price=offering.price,
+    )
 
 
 _OF_OFFERINGS: Final = frozenset(

@@ -194,7 +194,7 @@ def _assemble(
         offerings=offerings,
         variant=joined([np.full(len(p.rows), i) for i, p in enumerate(parts)]),
         variants=tuple(p.variant for p in parts),
-        price=np.array([o.price for o in offerings], np.float64),
+        price=np.array([o.weighed for o in offerings], np.float64),
         available=np.array([o.available for o in offerings], np.bool_),
         exotic=exotic[machine] if len(machine) else np.zeros(0, np.bool_),
         reservation=np.array(

@@ -15,7 +15,9 @@ from functools import lru_cache
 from autoctl.api import core, labels
 from autoctl.scheduling.problem import RequirementSpec
 
-OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt", "Gte", "Lte")
+_NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+"""What Kubernetes knows in node affinity; NodePools have two more."""
+OPERATORS = (*_NODE_OPERATORS, "Gte", "Lte")
 
 
 class RequirementError(ValueError):
@@ -319,6 +321,11 @@ _WELL_KNOWN_SORTED = tuple(
 
 def _expression(expression: core.NodeSelectorRequirement, path: str) -> Requirement:
     check_label(expression.key, path)
+    if expression.operator not in _NODE_OPERATORS:
+        raise RequirementError(
+            f"{path}.operator: {expression.operator!r}: "
+            f"expected one of {', '.join(_NODE_OPERATORS)}"
+        )
     if expression.operator in ("In", "NotIn") and not expression.values:
         raise RequirementError(f"{path}.values: {expression.operator} needs at least one value")
     try:

@@ -37,6 +37,7 @@ class Run:
     Attributes:
         board: what is placed where.
         demands: every demand made, by index.
+        held: those of them that are parts of others in decided domains, without their constraints.
         given_up: the preferences given up for a demand's pods, by demand index.
         bound: USD/hour no set of new nodes goes below; of all of them if `bound_complete`.
         effort: the work done, and how much there may be. When half of it is spent, nothing is tried
@@ -54,6 +55,7 @@ class Run:
         self.board = Board(world.feasibility, world.topology, world.shapes, world.pools)
         self._prospects = Prospects(world, self.board, self.effort)
         self.demands = self._prospects.demands
+        self.held: set[int] = set()
         self.given_up: dict[int, tuple[str, ...]] = {}
         self.bound = 0.0
         self.bound_complete = True
@@ -238,6 +240,7 @@ class Run:
             pinned=where,
         )
         self.demands.append(held)
+        self.held.add(held.index)
         if demand.index in self.given_up:
             self.given_up[held.index] = self.given_up[demand.index]
         return held

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autoctl.scheduling.board import Board
-from autoctl.scheduling.feasibility import Demand
+from autoctl.scheduling.bound import lower_bound
+from autoctl.scheduling.feasibility import Demand, Ints
 from autoctl.scheduling.hardware import Hardware, needing_unusual, needs_unusual, usable
+from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.model import (
     UNLIMITED,
     PackingInput,
@@ -20,6 +22,11 @@ from autoctl.scheduling.packing.model import (
 from autoctl.scheduling.packing.solve import pack
 from autoctl.scheduling.problem import SolverOptions
 from autoctl.scheduling.tables import Mask
+
+_NEARLY = 0.999
+"""From this part on the price paid is what an offer is weighed by, as far as a bound goes."""
+_FINE = 1e4
+"""Price units in a USD where something is free."""
 
 
 def is_simple(demand: Demand) -> bool:
@@ -75,7 +82,7 @@ def pack_simple(
         requests=np.stack([d.requests for d, _ in demands]).astype(np.float64),
         counts=np.array([n for _, n in demands], np.int64),
         allocatable=np.maximum(net[rows], 0).astype(np.float64),
-        price=offers.price[rows],
+        price=offers.price[rows] * _unit(board, rows),
         feasible=np.stack([narrow[id(d.rows)] for d, _ in demands]),
         tier_index=offers.tier[rows],
         reservation_index=np.where(
@@ -96,6 +103,8 @@ def pack_simple(
         ),
     )
     result = pack(question)
+    spare = max(0, work - result.work) if options.prove else 0
+    result = _in_usd(result, board, rows, [d for d, _ in demands], spare)
     placed = {d.index: n for d, n in demands}
     for shape, left in enumerate(result.unplaced.tolist()):
         placed[demands[shape][0].index] -= left
@@ -117,6 +126,45 @@ def pack_simple(
     for index, count in strays.items():
         placed[index] -= count
     return Packed(placed, strays, result)
+
+
+def _unit(board: Board, rows: Ints) -> float:
+    """Price units in a USD.
+
+    The kernel is exact to parts of a cent, and what a free node is weighed by is less than that.
+    """
+    weighed, paid = board.offers.price[rows], board.offers.paid[rows]
+    return _FINE if (paid < _NEARLY * weighed).any() else 1.0
+
+
+def _in_usd(
+    result: PackingResult,
+    board: Board,
+    rows: Ints,
+    demands: Sequence[Demand],
+    spare: int,
+) -> PackingResult:
+    """The answer with cost and bound in USD that are paid, where offers are weighed by others.
+
+    `spare` is what a new bound may cost, in work units.
+    """
+    weighed, paid = board.offers.price[rows], board.offers.paid[rows]
+    if not (paid < weighed).any():
+        return result
+    cost = sum(float(paid[node.offer]) * node.multiplicity for node in result.nodes)
+    least = float(np.divide(paid, weighed, out=np.ones(len(rows)), where=weighed > 0).min())
+    if least >= _NEARLY:
+        return replace(result, cost=cost, lower_bound=min(result.lower_bound * least, cost))
+    # something is free: how much of the bound that is, prices alone do not tell
+    budget, bound = Budget(spare, spare), 0.0
+    if spare and cost > 0:
+        counts: Counter[int] = Counter()
+        for node in result.nodes:
+            for shape, count in node.pods:
+                counts[shape] += count * node.multiplicity
+        new = [(demands[shape], n) for shape, n in sorted(counts.items())]
+        bound = lower_bound(board, new, budget)
+    return replace(result, cost=cost, lower_bound=min(bound, cost), work=result.work + budget.spent)
 
 
 def may_be_unusual(board: Board, demand: Demand) -> bool:

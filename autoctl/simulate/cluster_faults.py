@@ -9,7 +9,7 @@ from typing import Any
 
 from autoctl.ports.kubernetes import EVENTS, NODES, RESOURCES
 from autoctl.sim.cluster.faults import ErrorRule, Point, Request
-from autoctl.simulate.scenario import duration_of
+from autoctl.simulate.durations import duration_of
 from autoctl.simulate.world import World
 
 _AWS_READS = ("Describe", "Get", "List", "Receive")

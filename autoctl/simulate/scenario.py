@@ -15,7 +15,7 @@ expect:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -28,37 +28,26 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
-from autoctl.api.duration import DurationError, parse_duration
-from autoctl.sim.cloud.faults import FaultType, parse_fault
+from autoctl.catalog.embedded import region_data, regions
+from autoctl.operator.settings import Settings as OperatorSettings
+from autoctl.ports.kubernetes import RESOURCES
+from autoctl.simulate.durations import duration_of, not_negative
+from autoctl.simulate.fault_fields import check_fault
+from autoctl.state.expansion import MOST_PODS, TooManyPodsError, check_size
 
 API_VERSION: Final = "simulate.autoctl.io/v1"
-CLUSTER_FAULTS: Final = (
-    *("node-condition", "kube-error", "leader-loss", "eviction-blocked", "clock-jump"),
-)
-"""Faults of the cluster and the operator; the others are the cloud's (`FaultType`)."""
+CLUSTER: Final = "autoctl"
+"""The simulated EKS cluster's name."""
 
 
 class ScenarioError(ValueError):
     """A scenario that cannot be played: the file, the field, and what was expected."""
-
-
-def duration_of(value: Any) -> timedelta:
-    """A duration as scenarios write it: Go's units, and days. Raises `ValueError`."""
-    if isinstance(value, timedelta):
-        return value
-    text = str(value)
-    days, _, rest = text.rpartition("d")
-    try:
-        total = timedelta(days=float(days)) if days else timedelta(0)
-        return total + parse_duration(rest) if rest else total
-    except (ValueError, DurationError) as error:
-        raise ValueError(
-            f"expected a duration such as 90s, 10m, 6h or 30d, got {text!r}"
-        ) from error
 
 
 def _utc(value: datetime) -> datetime:
@@ -67,13 +56,54 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(duration_of)]
+def _moment(value: Any) -> Any:
+    return value if value == "end" else not_negative(duration_of(value))
+
+
+Duration: TypeAlias = Annotated[
+    timedelta, BeforeValidator(duration_of), AfterValidator(not_negative)
+]
+Moment: TypeAlias = Annotated[timedelta | Literal["end"], BeforeValidator(_moment)]
+"""When something is judged: a time since the start, or the end."""
 Instant: TypeAlias = Annotated[datetime, AfterValidator(_utc)]
+
+
+class FieldError(ValueError):
+    """An object that cannot be in a simulated cluster; `path` is its field that is wrong."""
+
+    def __init__(self, path: str, expected: str) -> None:
+        self.path = path
+        super().__init__(expected)
+
+
+def check_object(obj: Mapping[str, Any]) -> None:
+    """Raise `FieldError` for an object without a name, or a workload of too many pods.
+
+    Kinds that are not simulated pass; everything else is left to the simulated API server.
+    """
+    if not any(
+        (r.api_version, r.kind) == (obj.get("apiVersion"), obj.get("kind")) for r in RESOURCES
+    ):
+        return
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not name:
+        raise FieldError("metadata.name", "Required value")
+    try:
+        check_size(dict(obj))
+    except TooManyPodsError as error:
+        raise FieldError(error.path, str(error)) from error
+    except ValueError as error:
+        raise FieldError("spec", str(error)) from error
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        allow_inf_nan=False,
     )
 
 
@@ -83,7 +113,7 @@ class Scale(_Strict):
     kind: Literal["Deployment", "ReplicaSet", "StatefulSet", "NodePool"] = "Deployment"
     name: str
     namespace: str = "default"
-    replicas: Annotated[int, Field(ge=0)]
+    replicas: Annotated[int, Field(ge=0, le=MOST_PODS)]
 
 
 class Reference(_Strict):
@@ -122,39 +152,7 @@ class Step(_Strict):
                 "expected exactly one of apply, scale, delete, fault; "
                 f"got {', '.join(given) or 'none'}"
             )
-        if self.fault is not None:
-            check_fault(self.fault)
         return self
-
-
-def check_fault(fault: dict[str, Any]) -> None:
-    """Raise `ValueError` for a fault that nothing can play."""
-    kind = fault.get("type")
-    if kind in CLUSTER_FAULTS:
-        unknown = sorted(set(fault) - _CLUSTER_FAULT_FIELDS[str(kind)] - {"type", "for"})
-        if unknown:
-            raise ValueError(f"fault {kind}: unknown field {unknown[0]!r}")
-        if "for" in fault:
-            duration_of(fault["for"])
-        number = fault.get("write", 1)
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"fault {kind}: write: expected a number from 1, got {number!r}")
-        if kind == "clock-jump":
-            duration_of(fault.get("by", ""))
-        return
-    if kind not in {f.value for f in FaultType}:
-        known = ", ".join([*(f.value for f in FaultType), *CLUSTER_FAULTS])
-        raise ValueError(f"fault type {kind!r}: expected one of {known}")
-    parse_fault(fault)
-
-
-_CLUSTER_FAULT_FIELDS: Final = {
-    "node-condition": {"condition", "status", "count", "nodes"},
-    "kube-error": {"verbs", "resources", "share", "count", "answerLost"},
-    "leader-loss": {"write", "cutOff"},
-    "clock-jump": {"by"},
-    "eviction-blocked": {"namespace", "names"},
-}
 
 
 class Range(_Strict):
@@ -162,6 +160,16 @@ class Range(_Strict):
 
     min: float | None = None
     max: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Range:
+        if self.min is None and self.max is None:
+            raise ValueError("expected a number, or min, max or both, got neither")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(
+                f"expected min not above max, got min {self.min:g} and max {self.max:g}"
+            )
+        return self
 
     def holds(self, value: float) -> bool:
         """Whether `value` lies within."""
@@ -180,7 +188,7 @@ Bound: TypeAlias = Annotated[Range, BeforeValidator(_range)]
 class Expectation(_Strict):
     """Numbers that must hold `at` an instant or at the `end`: an exact value, or min and max."""
 
-    at: Duration | Literal["end"]
+    at: Moment
     nodes: Bound | None = None
     pods: Bound | None = None
     pending_pods: Bound | None = None
@@ -193,6 +201,13 @@ class Expectation(_Strict):
     evictions: Bound | None = None
     evictions_per_pod: Bound | None = None
     oldest_instance_hours: Bound | None = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Expectation:
+        if not self.bounds():
+            known = (to_camel(n) for n in type(self).model_fields if n != "at")
+            raise ValueError(f"expected at least one of {', '.join(known)}, got none")
+        return self
 
     def bounds(self) -> dict[str, Range]:
         """What was asked, by the field's name in the file."""
@@ -216,6 +231,19 @@ class Reservation(_Strict):
     for_: Annotated[Duration | None, Field(alias="for")] = None
 
 
+def operator_settings(given: Mapping[str, Any]) -> OperatorSettings:
+    """The settings of a simulated operator. Raises pydantic's `ValidationError`."""
+    return OperatorSettings.model_validate(
+        {
+            "cluster_name": CLUSTER,
+            "interruption_queue": CLUSTER,
+            "leader_elect": False,
+            "metrics_detail": "none",
+            **given,
+        }
+    )
+
+
 class Settings(_Strict):
     """How fast the simulated world is, what it offers, and what the operator is told.
 
@@ -234,6 +262,13 @@ class Settings(_Strict):
     operators: Annotated[int, Field(ge=1, le=3)] = 1
     reservations: tuple[Reservation, ...] = ()
     operator: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("operator")
+    @classmethod
+    def _known(cls, given: dict[str, Any]) -> dict[str, Any]:
+        # Its ValidationError tells the field inside; pydantic puts this one's path before it.
+        operator_settings(given)
+        return given
 
 
 class Scenario(_Strict):
@@ -254,8 +289,9 @@ class Scenario(_Strict):
 
     @model_validator(mode="after")
     def _within_duration(self) -> Scenario:
-        if self.duration <= timedelta(0):
-            raise ValueError("duration: expected more than 0s")
+        for name, length in (("duration", self.duration), ("sample", self.sample)):
+            if length is not None and length <= timedelta(0):
+                raise ValueError(f"{name}: expected more than 0s")
         for index, step in enumerate(self.steps):
             if step.at > self.duration:
                 raise ValueError(f"steps[{index}].at: {step.at} is after the end ({self.duration})")
@@ -263,6 +299,53 @@ class Scenario(_Strict):
             if expectation.at != "end" and expectation.at > self.duration:
                 raise ValueError(
                     f"expect[{index}].at: {expectation.at} is after the end ({self.duration})"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _playable_faults(self) -> Scenario:
+        for index, step in enumerate(self.steps):
+            try:
+                if step.fault is not None:
+                    check_fault(step.fault)
+            except ValueError as error:
+                raise ValueError(f"steps[{index}].fault.{error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _usable_objects(self) -> Scenario:
+        given = [(f"objects[{i}]", o) for i, o in enumerate(self.objects)]
+        for index, step in enumerate(self.steps):
+            given += [(f"steps[{index}].apply[{i}]", o) for i, o in enumerate(step.apply or ())]
+        for path, obj in given:
+            try:
+                check_object(obj)
+            except FieldError as error:
+                raise ValueError(f"{path}.{error.path}: {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _offered(self) -> Scenario:
+        if self.region not in regions():
+            known = ", ".join(regions())
+            raise ValueError(f"region: {self.region!r} is not simulated; expected one of {known}")
+        data, settings = region_data(self.region), self.settings
+        reserved = [r.instance_type for r in settings.reservations]
+        for path, name in (
+            *((f"instanceTypes[{i}]", name) for i, name in enumerate(settings.instance_types)),
+            *((f"reservations[{i}].instanceType", name) for i, name in enumerate(reserved)),
+        ):
+            if name not in data.types:
+                raise ValueError(
+                    f"settings.{path}: expected an instance type of {self.region} such as "
+                    f"m7i.large, got {name!r}"
+                )
+        zones = [z.name for z in data.zones]
+        for index, reservation in enumerate(settings.reservations):
+            if reservation.zone not in zones:
+                raise ValueError(
+                    f"settings.reservations[{index}].zone: expected one of {', '.join(zones)}, "
+                    f"got {reservation.zone!r}"
                 )
         return self
 
@@ -279,6 +362,8 @@ def load_scenario(path: str) -> Scenario:
         raise ScenarioError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: expected UTF-8 text: {error.reason}") from error
+    except RecursionError as error:
+        raise ScenarioError(f"{path}: expected a Scenario, got YAML nested too deeply") from error
     except yaml.YAMLError as error:
         raise ScenarioError(f"{path}: {_unreadable(error)}") from error
     if not isinstance(value, dict):
@@ -296,11 +381,21 @@ def parse_scenario(value: dict[str, Any], source: str) -> Scenario:
     try:
         return Scenario.model_validate(value)
     except ValidationError as error:
-        problems = "; ".join(
-            (f"{_field(e['loc'])}: " if e["loc"] else "") + e["msg"].removeprefix("Value error, ")
-            for e in error.errors()[:5]
-        )
+        problems = "; ".join(map(_problem, error.errors()[:5]))
         raise ScenarioError(f"{source}: {problems}") from error
+
+
+def _problem(error: ErrorDetails) -> str:
+    """`settings.bootSeconds: Input should be greater than or equal to 0, got -1`."""
+    place = f"{_field(error['loc'])}: " if error["loc"] else ""
+    if error["type"] == "value_error":  # of a validator here: says itself what it got
+        return place + error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{place}unknown field"
+    value = error["input"]
+    # The object in which a field is missing would be told, or the whole of a list.
+    got = "" if isinstance(value, dict | list) else f", got {value!r}"
+    return place + error["msg"] + got
 
 
 def _field(location: Sequence[int | str]) -> str:

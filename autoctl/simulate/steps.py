@@ -20,8 +20,9 @@ from autoctl.ports.kubernetes import (
 )
 from autoctl.sim.cloud.faults import parse_fault
 from autoctl.simulate.cluster_faults import play_cluster_fault
+from autoctl.simulate.fault_fields import CLUSTER_FAULTS
 from autoctl.simulate.recorder import DecisionRecord, Recorder
-from autoctl.simulate.scenario import CLUSTER_FAULTS, Reference, Scale, Step
+from autoctl.simulate.scenario import Reference, Scale, Step
 from autoctl.simulate.world import World
 
 _SCALED: Final = {

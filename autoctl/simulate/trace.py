@@ -91,13 +91,15 @@ class Trace:
 def parse_columns(text: str) -> dict[str, str]:
     """The mapping of `--columns`, such as `name=pod,cpu=cpu_request`. Raises `TraceError`."""
     found: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in (p.strip() for p in text.split(",")) if text else ():
         column, equals, heading = part.partition("=")
         if not equals or not heading or column not in COLUMNS:
             raise TraceError(
                 f"--columns: {part!r}: expected COLUMN=HEADING with COLUMN one of "
                 f"{', '.join(COLUMNS)}"
             )
+        if column in found:
+            raise TraceError(f"--columns: {part!r}: {column} is given twice")
         found[column] = heading
     return found
 

@@ -15,7 +15,6 @@ from autoctl.aws.executor import DirectExecutor
 from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.operator.assembly import Assembly, Offload, Seams, assemble
 from autoctl.operator.gate import GatedApi, GatedExecutor
-from autoctl.operator.settings import Settings
 from autoctl.ports.clock import LoopClock
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODE_OVERLAYS, NODES, Object
 from autoctl.ports.steady import SteadyClock
@@ -27,13 +26,12 @@ from autoctl.sim.cluster import SimCluster, crd_defaults, crd_errors
 from autoctl.sim.cluster.timings import Timings as ClusterTimings
 from autoctl.simulate.account import furnish, furnish_reservations
 from autoctl.simulate.operators import Lease, MachineClock, OperatorRun
-from autoctl.simulate.scenario import Scenario
+from autoctl.simulate.scenario import CLUSTER, Scenario, operator_settings
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-CLUSTER = "autoctl"
 KEPT_REQUESTS = 10_000
 ELECTION_SECONDS = 13.0
 """After a leader died without giving up its Lease: its duration and one retry."""
@@ -110,15 +108,7 @@ class World:
     def _make_operator(self) -> OperatorRun:
         """A new replica, with nothing in memory, standing by."""
         self._made += 1
-        settings = Settings.model_validate(
-            {
-                "cluster_name": CLUSTER,
-                "interruption_queue": CLUSTER,
-                "leader_elect": False,
-                "metrics_detail": "none",
-                **self.scenario.settings.operator,
-            }
-        )
+        settings = operator_settings(self.scenario.settings.operator)
         lease = Lease()
         clock = SteadyClock(self.machine, asyncio.get_running_loop().time)
         self.cluster.api.dates.append(clock.heard)

@@ -60,6 +60,15 @@ def _status(
     )
 
 
+def never_allows(budget: core.PodDisruptionBudget) -> bool:
+    """Whether the budget's own words forbid every disruption, however many pods are healthy.
+
+    Karpenter's rule (`pkg/utils/pdb`): `maxUnavailable` of 0 or 0%, `minAvailable` of 100%. A
+    number that only happens to be all pods there are (1 of 1) is none: one more replica lifts it.
+    """
+    return budget.spec.max_unavailable in (0, "0%") or budget.spec.min_available == "100%"
+
+
 def is_healthy(pod: core.Pod) -> bool:
     """A pod counts for a budget when it is Ready and not on its way out."""
     if pod.metadata.deletion_timestamp is not None:

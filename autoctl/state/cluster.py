@@ -43,6 +43,8 @@ from autoctl.ports.kubernetes import (
     Resource,
 )
 from autoctl.state.buffers import Buffer, retained
+from autoctl.state.chosen import chosen_node
+from autoctl.state.daemons import NewestPods, representatives
 from autoctl.state.nodes import StateNode, join
 from autoctl.state.nominations import Nomination, Nominations
 from autoctl.state.pods import is_refused
@@ -162,16 +164,25 @@ class ClusterState:
             self._tables[resource] = found
             return found
 
-        def custom(resource: Resource, parse: Callable[[Any], T]) -> Table[T]:
-            reflector: Reflector[T] = Reflector(api, resource, rng=rng, parse=parse)
+        def custom(
+            resource: Resource,
+            parse: Callable[[Any], T],
+            keep: Callable[[T], bool] | None = None,
+        ) -> Table[T]:
+            reflector: Reflector[T] = Reflector(api, resource, rng=rng, parse=parse, keep=keep)
             found = Table(reflector)
             self._tables[resource] = found
             return found
 
         self.pods = table(PODS, core.Pod)
         self.nodes = table(NODES, core.Node)
-        self.node_claims = custom(NODE_CLAIMS, NodeClaim.from_dict)
-        self.node_pools = custom(NODE_POOLS, NodePool.from_dict)
+        # Those that refer to other kinds of node classes are other controllers'.
+        self.node_claims = custom(
+            NODE_CLAIMS, NodeClaim.from_dict, lambda c: c.spec.node_class_ref.ours
+        )
+        self.node_pools = custom(
+            NODE_POOLS, NodePool.from_dict, lambda p: p.spec.template.spec.node_class_ref.ours
+        )
         self.node_classes = custom(NODE_CLASSES, NodeClass.from_dict)
         self.node_overlays = custom(NODE_OVERLAYS, NodeOverlay.from_dict)
         self.capacity_buffers = custom(CAPACITY_BUFFERS, CapacityBuffer.from_dict)
@@ -186,6 +197,8 @@ class ClusterState:
 
         self.pods_by_node = Index(self.pods.reflector, lambda p: p.spec.node_name or None)
         self._unbound = Index(self.pods.reflector, lambda p: None if p.spec.node_name else "")
+        self._newest_daemons = NewestPods()
+        self.pods.reflector.subscribe(self._newest_daemons.changed)
         self.nodes_by_provider = Index(self.nodes.reflector, lambda n: n.spec.provider_id or None)
         self.claims_by_provider = Index(
             self.node_claims.reflector, lambda c: c.status.provider_id or None
@@ -277,6 +290,11 @@ class ClusterState:
         """The NodeClaim of the node's instance."""
         provider = node.spec.provider_id
         return next(iter(self.claims_by_provider[provider].values()), None) if provider else None
+
+    def is_foreign(self, provider_id: str | None) -> bool:
+        """Whether the instance is another controller's: its NodeClaim says so."""
+        aside = self.node_claims.reflector.aside.values()
+        return provider_id is not None and any(c.status.provider_id == provider_id for c in aside)
 
     def nodes_of_claim(self, claim: NodeClaim) -> tuple[core.Node, ...]:
         """The Nodes of the claim's instance; more than one is a mistake of somebody's."""
@@ -408,8 +426,11 @@ class ClusterState:
             before = None if self._joined is None else self._joined[1]
             joined = join(nodes.values(), claims.values(), pods.values(), before)
             self._joined = (revision, joined)
-        # `state_nodes` is a cached property: what it would compute is known already.
+        # These are cached properties: what they would compute is known already.
         snapshot.__dict__["state_nodes"] = self._joined[1]
+        snapshot.__dict__["daemons"] = representatives(
+            snapshot.daemon_sets.values(), self._newest_daemons.of
+        )
         return snapshot
 
     def _claims(self) -> Mapping[str, NodeClaim]:
@@ -438,9 +459,11 @@ class ClusterState:
             node = self.node(target)
             return None if node is None or node.metadata.deletion_timestamp else True
 
+        chosen = self._chosen()
+
         def lapsed(key: str, promise: Nomination) -> None:
             pod = pods[key]
-            if is_refused(pod):
+            if is_refused(pod) and key not in chosen:
                 self.refusals.lapsed(
                     (key, promise.uid),
                     self._machine(promise.target),
@@ -449,7 +472,20 @@ class ClusterState:
                     others=map(self._machine, self.nodes.reflector.store),
                 )
 
-        return self.nominations.current(now, uid_of, state_of, lapsed)
+        current = self.nominations.current(now, uid_of, state_of, lapsed)
+        return {**current, **chosen} if chosen else current
+
+    def _chosen(self) -> Mapping[str, str]:
+        """Pod key -> node that kube-scheduler has chosen, while the pod's volumes are made."""
+        found = {
+            p.key: chosen_node(p, self.volume_claims.reflector.get) for p in self.unbound_pods()
+        }
+        there = {key: (name, self.node(name)) for key, name in found.items() if name is not None}
+        return {
+            key: name
+            for key, (name, node) in there.items()
+            if node is not None and node.metadata.deletion_timestamp is None
+        }
 
     def _refused(self, now: datetime) -> Mapping[str, frozenset[str]]:
         """Pod key -> names of Nodes and NodeClaims that are left out for it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,14 +29,33 @@ EXPANDED_KINDS = frozenset(
     }
 )
 
+MOST_PODS: Final = 200_000
+"""Pods that the workloads of one run may stand for: twice what a decision is promised for."""
+
+
+class TooManyPodsError(ValueError):
+    """A workload stands for more pods than there may be; `path` is the field that says so."""
+
+    def __init__(self, path: str, pods: int, room: int) -> None:
+        self.path = path
+        beside = f" ({MOST_PODS - room} of them others')" if room < MOST_PODS else ""
+        super().__init__(f"expected at most {MOST_PODS} pods of all workloads{beside}, got {pods}")
+
+
 _SYSTEM_PRIORITIES = {
     "system-cluster-critical": 2_000_000_000,
     "system-node-critical": 2_000_001_000,
 }
 
 
-def expand_workloads(workloads: Iterable[Object], pods: Iterable[Object]) -> Iterator[Object]:
-    """Yield the pods (and StatefulSets' claims) of those `workloads` that have no pod in `pods`."""
+def expand_workloads(
+    workloads: Iterable[Object], pods: Iterable[Object], room: int = MOST_PODS
+) -> Iterator[Object]:
+    """Yield the pods (and StatefulSets' claims) of those `workloads` that have no pod in `pods`.
+
+    Raises `TooManyPodsError` for a workload that stands for more than what is left of `room` pods,
+    before it makes the first of them.
+    """
     existing: dict[str, list[Mapping[str, str]]] = {}
     for pod in pods:
         metadata = pod.get("metadata") or {}
@@ -51,7 +70,10 @@ def expand_workloads(workloads: Iterable[Object], pods: Iterable[Object]) -> Ite
         selector = _selector(workload)
         if any(matches(selector, labels) for labels in existing.get(namespace, ())):
             continue
-        yield from _pods_of(workload, namespace)
+        count = _replicas(workload)
+        _check_room(workload, count, room)
+        room -= count
+        yield from _pods_of(workload, namespace, count)
 
 
 def admitted(
@@ -81,6 +103,20 @@ def admitted(
         if isinstance(spec.get(field), list):
             spec[field] = [_requests_from_limits(c) for c in spec[field]]
     return {**pod, "spec": spec}
+
+
+def admitted_template(
+    workload: Object, priorities: Mapping[str, int], runtime_classes: Mapping[str, Object]
+) -> Object:
+    """Return `workload` with the template of its pods as admission would leave the pods."""
+    spec = workload.get("spec")
+    template = spec.get("template") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(template, dict):
+        return workload
+    return {
+        **workload,
+        "spec": {**spec, "template": admitted(template, priorities, runtime_classes)},
+    }
 
 
 def _add_runtime_class(spec: Object, runtime_class: Object) -> None:
@@ -134,6 +170,31 @@ def _replicas(workload: Object) -> int:
     return _count(spec, "replicas")
 
 
+def check_size(workload: Object) -> None:
+    """Raise `TooManyPodsError` for a workload that alone asks for more pods than there may be.
+
+    Raises `ValueError` for a number that the API server refuses. Objects of other kinds pass.
+    """
+    given = workload.get("spec")
+    if (workload.get("apiVersion"), workload.get("kind")) in EXPANDED_KINDS and given:
+        if not isinstance(given, dict):
+            raise ValueError(f"expected an object, got {given!r}")
+        _check_room(workload, _replicas({**workload, "status": None}), MOST_PODS)
+
+
+def _check_room(workload: Object, count: int, room: int) -> None:
+    if count > room:
+        raise TooManyPodsError(_replicas_path(workload, count), count, room)
+
+
+def _replicas_path(workload: Object, count: int) -> str:
+    """The field that `count`, what `_replicas` found, comes from."""
+    if workload["kind"] != "Job":
+        return "spec.replicas"
+    spec = workload.get("spec") or {}
+    return "spec.completions" if count < _count(spec, "parallelism") else "spec.parallelism"
+
+
 def _job_pods(spec: Object, status: Object) -> int:
     """How many pods a Job still runs at a time: none once it is suspended or has ended."""
     ended = any(
@@ -158,14 +219,14 @@ def _count(spec: Object, field: str) -> int:
     return value
 
 
-def _pods_of(workload: Object, namespace: str) -> Iterator[Object]:
+def _pods_of(workload: Object, namespace: str, count: int) -> Iterator[Object]:
     metadata, spec = workload["metadata"], workload.get("spec") or {}
     template = spec.get("template") or {}
     template_metadata = template.get("metadata") or {}
     name, kind = metadata["name"], workload["kind"]
     owner_kind = "ReplicaSet" if kind == "Deployment" else kind
     owner_version = "v1" if kind == "ReplicationController" else workload["apiVersion"]
-    for ordinal in range(_replicas(workload)):
+    for ordinal in range(count):
         pod_name = f"{name}-{ordinal}"
         pod_spec = deepcopy(template.get("spec") or {})
         for claim in (spec.get("volumeClaimTemplates") or ()) if kind == "StatefulSet" else ():

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import msgspec
 import yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
+TOO_DEEP = "expected YAML or JSON of a few levels, got one nested too deeply to be read"
 
 
 class ManifestError(ValueError):
@@ -107,7 +109,7 @@ def load_manifests(sources: Iterable[str]) -> list[Document]:
     """Return every object of `sources`, in order.
 
     Raises `ManifestError` for a source that is not there, is not text, is not YAML or JSON, or
-    holds something that is not a Kubernetes object.
+    holds something that is not a Kubernetes object, or is nested too deeply to be read.
     """
     documents: list[Document] = []
     for source in sources:
@@ -121,6 +123,8 @@ def parse_documents(source: str, text: str) -> Iterator[Document]:
     if text.lstrip()[:1] in ("{", "["):
         try:
             values: list[Any] = [msgspec.json.decode(text)]
+        except RecursionError as error:
+            raise ManifestError(source, 1, "", TOO_DEEP) from error
         except msgspec.DecodeError:
             # Flow-style YAML also begins with a brace; if it is not that either, its error tells.
             values = list(_yaml_values(source, text))
@@ -134,22 +138,33 @@ def parse_documents(source: str, text: str) -> Iterator[Document]:
 
 def _texts(source: str) -> Iterator[tuple[str, str]]:
     if source == "-":
-        yield "<stdin>", sys.stdin.read()
+        yield "<stdin>", _text("<stdin>", sys.stdin.read)
         return
+    for file in _files(source):
+        yield str(file), _text(str(file), partial(file.read_text, encoding="utf-8"))
+
+
+def _files(source: str) -> list[Path]:
+    """The file itself, or what is to be read of the folder."""
     path = Path(source)
-    if path.is_dir():
+    try:
+        if not path.is_dir():
+            return [path]
         files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
-        if not files:
-            raise ManifestError(source, 0, "", f"no {', '.join(SUFFIXES)} file in this folder")
-    else:
-        files = [path]
-    for file in files:
-        try:
-            yield str(file), file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ManifestError(str(file), 0, "", error.strerror or str(error)) from error
-        except UnicodeDecodeError as error:
-            raise ManifestError(str(file), 0, "", f"expected UTF-8 text: {error.reason}") from error
+    except OSError as error:  # a folder on the way to it that may not be entered
+        raise ManifestError(source, 0, "", error.strerror or str(error)) from error
+    if not files:
+        raise ManifestError(source, 0, "", f"no {', '.join(SUFFIXES)} file in this folder")
+    return files
+
+
+def _text(source: str, read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except OSError as error:
+        raise ManifestError(source, 0, "", error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(source, 0, "", f"expected UTF-8 text: {error.reason}") from error
 
 
 def _yaml_values(source: str, text: str) -> Iterator[Any]:
@@ -158,6 +173,8 @@ def _yaml_values(source: str, text: str) -> Iterator[Any]:
         for value in yaml.load_all(text, Loader=_Loader):
             number += 1
             yield value
+    except RecursionError as error:
+        raise ManifestError(source, number + 1, "", TOO_DEEP) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""

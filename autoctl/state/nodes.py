@@ -25,13 +25,14 @@ from autoctl.api.labels import (
 )
 from autoctl.api.meta import find_condition, is_true
 from autoctl.api.nodeclaim import NodeClaim
-from autoctl.state.pods import is_active, is_terminal
+from autoctl.state.pods import is_active, is_reschedulable, is_terminal
 
 
 @dataclass(frozen=True)
 class StateNode:
-    """A machine: its Node, its NodeClaim, or both, with the pods on it that are not terminal.
+    """A machine: its Node, its NodeClaim, or both, with the pods on it.
 
+    Terminal pods are left out, but those whose successors still wait for them to be gone.
     `nominated` are pods that kube-scheduler keeps its room for, while others that they preempt go.
     """
 
@@ -150,7 +151,7 @@ def join(
     coming: dict[str, list[core.Pod]] = {}
     for pod in pods:
         if pod.spec.node_name:
-            if not is_terminal(pod):
+            if not is_terminal(pod) or is_reschedulable(pod):
                 by_node.setdefault(pod.spec.node_name, []).append(pod)
         elif pod.status.nominated_node_name and is_active(pod):
             coming.setdefault(pod.status.nominated_node_name, []).append(pod)

@@ -29,7 +29,14 @@ from autoctl.catalog.model import Catalog, InstanceType
 from autoctl.ports.kubernetes import POD_TEMPLATES, Object
 from autoctl.state.budgets import with_status
 from autoctl.state.buffers import SCALABLE, Reference, resolve_all
-from autoctl.state.expansion import EXPANDED_KINDS, admitted, expand_workloads
+from autoctl.state.expansion import (
+    EXPANDED_KINDS,
+    MOST_PODS,
+    TooManyPodsError,
+    admitted,
+    admitted_template,
+    expand_workloads,
+)
 from autoctl.state.manifests import Document
 from autoctl.state.snapshot import Snapshot
 
@@ -90,7 +97,8 @@ def snapshot_of(
     that stand for nothing else.
 
     With `assume_node_class` and no NodeClass among the documents, every NodePool's `nodeClassRef`
-    resolves to a ready NodeClass with all zones of `catalog`.
+    resolves to a ready NodeClass with all zones of `catalog`. Otherwise NodePools and NodeClaims
+    that refer to other kinds are other controllers', and passed over.
     """
     fields: dict[str, Any] = {entry[0]: {} for entry in _CORE_KINDS.values()}
     fields |= {entry[0]: {} for entry in _CUSTOM_KINDS.values()}
@@ -117,7 +125,11 @@ def snapshot_of(
             field, struct, namespaced = _CORE_KINDS[version_kind]
             _once(document, seen)
             _check_core(document)
-            value = _decode(document, struct)
+            given = document
+            if field == "daemon_sets":
+                filled = admitted_template(document.object, priorities, runtime_classes)
+                given = replace(document, object=filled)
+            value = _decode(given, struct)
             fields[field][_key(value.metadata, namespaced)] = value
         elif version_kind in EXPANDED_KINDS:
             _once(document, seen)
@@ -144,6 +156,9 @@ def snapshot_of(
     )
     if assume_node_class and not fields["node_classes"]:
         fields["node_classes"] = _assumed_classes(fields["node_pools"].values(), catalog)
+        fields["assumed_classes"] = frozenset(fields["node_classes"])
+    else:
+        _leave_foreign(fields, ignored)
     named = _by_reference((*documents, *referents)) if buffers else {}
     snapshot = Snapshot(
         now=now,
@@ -155,6 +170,18 @@ def snapshot_of(
         **fields,
     )
     return Offline(snapshot, ignored)
+
+
+def _leave_foreign(fields: dict[str, Any], ignored: dict[str, int]) -> None:
+    """Take NodePools and NodeClaims of other controllers out of `fields`, and count them."""
+    for field, kind in (("node_pools", "NodePool"), ("node_claims", "NodeClaim")):
+        for name, value in tuple(fields[field].items()):
+            spec = value.spec.template.spec if kind == "NodePool" else value.spec
+            reference = spec.node_class_ref
+            if not reference.ours:
+                del fields[field][name]
+                what = f"{kind} of {reference.kind}.{reference.group}"
+                ignored[what] = ignored.get(what, 0) + 1
 
 
 def _by_reference(documents: Iterable[Document]) -> dict[Reference, Object]:
@@ -360,11 +387,17 @@ def _with_names(
 def _expanded(workloads: Sequence[Document], pods: Sequence[Document]) -> list[Document]:
     everyone = [p.object for p in pods]
     result = []
+    room = MOST_PODS
     for workload in workloads:
         try:
-            made = list(expand_workloads([workload.object], everyone))
+            made = list(expand_workloads([workload.object], everyone, room))
+        except TooManyPodsError as error:
+            raise workload.error(error.path, str(error)) from error
+        except RecursionError as error:
+            raise workload.error("spec", "nested too deeply to be expanded into pods") from error
         except (msgspec.ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise workload.error("spec", f"cannot be expanded into pods: {error}") from error
+        room -= sum(o["kind"] == "Pod" for o in made)
         result += [Document(workload.source, workload.number, o, workload.item) for o in made]
     return result
 

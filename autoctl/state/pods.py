@@ -35,17 +35,25 @@ def controller_of(pod: core.Pod) -> core.OwnerReference | None:
     return None
 
 
-def _owned_by(pod: core.Pod, kind: str) -> bool:
+def _owned_by(pod: core.Pod, kind: str, version: str | None = None) -> bool:
+    """Whether an owner is of this kind, and of this `apiVersion` where one is given.
+
+    The API server takes no reference without a version, but a manifest may leave it out: it then
+    means Kubernetes' own kind.
+    """
     # A plain loop: asked several times of every pod of the cluster in each pass of disruption.
-    for owner in pod.metadata.owner_references or ():  # noqa: SIM110
-        if owner.kind == kind:
+    for owner in pod.metadata.owner_references or ():
+        if owner.kind == kind and (version is None or owner.api_version in (version, "")):
             return True
     return False
 
 
 def is_daemon(pod: core.Pod) -> bool:
-    """Owned by a DaemonSet: comes and goes with its node."""
-    return _owned_by(pod, "DaemonSet")
+    """Owned by a DaemonSet of Kubernetes' own: comes and goes with its node.
+
+    Other API groups have kinds of that name (`apps.kruise.io`), whose pods may well move.
+    """
+    return _owned_by(pod, "DaemonSet", "apps/v1")
 
 
 def is_mirror(pod: core.Pod) -> bool:
@@ -159,13 +167,13 @@ def is_reschedulable(pod: core.Pod, *, include_terminating_stateful: bool = True
     """Whether the pod, taken off its node, needs room elsewhere.
 
     Daemon and mirror pods do not. A terminating pod is replaced by its controller already, except
-    a StatefulSet's: its successor waits for it to be gone.
+    a StatefulSet's: its successor waits for it to be gone, ended or not.
     """
-    if is_terminal(pod) or is_daemon(pod) or is_mirror(pod):
+    if is_daemon(pod) or is_mirror(pod):
         return False
-    if not is_terminating(pod):
-        return True
-    return include_terminating_stateful and _owned_by(pod, "StatefulSet")
+    if is_terminating(pod):
+        return include_terminating_stateful and _owned_by(pod, "StatefulSet", "apps/v1")
+    return not is_terminal(pod)
 
 
 def unbound(pod: core.Pod) -> core.Pod:

@@ -86,7 +86,7 @@ def scheduling_problem(
         pools=_open_pools(snapshot, closed, excluded),
         closed_pools=closed,
         nodes=tuple(nodes),
-        daemons=daemons(snapshot.daemon_sets.values()),
+        daemons=snapshot.daemons,
         volumes=Volumes(snapshot.volume_claims, snapshot.volumes, snapshot.storage_classes),
         namespaces={n: o.metadata.labels or {} for n, o in snapshot.namespaces.items()},
         refused=snapshot.refused,
@@ -222,33 +222,6 @@ def requirement_specs(requirements: Iterable[Requirement]) -> tuple[RequirementS
 
 def core_taints(taints: Iterable[Taint]) -> tuple[core.Taint, ...]:
     return tuple(core.Taint(key=t.key, effect=t.effect, value=t.value or None) for t in taints)
-
-
-def daemons(sets: Iterable[core.DaemonSet]) -> tuple[core.Pod, ...]:
-    """One pod for each DaemonSet, as its controller would make it."""
-    return tuple(
-        core.Pod(
-            metadata=core.ObjectMeta(
-                name=s.metadata.name,
-                namespace=s.metadata.namespace or "default",
-                uid=f"daemonset/{s.metadata.uid}",
-                labels=s.spec.template.metadata.labels,
-                annotations=s.spec.template.metadata.annotations,
-                owner_references=[
-                    core.OwnerReference(
-                        api_version="apps/v1",
-                        kind="DaemonSet",
-                        name=s.metadata.name,
-                        uid=s.metadata.uid,
-                        controller=True,
-                    )
-                ],
-            ),
-            spec=s.spec.template.spec,
-        )
-        for s in sets
-        if s.metadata.deletion_timestamp is None
-    )
 
 
 def _unpromised(snapshot: Snapshot, pods: Iterable[core.Pod]) -> tuple[core.Pod, ...]:

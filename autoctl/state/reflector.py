@@ -98,7 +98,7 @@ class Reflector(Generic[T]):
 
     `parse` turns a plain dict into `T` where decoding needs more than msgspec (the pydantic models
     of the custom resources); an object that it rejects with `ValueError` is left out of the store
-    and logged, the others go on.
+    and logged, the others go on. What `keep` turns down is left out as well, without a word.
 
     Subscribers are called in the order of subscription, in the event loop, with batches: the whole
     difference of a list, or what the watch tells. They must not block and should not raise: an
@@ -116,6 +116,7 @@ class Reflector(Generic[T]):
         label_selector: str = "",
         field_selector: str = "",
         parse: Callable[[dict[str, Any]], T] | None = None,
+        keep: Callable[[T], bool] | None = None,
         on_change: Subscriber[T] | None = None,
     ) -> None:
         if parse is not None and model is not None:
@@ -126,6 +127,8 @@ class Reflector(Generic[T]):
         """Times that the watch had to be taken up again after an error."""
         self.rejected: dict[str, str] = {}
         """Objects that `parse` refused, by key, with the reason."""
+        self.aside: dict[str, T] = {}
+        """Objects that `keep` turned down, by key."""
         self.last_error: Exception | None = None
         self._api = api
         self._model = model
@@ -133,6 +136,7 @@ class Reflector(Generic[T]):
         self._namespace = namespace
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._parse = parse
+        self._keep = keep
         self._subscribers: list[Subscriber[T]] = [] if on_change is None else [on_change]
         self._store: dict[str, T] = {}
         self._last_activity: float | None = None
@@ -235,6 +239,7 @@ class Reflector(Generic[T]):
             items, version = cast("list[T]", plain.items), plain.resource_version
         found: dict[str, T] = {}
         self.rejected.clear()
+        self.aside.clear()
         for item in items:
             key = _key(item)
             decoded = self._decode(key, item)
@@ -246,6 +251,15 @@ class Reflector(Generic[T]):
         return version
 
     def _decode(self, key: str, item: Any) -> T | None:
+        """The object as it is to be stored; None for one that is not."""
+        parsed = self._parsed(key, item)
+        if parsed is None or self._keep is None or self._keep(parsed):
+            self.aside.pop(key, None)
+            return parsed
+        self.aside[key] = parsed
+        return None
+
+    def _parsed(self, key: str, item: Any) -> T | None:
         if self._parse is None:
             return cast("T", item)
         try:
@@ -301,6 +315,7 @@ class Reflector(Generic[T]):
             # DELETED event carries the object as it was at its end.
             if kind is EventType.DELETED:
                 self.rejected.pop(key, None)
+                self.aside.pop(key, None)
             if before is not None:
                 del self._store[key]
                 last = self._last_state(item) if kind is EventType.DELETED else None

@@ -23,6 +23,7 @@ from autoctl.catalog.model import InstanceType
 from autoctl.catalog.names import by_name
 from autoctl.scheduling.overlays import Overlaid, PoolTypes, apply_overlays
 from autoctl.state.buffers import Buffer
+from autoctl.state.daemons import NewestPods, representatives
 from autoctl.state.nodes import StateNode, join
 
 
@@ -37,7 +38,8 @@ class Snapshot:
     `nominations` maps a pending pod's key to the Node or NodeClaim name an earlier decision
     promised it. `refused` maps a pod's key to the Nodes and NodeClaims that kube-scheduler did not
     take for it, `resting` has the keys of pods for which nothing is bought for now.
-    `disrupting` names NodeClaims that a command in flight is taking away.
+    `disrupting` names NodeClaims that a command in flight is taking away. `assumed_classes` names
+    NodeClasses that stand for ones that nobody gave.
     """
 
     now: datetime
@@ -61,6 +63,11 @@ class Snapshot:
     refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
     resting: frozenset[str] = frozenset()
     disrupting: frozenset[str] = frozenset()
+    assumed_classes: frozenset[str] = frozenset()
+
+    def given_class(self, name: str) -> NodeClass | None:
+        """The NodeClass, to compare nodes with; none that is only assumed."""
+        return None if name in self.assumed_classes else self.node_classes.get(name)
 
     @cached_property
     def overlaid(self) -> Overlaid:
@@ -110,6 +117,13 @@ class Snapshot:
         )
 
     @cached_property
+    def daemons(self) -> tuple[core.Pod, ...]:
+        """One pod for each DaemonSet, as its next one will be."""
+        if not self.daemon_sets:
+            return ()
+        return representatives(self.daemon_sets.values(), NewestPods(self.pods.values()).of)
+
+    @cached_property
     def state_nodes(self) -> Mapping[str, StateNode]:
         """Every machine by name: Nodes and NodeClaims joined, with the pods on them."""
         return join(self.nodes.values(), self.node_claims.values(), self.pods.values())
@@ -132,6 +146,7 @@ _COMPUTED_FROM: Final = {
     "types_by_name": frozenset({"instance_types"}),
     "types_by_pool": _TYPED,
     "reserve": frozenset({"buffers", "pods"}),
+    "daemons": frozenset({"daemon_sets", "pods"}),
     "state_nodes": frozenset({"nodes", "node_claims", "pods"}),
 }
 """Cached property -> the fields it is computed from."""

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -385,6 +386,16 @@ def daemon_set(cpu: str = "1", memory: str = "0", **spec: Any) -> Object:
 
 
 # ------------------------------------------------------------------------------- running
+
+
+def without(objects: list[Object], *keys: str) -> list[Object]:
+    """The node without some of its labels, on both objects."""
+    found = deepcopy(objects)
+    for each in found:
+        each["metadata"]["labels"] = {
+            k: v for k, v in each["metadata"]["labels"].items() if k not in keys
+        }
+    return found
 
 
 @dataclass(frozen=True)

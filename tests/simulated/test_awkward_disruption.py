@@ -134,6 +134,42 @@ async def test_a_drifted_node_goes_at_its_grace_period_although_a_budget_holds_i
         assert list(play.world.cluster.objects(NODE_CLASSES))
 
 
+async def test_room_comes_before_a_drifted_node_goes_although_its_budget_is_used_up() -> None:
+    """A pod that waits uses the PodDisruptionBudget up; it may end any moment, so that the others
+    have their new room first, and keep it until they can go."""
+    disruption = {"consolidateAfter": "0s", "budgets": [{"nodes": "100%"}]}
+    pool = node_pool(disruption=disruption, template={"terminationGracePeriod": "24h"})
+    web, stuck = deployment(replicas=2), deployment("stuck", 1, nodeSelector={"no-node": "has"})
+    for each in (web, stuck):
+        each["spec"]["template"]["metadata"]["labels"]["guarded"] = "yes"
+    guard = budget("all", maxUnavailable=1, selector={"matchLabels": {"guarded": "yes"}})
+    async with playing(node_class(), pool, web, stuck, guard, **SETTINGS) as play:
+        await play.until(lambda: play.running() == 2)
+        (old,) = play.instances()
+
+        def allowed() -> int:
+            (found,) = play.world.cluster.objects(POD_DISRUPTION_BUDGETS)
+            return int(found["status"]["disruptionsAllowed"])
+
+        def going() -> bool:
+            return any(c["metadata"].get("deletionTimestamp") for c in play.claims())
+
+        await play.until(lambda: allowed() == 0)
+        play.world.cloud.inject(Fault(FaultType.AMI_RELEASE))
+        await play.until(going, 1800)
+        assert len(play.nodes()) == 2, "the new node is there when the old one begins to go"
+        assert all(play.condition(c, "Initialized")["status"] == "True" for c in play.claims())
+        await asyncio.sleep(1800)
+        assert allowed() == 0
+        assert play.running() == 2
+        assert play.launched == 2, "the room is kept, and bought once"
+        await play.scale(0, "stuck")
+        await play.until(lambda: not old.alive, 600)
+        await play.until(lambda: play.running() == 2 and len(play.nodes()) == 1, 120)
+        assert play.launched == 2
+        assert not _tainted(play)
+
+
 async def test_a_node_goes_as_soon_as_a_promise_of_it_is_over() -> None:
     """The end of a promise that nobody kept is no change of the cluster, but an instant to wake."""
     pool = node_pool(disruption={"consolidateAfter": "0s", "budgets": [{"nodes": "100%"}]})

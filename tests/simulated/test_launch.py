@@ -190,6 +190,20 @@ async def test_nothing_is_launched_while_the_class_is_not_ready() -> None:
         await play.until(lambda: play.running() == 3)
 
 
+async def test_a_static_pool_that_its_limit_keeps_from_its_replicas_says_so() -> None:
+    pool = node_pool("static", replicas=2, limits={"nodes": "2"})
+    async with playing(node_class(), pool) as play:
+        await play.until(lambda: len(play.nodes()) == 2)
+        await asyncio.sleep(120)
+        assert not play.events("StaticPoolLimited")
+        await play.api.patch(NODE_POOLS, "static", {"spec": {"replicas": 3}})
+        await asyncio.sleep(120)
+        (event,) = play.events("StaticPoolLimited")
+        told = str(event.get("note") or event.get("message"))
+        assert told == "The pool is full: limits.nodes 2 keeps it from its 3 replicas"
+        assert play.launched == 2
+
+
 async def test_launches_take_turns_in_a_zone_s_subnets_before_they_are_counted_again() -> None:
     pool = node_pool("static", replicas=1)
     zone = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-west-2a"]}

@@ -89,6 +89,31 @@ async def test_capacity_on_demand_that_is_paid_for_goes_before_spot() -> None:
         assert (play.launched, markets()) == (launched, {"on-demand"})
 
 
+async def test_what_is_paid_for_is_bought_in_the_size_that_pods_need() -> None:
+    paid = overlay("paid", "m7i", priceAdjustment="-100%")
+    pods = deployment(replicas=10, cpu="1")
+    async with playing(node_class(), node_pool(), pods, paid) as play:
+        await play.until(lambda: play.running() == 10)
+        bought = sorted(i.instance_type for i in play.instances())
+        assert bought == ["m7i.2xlarge", "m7i.xlarge"]
+
+
+async def test_an_overlay_that_contradicts_itself_is_told_so_and_changes_nothing() -> None:
+    never = overlay("never", "r7i", price="0.0001")
+    never["spec"]["requirements"] = [
+        {"key": "a", "operator": "In", "values": [value]} for value in "bc"
+    ]
+    async with playing(node_class(), node_pool(), deployment(), never) as play:
+        await play.until(lambda: play.running() == 3)
+        (written,) = play.world.cluster.objects(NODE_OVERLAYS)
+        verdict = play.condition(written, "ValidationSucceeded")
+        assert (verdict["status"], verdict["reason"]) == ("False", "RuntimeValidation")
+        assert verdict["message"] == "requirements on a contradict each other"
+        assert play.condition(written, "Ready")["status"] == "False"
+        marks = play.claims()[0]["metadata"]["annotations"]
+        assert "karpenter.sh/price-overlay-applied" not in marks
+
+
 async def test_pods_get_a_device_that_an_overlay_tells_of() -> None:
     device = "example.com/device"
     asking = deployment(replicas=4, containers=[_container({"cpu": "100m", device: "1"})])

@@ -15,8 +15,8 @@ import structlog
 
 from autoctl.simulate.chaos import random_scenario
 from autoctl.simulate.chaos_extras import Feature, features_of
+from autoctl.simulate.fault_fields import CLUSTER_FAULTS
 from autoctl.simulate.random_runs import play_random
-from autoctl.simulate.scenario import CLUSTER_FAULTS
 
 SEEDS = int(os.environ.get("AUTOCTL_RANDOM_SEEDS", "300"))
 FIRST = int(os.environ.get("AUTOCTL_RANDOM_FIRST", "0"))

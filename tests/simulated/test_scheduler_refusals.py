@@ -6,10 +6,13 @@ No node is promised for ever then, and there is an end of new nodes as well.
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 from harness import Object, deployment, node_class, node_pool, playing
 
 from autoctl.ports.kubernetes import DEPLOYMENTS
+from autoctl.simulate.chaos_extras import stateful_workload, storage_class
+from autoctl.simulate.world import World
 
 REASON = "SchedulerRefusedNode"
 
@@ -56,3 +59,22 @@ async def test_other_pods_of_a_refused_one_are_served() -> None:
         await play.api.create(DEPLOYMENTS, deployment("other", replicas=3), "default")
         took = await play.until(lambda: play.running() == 3)
         assert took < 75
+
+
+async def test_a_pod_whose_volume_is_being_made_is_at_home_already() -> None:
+    """kube-scheduler has chosen a node and waits for the provisioner, for minutes if need be."""
+    database = stateful_workload(Random(1))
+    database["metadata"]["namespace"] = "default"
+    database["spec"]["replicas"] = 1
+
+    def slowly(world: World) -> None:
+        # Frozen for all but a test: every part of the cluster has this one object.
+        object.__setattr__(world.cluster.timings, "volume_provision", 400.0)
+
+    async with playing(
+        node_class(), node_pool(), storage_class(), database, prepare=slowly
+    ) as play:
+        took = await play.until(lambda: play.running() == 1, 900)
+        assert took > 400
+        assert play.launched == 1, "its node is neither given up nor ended as empty"
+        assert not play.events(REASON)

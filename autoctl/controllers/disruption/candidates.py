@@ -7,7 +7,7 @@ reasons are the texts of its `DisruptionBlocked` events.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -195,7 +195,7 @@ def pod_block(node: StateNode, limits: EvictionLimits, now: datetime) -> Blocked
             return Blocked(node.name, POD_DO_NOT_DISRUPT, pod.key)
     if not limits:
         return None
-    found = limits.fully_blocked(p for p in node.pods if is_evictable(p, now))
+    found = limits.first_blocked(p for p in node.pods if is_evictable(p, now))
     if found is not None:
         pod, verdict = found
         return Blocked(node.name, verdict.message, pod.key)
@@ -234,6 +234,16 @@ def consolidatable_in(claim: NodeClaim, pool: NodePool, now: datetime) -> timede
     if quiet_since is None or period is None:
         return None
     return period - min(period, max(timedelta(0), now - quiet_since))
+
+
+def unquiet(candidate: Candidate, now: datetime) -> str | None:
+    """Until when consolidation leaves the node alone, in words; None when it need not."""
+    left = consolidatable_in(candidate.claim, candidate.pool, now)
+    if not left:
+        return None
+    after = candidate.pool.spec.disruption.consolidate_after
+    until = (now + left).astimezone(UTC)
+    return f"within consolidateAfter {after} until {until:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _in_command(node: StateNode, snapshot: Snapshot) -> bool:

@@ -69,7 +69,7 @@ def eligible(
         if candidate.pool.is_static:
             reasons[candidate.name] = f'NodePool "{name}" is static'
         elif disruption.quiet_period is None:
-            reasons[candidate.name] = f'NodePool "{name}" has consolidation disabled'
+            reasons[candidate.name] = disabled(candidate)
         elif disruption.consolidation_policy == "WhenEmpty":
             reasons[candidate.name] = (
                 f'NodePool "{name}" has consolidation policy WhenEmpty, but node is not empty'
@@ -84,6 +84,11 @@ def eligible(
             chosen.append(candidate)
     chosen.sort(key=lambda c: (-c.savings_ratio, c.name))
     return chosen, reasons
+
+
+def disabled(candidate: Candidate) -> str:
+    """What is told of a node whose pool has `consolidateAfter: Never`."""
+    return f'NodePool "{candidate.pool.metadata.name}" has consolidation disabled'
 
 
 def consolidate(

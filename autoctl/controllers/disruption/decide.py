@@ -18,8 +18,9 @@ from autoctl.controllers.disruption.candidates import (
     Candidate,
     find_candidates,
     is_consolidatable,
+    unquiet,
 )
-from autoctl.controllers.disruption.consolidation import consolidate, eligible
+from autoctl.controllers.disruption.consolidation import consolidate, disabled, eligible
 from autoctl.controllers.disruption.drift import drift_reason, recorded_drift
 from autoctl.controllers.disruption.model import (
     Blocked,
@@ -40,7 +41,7 @@ from autoctl.controllers.disruption.static import (
     replacement,
 )
 from autoctl.state.held import with_held_room
-from autoctl.state.pods import Protection, do_not_disrupt
+from autoctl.state.pods import Protection, do_not_disrupt, is_active, is_evictable
 from autoctl.state.snapshot import Snapshot
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -63,7 +64,7 @@ def decide_knowing(
     selection = find_candidates(snapshot)
     graceful, eventual = selection.graceful, selection.eventual
     ledger = BudgetLedger(snapshot)
-    pools_blocked = ledger.blocked()
+    pools_blocked, pools_spent = ledger.blocked(), ledger.spent()
     simulator = Simulator(snapshot, options)
     unconsolidatable: dict[str, str] = {}
 
@@ -78,9 +79,18 @@ def decide_knowing(
     # A drifted node is replaced as drifted, when budgets come to it: consolidation leaves it alone.
     taken.update(c.name for c in drifted)
 
+    idle = [c for c in graceful if c.name not in taken and c.empty and not c.pool.is_static]
+    unconsolidatable.update(
+        (c.name, disabled(c)) for c in idle if c.pool.spec.disruption.quiet_period is None
+    )
     remaining = [c for c in graceful if c.name not in taken and not c.empty]
     chosen, reasons = eligible(remaining, snapshot)
     unconsolidatable.update(reasons)
+    waits = {
+        c.name: why
+        for c in (*idle, *remaining)
+        if c.name not in reasons and (why := unquiet(c, snapshot.now)) is not None
+    }
     consolidation = consolidate(simulator, chosen, ledger, options, settled)
     commands += consolidation.commands
     unconsolidatable.update(consolidation.unconsolidatable)
@@ -95,6 +105,8 @@ def decide_knowing(
         blocked=(*selection.blocked, *drift_blocked, *static_blocked),
         pools=tuple(pools_blocked),
         unconsolidatable=unconsolidatable,
+        spent=tuple(pools_spent),
+        unquiet=waits,
         eligible={
             Reason.EMPTY: len(empty),
             Reason.DRIFTED: len(drifted),
@@ -122,7 +134,7 @@ def is_drifted(candidate: Candidate, snapshot: Snapshot) -> bool:
         drift_reason(
             candidate.claim,
             candidate.pool,
-            snapshot.node_classes.get(name),
+            snapshot.given_class(name),
             snapshot.types_by_name.get(name, {}),
             snapshot.now,
         )
@@ -169,6 +181,7 @@ def _drift(
 ) -> tuple[list[Command], list[Blocked]]:
     """One command for each drifted node, empty ones first, then by when they drifted."""
     ordered = sorted(drifted, key=lambda c: (not c.empty, _drifted_since(c), c.name))
+    limits = EvictionLimits(snapshot.disruption_budgets)
     commands: list[Command] = []
     blocked: list[Blocked] = []
     for candidate in ordered:
@@ -176,7 +189,7 @@ def _drift(
             break
         if candidate.pool.is_static or not ledger.allows([candidate], Reason.DRIFTED):
             continue
-        movable = replace(candidate, movable=_drainable_now(candidate, snapshot))
+        movable = replace(candidate, movable=_moving(candidate, limits, snapshot.now))
         solution = simulator.solve([movable], quiet_only=False)
         if solution.unschedulable:
             pod, why = next(iter(sorted(solution.unschedulable.items())))
@@ -240,12 +253,18 @@ def _drifted_since(candidate: Candidate) -> datetime:
     return since or candidate.node.created or _EPOCH
 
 
-def _drainable_now(candidate: Candidate, snapshot: Snapshot) -> tuple[core.Pod, ...]:
-    """The pods that a drain moves at once; what it has to wait for gets no room bought yet."""
-    limits = EvictionLimits(snapshot.disruption_budgets)
+def _moving(candidate: Candidate, limits: EvictionLimits, now: datetime) -> tuple[core.Pod, ...]:
+    """The pods that get their new room before the node is drained.
+
+    Rule: Karpenter's `IsCurrentlyReschedulable`. Left out is what stays until the node's grace
+    period ends, as room bought for it would stand empty: pods under an active do-not-disrupt, and
+    pods whose budgets never allow an eviction. A budget that allows none just now is no such: in a
+    rolling drift it has been used up by the node before, and its pods still need room first. Pods
+    that nobody evicts (terminating ones, those that tolerate the disruption) are held by neither.
+    """
     return tuple(
         p
         for p in candidate.movable
-        if limits.blocks(p) is None
-        and do_not_disrupt(p, snapshot.now).protection is not Protection.ACTIVE
+        if not (is_active(p) and do_not_disrupt(p, now).protection is Protection.ACTIVE)
+        and not (is_evictable(p, now) and limits.always_blocks(p))
     )

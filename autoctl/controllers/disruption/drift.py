@@ -133,12 +133,12 @@ def _hash_differs(
 
 
 def _type_gone(claim: NodeClaim, types: Mapping[str, InstanceType]) -> bool:
-    """Whether nothing on sale (with capacity or without) is the NodeClaim's offering any more."""
+    """Whether nothing on sale (with capacity or without) is the NodeClaim's offering any more.
+
+    Nothing is the offering of a NodeClaim that has lost its type's label.
+    """
     labels = claim.metadata.labels
-    name = labels.get(INSTANCE_TYPE)
-    if name is None:
-        return False
-    found = types.get(name)
+    found = types.get(labels.get(INSTANCE_TYPE, ""))
     if found is None:
         return True
     capacity_type = labels.get(CAPACITY_TYPE)

@@ -69,7 +69,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class PoolBlocked:
-    """A NodePool whose budgets allow no disruption for a reason, or cannot be read."""
+    """A NodePool whose budgets allow no disruption for a reason now, or cannot be read."""
 
     pool: str
     reason: Reason
@@ -85,7 +85,16 @@ class Decision:
     pools: tuple[PoolBlocked, ...] = ()
     unconsolidatable: Mapping[str, str] = field(default_factory=dict)
     """Node name -> why consolidation leaves it alone."""
+    spent: tuple[PoolBlocked, ...] = ()
+    """Budgets that would let nodes go, were they not used up. Told in plans, by no event."""
+    unquiet: Mapping[str, str] = field(default_factory=dict)
+    """Node name -> until when consolidation does not look at it. Told in plans, by no event."""
     eligible: Mapping[Reason, int] = field(default_factory=dict)
     """How many nodes could go for each reason, budgets aside."""
     lower_bound: float | None = None
     """USD/hour no world with the same pods goes below, where consolidation computed it."""
+
+    @property
+    def left_alone(self) -> list[tuple[str, str]]:
+        """Nodes that nothing blocks and consolidation leaves all the same, by name, with why."""
+        return sorted({**self.unquiet, **self.unconsolidatable}.items())

@@ -14,8 +14,10 @@ from autoctl.api.labels import DO_NOT_DISRUPT
 from autoctl.api.nodeclaim import DRIFTED, INITIALIZED, INSTANCE_TERMINATING, NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.candidates import is_consolidatable
+from autoctl.scheduling.daemons import told_apart
 from autoctl.state.budgets import is_healthy
 from autoctl.state.nodes import StateNode
+from autoctl.state.pods import is_terminal
 from autoctl.state.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -32,7 +34,7 @@ def alike(before: Snapshot, after: Snapshot) -> bool:
         and before.instance_types == after.instance_types
         and before.node_classes == after.node_classes
         and before.node_overlays == after.node_overlays
-        and before.daemon_sets == after.daemon_sets
+        and told_apart(before.daemons) == told_apart(after.daemons)
         and before.disruption_budgets == after.disruption_budgets
         and before.volume_claims == after.volume_claims
         and before.volumes == after.volumes
@@ -214,6 +216,7 @@ def _pod_alike(one: core.Pod, other: core.Pod, *, budgets: bool) -> bool:
         and annotations == other.metadata.annotations
         and one.metadata.owner_references == other.metadata.owner_references
         and one.spec == other.spec
+        and is_terminal(one) == is_terminal(other)
         and _resized(one) == _resized(other)
         and (
             one.status.start_time == other.status.start_time

@@ -23,6 +23,7 @@ from autoctl.controllers.disruption.candidates import Candidate
 from autoctl.controllers.disruption.model import Reason
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.simulation import Simulator
+from autoctl.scheduling.daemons import told_apart
 from autoctl.scheduling.nodes import node_info
 from autoctl.scheduling.problem import ExistingNode, Pool, SchedulingProblem
 from autoctl.scheduling.taints import PREFER_NO_SCHEDULE
@@ -180,7 +181,7 @@ def question_of(
         usage={p.name: p.usage for p in problem.pools if p.limits},
         market=(
             options,
-            snapshot.daemon_sets,
+            told_apart(problem.daemons),
             {name: pool.spec.disruption.consolidation_policy for name, pool in pools.items()},
             balanced.pool_totals(snapshot) if weighed else None,
             {pod: problem.refused[pod] for pod in moving if pod in problem.refused},

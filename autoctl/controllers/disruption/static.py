@@ -117,7 +117,7 @@ def cheapest(pool: NodePool, types: Sequence[InstanceType]) -> NewNode | None:
         NODEPOOL: pool.name,
         NODECLASS: template.spec.node_class_ref.name,
     }
-    found: list[tuple[float, str, str, str]] = []
+    found: list[tuple[float, str, str, str, float]] = []
     for instance_type in types:
         for offering in instance_type.offerings:
             labels = {
@@ -128,14 +128,13 @@ def cheapest(pool: NodePool, types: Sequence[InstanceType]) -> NewNode | None:
                 CAPACITY_TYPE: offering.capacity_type,
             }
             if offering.available and wanted.accepts(labels):
-                found.append(
-                    (offering.price, instance_type.name, offering.zone, offering.capacity_type)
-                )
+                where = (instance_type.name, offering.zone, offering.capacity_type)
+                found.append((offering.weighed, *where, offering.price))
     if not found:
         return None
     found.sort()
-    names = tuple(dict.fromkeys(name for _, name, _, _ in found))[:_MOST_TYPES]
-    price, name, zone, capacity_type = found[0]
+    names = tuple(dict.fromkeys(name for _, name, *_ in found))[:_MOST_TYPES]
+    _, name, zone, capacity_type, price = found[0]
     return NewNode(
         pool=pool.name,
         pods=(),

@@ -13,7 +13,7 @@ from datetime import datetime
 import structlog
 
 from autoctl.api import core, labels
-from autoctl.api.labels import EKS_GROUP, NODECLASS_HASH, NODECLASS_HASH_VERSION
+from autoctl.api.labels import NODECLASS_HASH, NODECLASS_HASH_VERSION
 from autoctl.api.labels import TERMINATION_FINALIZER as FINALIZER
 from autoctl.api.nodeclaim import INITIALIZED, LAUNCHED, REGISTERED, NodeClaim, NodeClaimStatus
 from autoctl.catalog.model import Resources
@@ -88,8 +88,6 @@ class LifecycleController:
         claim = self._d.state.claim(key)
         if claim is None:
             self._removed.pop(key, None)
-            return DONE
-        if claim.spec.node_class_ref.group != EKS_GROUP:
             return DONE
         if claim.deleting:
             result = await self._d.finalizer.reconcile(key)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from autoctl.api import core
-from autoctl.api.labels import EKS_GROUP, NODEPOOL, TERMINATION_FINALIZER
+from autoctl.api.labels import NODEPOOL, TERMINATION_FINALIZER
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.aws.instances import Instance, Instances, instance_id
 from autoctl.controllers.lifecycle.removal import remove_claim
@@ -104,9 +104,7 @@ class GarbageCollector:
         if not self.state.synced:
             return 1.0
         # The mirror first, EC2 afterwards: what is launched in between is young.
-        claims = [
-            c for c in self.state.node_claims.reflector if c.spec.node_class_ref.group == EKS_GROUP
-        ]
+        claims = list(self.state.node_claims.reflector)
         found = await self.instances.of_cluster()
         now = self.clock.now()
         for instance in orphaned_instances(found, self._owned, self.awaited, now):
@@ -126,7 +124,10 @@ class GarbageCollector:
         return EAGER_SECONDS if self._passes <= _EAGER_PASSES else PERIOD_SECONDS
 
     def _owned(self, instance: Instance) -> bool:
-        return bool(self.state.claims_by_provider[instance.provider_id])
+        provider_id = instance.provider_id
+        return bool(self.state.claims_by_provider[provider_id]) or self.state.is_foreign(
+            provider_id
+        )
 
     def _ready(self, claim: NodeClaim) -> bool:
         return any(
@@ -136,4 +137,6 @@ class GarbageCollector:
         )
 
     def _has_claim(self, node: core.Node) -> bool:
+        if self.state.is_foreign(node.spec.provider_id):
+            return True
         return self.state.claim_of_node(node) is not None

@@ -151,7 +151,7 @@ def _select(claim: NodeClaim, options: LaunchOptions, *, capacity_aside: bool) -
             if capacity_type == SPOT:
                 chosen = _below_on_demand(chosen, usable)
         chosen = _cheapest_types(chosen, MOST_TYPES)
-    chosen.sort(key=lambda c: (c[1].price, c[0].name, c[1].zone))
+    chosen.sort(key=lambda c: (c[1].weighed, c[0].name, c[1].zone))
     return _Selection(capacity_type, tuple(chosen[:MOST_OVERRIDES]), reservation)
 
 
@@ -209,8 +209,8 @@ def _below_on_demand(chosen: list[Choice], usable: list[Choice]) -> list[Choice]
 def _cheapest_types(chosen: list[Choice], most: int) -> list[Choice]:
     price: dict[str, float] = {}
     for instance_type, offering in chosen:
-        known = price.get(instance_type.name, offering.price)
-        price[instance_type.name] = min(known, offering.price)
+        known = price.get(instance_type.name, offering.weighed)
+        price[instance_type.name] = min(known, offering.weighed)
     kept = set(sorted(price, key=lambda name: (price[name], name))[:most])
     return [c for c in chosen if c[0].name in kept]
 
@@ -258,7 +258,7 @@ def _groups(
             offering.zone,
             subnet,
             image,
-            priorities.get(offering.price),
+            priorities.get(offering.weighed),
             price=offering.price,
         )
         grouped.setdefault(key, []).append(override)
@@ -279,10 +279,10 @@ def _efa(instance_type: InstanceType) -> tuple[int, int]:
 
 
 def _priorities(ordered: Sequence[Offering]) -> dict[float, int]:
-    """Price -> rank from 0, where NodeOverlays have set a price; otherwise empty.
+    """Weighed price -> rank from 0, where NodeOverlays have set a price; otherwise empty.
 
     EC2 knows its own prices only, so it has to be told the order in which to choose.
     """
     if all(o.overlay is None for o in ordered):
         return {}
-    return {price: rank for rank, price in enumerate(sorted({o.price for o in ordered}))}
+    return {price: rank for rank, price in enumerate(sorted({o.weighed for o in ordered}))}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from autoctl.api.hashing import NODEPOOL_VERSION, nodepool_hash
-from autoctl.api.labels import EKS_GROUP, NODEPOOL_HASH, NODEPOOL_HASH_VERSION
+from autoctl.api.labels import NODEPOOL_HASH, NODEPOOL_HASH_VERSION
 from autoctl.api.meta import Condition, Conditions, find_condition, set_condition
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import (
@@ -29,8 +29,6 @@ from autoctl.ports.kubernetes import NODE_POOLS, KubernetesApi
 from autoctl.state.cluster import ClusterState
 from autoctl.state.nodes import StateNode
 from autoctl.state.pool_readiness import spec_fault
-
-_NODE_CLASS_KIND = "NodeClass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def totals(nodes: Iterable[StateNode]) -> dict[str, int]:
 
 @dataclass
 class NodePoolController:
-    """One NodePool a reconcile; those with node classes of other controllers are left alone."""
+    """One NodePool a reconcile."""
 
     api: KubernetesApi
     state: ClusterState
@@ -95,8 +93,6 @@ class NodePoolController:
             self._generations.pop(key, None)
             return DONE
         reference = pool.spec.template.spec.node_class_ref
-        if reference.group != EKS_GROUP or reference.kind != _NODE_CLASS_KIND:
-            return DONE
         hashed = {NODEPOOL_HASH: nodepool_hash(pool), NODEPOOL_HASH_VERSION: NODEPOOL_VERSION}
         claims = self.state.claims_by_pool[pool.name].values()
         await migrate_hashes(self.api, claims, pool.metadata.annotations, hashed)

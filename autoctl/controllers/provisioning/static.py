@@ -12,14 +12,17 @@ from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.api.quantity import whole
 from autoctl.controllers.disruption.static import members, requirements_of
+from autoctl.controllers.objects import reference
 from autoctl.controllers.provisioning.claims import ClaimCreator, ClaimTemplate
-from autoctl.ports.kubernetes import ApiError
+from autoctl.controllers.runtime.events import Event, EventRecorder
+from autoctl.ports.kubernetes import NODE_POOLS, ApiError
 from autoctl.state.cluster import ClusterState
 from autoctl.state.snapshot import Snapshot
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 PERIOD_SECONDS = 60.0
+LIMIT_REACHED = "StaticPoolLimited"
 _UNSYNCED_SECONDS = 1.0
 _FIRST_BACK_OFF = 2.0
 _LONGEST_BACK_OFF = 60.0
@@ -31,10 +34,28 @@ def missing(snapshot: Snapshot, pool: NodePool) -> int:
     One that drifted is there until it is deleted: its replacement comes from disruption, and
     another would be one too many. Those that are being deleted still count for `limits.nodes`.
     """
+    wanted, allowed = _room(snapshot, pool)
+    return max(0, min(wanted, allowed))
+
+
+def held_back(snapshot: Snapshot, pool: NodePool) -> str | None:
+    """Why the pool does not come to its `replicas`, its own limit; None where it can.
+
+    While NodeClaims that the limit counts are on their way out, it only waits for them.
+    """
+    wanted, allowed = _room(snapshot, pool)
+    replicas, limit = pool.spec.replicas or 0, pool.spec.limits.get("nodes")
+    if limit is None or wanted <= max(0, allowed) or replicas <= whole(limit):
+        return None
+    return f"limits.nodes {limit} keeps it from its {replicas} replicas"
+
+
+def _room(snapshot: Snapshot, pool: NodePool) -> tuple[int, int]:
+    """NodeClaims that a static pool lacks, and how many its limit lets it have beyond those."""
     claims = members(snapshot, pool)
     wanted = (pool.spec.replicas or 0) - sum(1 for c in claims if not c.deleting)
     limit = pool.spec.limits.get("nodes")
-    return max(0, wanted if limit is None else min(wanted, whole(limit) - len(claims)))
+    return wanted, wanted if limit is None else whole(limit) - len(claims)
 
 
 @dataclass
@@ -65,6 +86,7 @@ class StaticProvisioner:
 
     state: ClusterState
     creator: ClaimCreator
+    events: EventRecorder
     name: str = "static.provisioning"
     _attempts: dict[str, _Attempts] = field(default_factory=dict)
 
@@ -79,6 +101,10 @@ class StaticProvisioner:
         for pool in snapshot.node_pools.values():
             if not pool.is_static or pool.deleting or not pool.ready:
                 continue
+            if why := held_back(snapshot, pool):
+                text = f"The pool is full: {why}"
+                about = reference(NODE_POOLS, pool)
+                self.events.publish(Event(about, LIMIT_REACHED, text, "Warning"))
             claims = members(snapshot, pool)
             count = missing(snapshot, pool)
             wait = self._attempts.setdefault(pool.name, _Attempts()).judge(claims, now)

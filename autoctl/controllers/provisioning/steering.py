@@ -35,7 +35,7 @@ from autoctl.controllers.provisioning.rivalry import (
 from autoctl.controllers.provisioning.seats import Seats
 from autoctl.controllers.steering import nominate, set_taint
 from autoctl.ports.kubernetes import NODES, EventType, KubernetesApi, NotFound
-from autoctl.scheduling.templates import template_of
+from autoctl.state.chosen import SELECTED_NODE, claims_of
 from autoctl.state.cluster import ClusterState
 from autoctl.state.pods import is_pending
 from autoctl.state.reflector import Change, split_key
@@ -56,8 +56,6 @@ LANDING_SECONDS: Final = 20.0
 """How long a pod may take to be bound once it could be; then its nomination is taken back."""
 RENEW_SECONDS: Final = 0.5
 """kube-scheduler clears the nomination of a pod that it tries too early; it is made again then."""
-SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
-"""On a volume claim: the node that kube-scheduler chose for its pod, while the volume is made."""
 _UNSYNCED_SECONDS: Final = 1.0
 _BUSY_SECONDS: Final = 0.2
 _REST_SECONDS: Final = 600.0
@@ -246,14 +244,8 @@ class ProvisionSteering:
 
     def _is_chosen(self, pod: core.Pod) -> bool:
         """Whether kube-scheduler holds a place for the pod while its volumes are made."""
-        template = template_of(pod)
-        names = [
-            *template.claims,
-            *(f"{pod.metadata.name}-{name}" for name, _ in template.ephemeral),
-        ]
-        claims = self._state.volume_claims.reflector
-        found = (claims.get(name, pod.metadata.namespace) for name in names)
-        return any(c is not None and SELECTED_NODE in (c.metadata.annotations or {}) for c in found)
+        claims = claims_of(pod, self._state.volume_claims.reflector.get)
+        return any(SELECTED_NODE in (c.metadata.annotations or {}) for c in claims)
 
     # --- Whose turn it is -------------------------------------------------------------------------
 

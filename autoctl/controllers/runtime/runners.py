@@ -26,6 +26,14 @@ def is_defect(error: Exception) -> bool:
     return not isinstance(error, ApiError | CloudError)
 
 
+def _tell(what: str, error: Exception, **more: int) -> None:
+    """Log an exception; where it was raised matters only for defects."""
+    if is_defect(error):
+        _log.error(what, exc_info=error, **more)
+    else:
+        _log.warning(what, error=str(error), **more)
+
+
 class ControllerRunner:
     """The queue of one controller and the workers on it."""
 
@@ -118,8 +126,8 @@ class ControllerRunner:
         self.queue.add_rate_limited(key)
 
     def _failed(self, key: str, error: Exception) -> None:
-        """Log, count, and try again later. Called where `error` is handled."""
-        _log.exception("reconcile failed", failures=self.queue.failures(key) + 1)
+        """Log, count, and try again later."""
+        _tell("reconcile failed", error, failures=self.queue.failures(key) + 1)
         if self.on_error is not None:
             self.on_error(self._controller.name, error)
         self._outcomes.failed(error)
@@ -190,7 +198,7 @@ class PeriodicRunner:
                 outcomes.requeue.inc()
                 return None
             except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
-                _log.exception("pass failed")
+                _tell("pass failed", error)
                 if self.on_error is not None:
                     self.on_error(self._controller.name, error)
                 outcomes.failed(error)

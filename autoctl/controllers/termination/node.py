@@ -59,7 +59,10 @@ class NodeTerminationDependencies:
 
 
 class NodeTerminationController:
-    """One Node a reconcile; Nodes without our finalizer are somebody else's."""
+    """One Node a reconcile; Nodes without our finalizer are somebody else's.
+
+    The finalizer is Karpenter's, so that a NodeClaim of another controller says the same.
+    """
 
     name = "node.termination"
 
@@ -72,6 +75,8 @@ class NodeTerminationController:
         if node is None or deleted is None:
             return DONE
         if TERMINATION_FINALIZER not in (node.metadata.finalizers or ()):
+            return DONE
+        if self._d.state.is_foreign(node.spec.provider_id):
             return DONE
         claim = self._d.state.claim_of_node(node)
         if claim is not None and not claim.deleting:

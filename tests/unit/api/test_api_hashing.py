@@ -65,6 +65,8 @@ def template(**spec: Any) -> dict[str, Any]:
         {"template": {"metadata": {"labels": {"a": "c"}}}},
         {"template": {"metadata": {"labels": {"b": "c"}}}},
         {"template": {"metadata": {"annotations": {"c": "e"}}}},
+        {"template": {"metadata": {"labels": {"node-role.kubernetes.io/worker": ""}}}},
+        {"template": {"metadata": {"annotations": {"e": ""}}}},
         template(taints=[{"key": "a", "effect": "NoSchedule"}]),
         template(startupTaints=[{"key": "c", "effect": "NoExecute"}]),
         template(nodeClassRef={"name": "b"}),
@@ -124,7 +126,12 @@ def test_a_label_moved_to_the_annotations_changes_the_hash() -> None:
         {"advancedCompute": {"kubelet": {"maxPods": 30}}},
         {"advancedCompute": {"kernel": {"sysctl": {"vm.swappiness": 10}}}},
         {"certificateBundles": [{"name": "a", "data": "YQ=="}]},
+        {"advancedCompute": {"kernel": {"sysctl": {"vm.swappiness": 0}}}},
+        {"advancedCompute": {"kernel": {"sysctl": {"net.ipv4.tcp_tw_reuse": 0}}}},
+        {"advancedCompute": {"kubelet": {"singleProcessOOMKill": False}}},
+        {"advancedNetworking": {"associatePublicIPAddress": False}},
         {"tags": {"a": "c"}},
+        {"tags": {"b": ""}},
     ],
 )
 def test_changes_the_classs_hash(change: dict[str, Any]) -> None:
@@ -147,6 +154,8 @@ def test_changes_the_classs_hash(change: dict[str, Any]) -> None:
         {"ephemeralStorage": {"size": "80Gi"}},
         {"advancedSecurity": {"fips": False}},
         {"advancedCompute": {}},
+        {"advancedNetworking": {"ipv4PrefixSize": "Auto", "enableV4Egress": True}},
+        {"advancedCompute": {"kubelet": {}}},
     ],
 )
 def test_leaves_the_classs_hash(change: dict[str, Any]) -> None:
@@ -162,4 +171,4 @@ def test_metadata_and_status_change_nothing() -> None:
 
 def test_the_values_stay_the_same_from_release_to_release() -> None:
     assert pool({}) == "11189367852051657141"
-    assert node_class({}) == "3738682023240766213"
+    assert node_class({}) == "11062231161459228379"

@@ -1,5 +1,6 @@
 """Budgets: how many nodes may go, for which reason, when."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,6 +97,7 @@ def test_the_most_restrictive_active_budget_counts() -> None:
         ({"nodes": "0", "schedule": "@weekly", "duration": "1h"}, NOW, UNLIMITED),
         ({"nodes": "0", "schedule": "@daily", "duration": "48h"}, NOW, 0),
         ({"nodes": "1000a%", "schedule": "not a cron at all", "duration": "1h"}, NOW, 0),
+        ({"nodes": "0", "schedule": "0 0 30 2 *", "duration": "1h"}, NOW, 0),
         (
             {"nodes": "0", "schedule": "30 6 * * SUN", "duration": "6h"},
             datetime(2000, 6, 18, tzinfo=UTC),
@@ -171,6 +173,38 @@ def test_expiry_is_bound_only_by_a_budget_that_names_it() -> None:
     assert allowed(snapshot([{"nodes": "0"}], 10), Reason.EXPIRED) == UNLIMITED
     named = [{"nodes": "1", "reasons": ["Expired"]}]
     assert allowed(snapshot(named, 10), Reason.EXPIRED) == 1
+
+
+@pytest.mark.parametrize("reason", [Reason.UNDERUTILIZED, Reason.EMPTY, Reason.DRIFTED])
+@pytest.mark.parametrize(
+    ("nodes", "count", "not_ready", "limit"),
+    [("100%", 1, 1, 1), ("2", 5, 2, 2), ("10%", 11, 3, 2)],
+)
+def test_a_budget_that_is_used_up_blocks_nothing_by_itself(
+    nodes: str, count: int, not_ready: int, limit: int, reason: Reason
+) -> None:
+    ledger = BudgetLedger(snapshot([{"nodes": nodes}], count, not_ready=not_ready))
+    assert not ledger.blocked()
+    (told,) = [b.message for b in ledger.spent() if b.reason is reason]
+    assert told == (
+        f"The budget of {limit} for disruption reason {reason} is used up by nodes: "
+        f"{not_ready} not ready"
+    )
+
+
+def test_a_budget_of_nothing_is_not_used_up() -> None:
+    ledger = BudgetLedger(snapshot([{"nodes": "0"}], 5, not_ready=2))
+    assert len(ledger.blocked()) == 3
+    assert not ledger.spent()
+
+
+def test_where_all_nodes_leave_the_budget_holds_none() -> None:
+    state = snapshot([{"nodes": "100%"}], 2)
+    leaving = replace(state, disrupting=frozenset(state.node_claims))
+    assert allowed(leaving, Reason.EMPTY) == 0
+    assert not BudgetLedger(leaving).spent()
+    half = replace(state, disrupting=frozenset({"n000"}), node_pools={"p": pool([{"nodes": "1"}])})
+    assert [b.message.rpartition(": ")[2] for b in BudgetLedger(half).spent()] == ["1 leaving"] * 3
 
 
 def test_a_schedule_that_cannot_be_read_is_told_by_its_field() -> None:

@@ -103,6 +103,34 @@ def with_budget(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, disruption_budgets={"default/b": budget})
 
 
+def with_daemons(snapshot: Snapshot, version: str = "1", *cpu: str) -> Snapshot:
+    """A DaemonSet in some state of its status, and pods of it that wait, the newest one last."""
+    metadata = core.ObjectMeta(
+        name="agent", namespace="default", uid="ds", resource_version=version
+    )
+    owner = core.OwnerReference(
+        api_version="apps/v1", kind="DaemonSet", name="agent", uid="ds", controller=True
+    )
+    pods = [
+        core.Pod(
+            metadata=core.ObjectMeta(
+                name=f"agent-{i}", namespace="default", uid=f"a{i}", owner_references=[owner]
+            ),
+            spec=core.PodSpec(
+                containers=[
+                    core.Container(resources=core.ResourceRequirements(requests={"cpu": each}))
+                ]
+            ),
+        )
+        for i, each in enumerate(cpu)
+    ]
+    return replace(
+        snapshot,
+        daemon_sets={"default/agent": core.DaemonSet(metadata=metadata)},
+        pods={**snapshot.pods, **{p.key: p for p in pods}},
+    )
+
+
 RUNNING = core.PodStatus(
     phase="Running", conditions=[core.Condition(type="Ready", status="True")], start_time=BASE.now
 )
@@ -180,6 +208,23 @@ def test_something_to_disruption(change: Callable[[Snapshot], Snapshot]) -> None
 def test_a_pod_that_runs_matters_where_a_budget_counts_healthy_pods() -> None:
     budget = with_budget(BASE)
     assert not alike(budget, with_pod(budget, status=RUNNING))
+
+
+def test_a_pod_that_ends_while_it_goes_matters() -> None:
+    """Its node keeps it where its successor waits for it, but it takes no room there any more."""
+    owner = core.OwnerReference(api_version="apps/v1", kind="StatefulSet", name="s")
+    going = with_pod_metadata(BASE, deletion_timestamp=BASE.now, owner_references=[owner])
+    ended = with_pod(going, status=core.PodStatus(phase="Failed"))
+    assert ended.state_nodes[NAME].pods
+    assert not alike(going, ended)
+
+
+def test_of_daemonsets_matters_what_their_next_pod_asks_for() -> None:
+    before = with_daemons(BASE, "1", "1")
+    assert not alike(BASE, before)
+    assert alike(before, with_daemons(BASE, "2", "1")), "the count of its pods changed"
+    assert alike(before, with_daemons(BASE, "2", "1", "1")), "a newer pod is like the one before"
+    assert not alike(before, with_daemons(BASE, "1", "1", "2"))
 
 
 def test_a_node_on_its_way_matters_where_limits_count_it() -> None:

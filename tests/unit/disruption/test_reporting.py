@@ -68,6 +68,29 @@ def test_other_reasons_are_no_consolidation(reporter: Reporter, told: Told) -> N
     assert not told.events
 
 
+def test_what_keeps_a_node_for_a_while_is_no_event(reporter: Reporter, told: Told) -> None:
+    """Upstream says nothing of nodes that are not quiet, nor of budgets that others use up."""
+    unready = node("n2")
+    unready[1]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    pool = node_pool(disruption={"consolidateAfter": "48h", "budgets": [{"nodes": "1"}]})
+    snapshot = snapshot_of_objects(pool, node("n1"), unready)
+    decision = decide(snapshot)
+    assert decision.unquiet.keys() == {"n1", "n2"}
+    assert len(decision.spent) == 3
+    reporter.decided(snapshot, decision)
+    assert not told.events
+
+
+def test_consolidation_that_is_off_is_told_of_empty_nodes_too(
+    reporter: Reporter, told: Told
+) -> None:
+    pool = node_pool(disruption={"consolidateAfter": "Never"})
+    snapshot = snapshot_of_objects(pool, node("n1"))
+    reporter.decided(snapshot, decide(snapshot))
+    expected = [("Unconsolidatable", 'NodePool "default" has consolidation disabled')]
+    assert told.about("Node") == told.about("NodeClaim") == expected
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

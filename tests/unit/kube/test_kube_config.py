@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import stat
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,8 @@ def test_files_are_merged_and_the_first_to_name_a_thing_wins(tmp_path: Path) -> 
         ({"users": user(exec={"args": []})}, r"user\.exec needs a command"),
         ({"users": user(**{"auth-provider": {"name": "gcp"}})}, "auth-provider is gone"),
         ({"users": [{"user": {}}]}, "every item of users needs a name"),
+        ({"users": 7}, "users: expected a list, got 7"),
+        ({"current-context": ["dev"]}, "current-context: expected a name, got"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -119,8 +122,23 @@ def test_files_that_are_no_kubeconfigs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a mapping"):
         load_kubeconfig([tmp_path / "list"])
     (tmp_path / "torn").write_text("a: [")
-    with pytest.raises(ConfigError, match="is not YAML"):
+    with pytest.raises(ConfigError, match=r"torn is not YAML: line 1: [^\n]*$"):
         load_kubeconfig([tmp_path / "torn"])
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="bytes is not a kubeconfig: expected UTF-8 text"):
+        load_kubeconfig([tmp_path / "bytes"])
+    (tmp_path / "deep").write_text("[" * 5000 + "]" * 5000)
+    with pytest.raises(ConfigError, match="deep is not a kubeconfig: nested too deeply"):
+        load_kubeconfig([tmp_path / "deep"])
+
+
+def test_a_home_that_may_not_be_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(ConfigError, match=r"cannot read .*\.kube/config: Permission denied"):
+        load_config(environ={})
 
 
 def test_a_certificate_that_is_none_is_told_when_connecting(tmp_path: Path) -> None:

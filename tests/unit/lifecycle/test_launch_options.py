@@ -261,3 +261,27 @@ def test_spot_is_preferred_and_overrides_know_their_price() -> None:
     assert found.capacity_type == SPOT
     prices = [o.price for g in found.groups for o in g.overrides]
     assert all(price > 0 for price in prices)
+
+
+def test_at_equal_prices_the_market_s_order_is_kept() -> None:
+    """What an overlay made free is asked for from the smallest on, not by name."""
+    free = tuple(
+        replace(
+            t,
+            offerings=tuple(
+                replace(o, price=0.0, overlay="o", market_price=o.price) for o in t.offerings
+            ),
+        )
+        for t in TYPES
+    )
+    family = (labels.INSTANCE_FAMILY, "In", ["m7i"])
+    found = plan(claim(family, (labels.CAPACITY_TYPE, "In", [ON_DEMAND]), cpu="1"), free)
+    ranked = sorted(
+        (o for group in found.groups for o in group.overrides),
+        key=lambda o: -1 if o.priority is None else o.priority,
+    )
+    sizes = list(dict.fromkeys(o.instance_type for o in ranked))
+    assert sizes[:3] == ["m7i.large", "m7i.xlarge", "m7i.2xlarge"]
+    assert {o.price for o in ranked} == {0.0}
+    anything = plan(claim(cpu="1"), free)
+    assert "m7i.48xlarge" not in {o.instance_type for g in anything.groups for o in g.overrides}

@@ -13,7 +13,7 @@ from autoctl.aws.call import Caller
 from autoctl.aws.errors import CloudError
 from autoctl.aws.executor import DirectExecutor
 from autoctl.aws.instance_types import InstanceTypes, class_types
-from autoctl.aws.market import MarketApi, embedded_market
+from autoctl.aws.market import MarketApi, embedded_market, known_market
 from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT
 from autoctl.controllers.catalog.refresh import EmptyAnswer, MarketRefresh, market_refreshes
@@ -61,7 +61,9 @@ def node_class(*reservations: dict[str, Any]) -> NodeClass:
 
 
 class Fixture:
-    def __init__(self) -> None:
+    """`known` is the region whose packaged facts the operator starts from."""
+
+    def __init__(self, known: str = REGION) -> None:
         self.clock = FixedClock(START)
         self.cloud = SimulatedCloud(self.clock, CloudSettings(region=REGION, cluster="c", seed=1))
         rng = random.Random(1)
@@ -70,7 +72,7 @@ class Fixture:
             return Caller(service, self.cloud.client(service), DirectExecutor(), rng=rng)
 
         self.api = MarketApi(caller("ec2"), caller("pricing"), region=REGION)
-        self.types = InstanceTypes(embedded_market(REGION), UnavailableOfferings(self.clock))
+        self.types = InstanceTypes(known_market(known), UnavailableOfferings(self.clock))
         self.metrics = Metrics()
         self.refreshes: dict[str, MarketRefresh] = {
             r.part: r for r in market_refreshes(self.api, self.types, self.clock, self.metrics)
@@ -98,6 +100,17 @@ async def test_an_account_that_sells_what_is_embedded_is_no_news(world: Fixture)
     for refresh in world.refreshes.values():
         await refresh.run_once()
     assert world.types.revision() == revision
+
+
+async def test_a_region_that_is_not_packaged_is_sold_as_the_account_tells() -> None:
+    world, packaged = Fixture("sa-east-1"), Fixture()
+    declared = node_class()
+    assert not world.types.known(declared)
+    for refresh in world.refreshes.values():
+        await refresh.run_once()
+    assert {t.name: t for t in world.types.known(declared)} == {
+        t.name: t for t in packaged.types.known(declared)
+    }
 
 
 async def test_a_moved_spot_price_changes_that_type_alone(world: Fixture) -> None:

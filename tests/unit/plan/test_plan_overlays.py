@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from plan_builders import (
     FAKE6,
@@ -116,6 +117,98 @@ def test_a_refused_overlay_is_told_and_changes_nothing(tmp_path: Path) -> None:
         cli, ["plan", "-f", str(manifests), "--catalog", str(types), "--now", NOW]
     )
     assert "NodeOverlay first is not in force: conflict with another overlay" in told.output
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"price": "0.001"},
+        {"capacity": {"example.com/device": "2"}},
+    ],
+)
+def test_an_overlay_for_no_node_is_not_for_all(tmp_path: Path, spec: dict[str, Any]) -> None:
+    objects = [
+        node_pool(requirements=[ON_DEMAND]),
+        pod(cpu="1"),
+        overlay("never", is_in("a", "b"), is_in("a", "c"), **spec),
+    ]
+    found = plan(tmp_path, objects, catalog=CATALOG)
+    assert found.json["cost"]["after"] == 1.0
+    (told,) = found.json["nodeOverlays"]
+    assert (told["inForce"], told["reason"]) == (False, "RuntimeValidation")
+    assert told["message"] == "requirements on a contradict each other"
+
+
+SIZES = [
+    instance_type(
+        f"{family}.{size}",
+        cpu=f"{2**size}",
+        memory=f"{4 * 2**size}Gi",
+        pods="110",
+        price=rate * 2**size,
+    )
+    for family, rate in (("paid", 0.05), ("other", 0.04))
+    for size in range(1, 8)
+]
+PAID = [f"paid.{size}" for size in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("pods", "cpu", "most_nodes"),
+    [(10, 1000, 2), (10, 700, 2), (400, 1000, 9)],
+    ids=["a few", "a few small", "hundreds"],
+)
+@pytest.mark.parametrize("free", [PAID, []], ids=["a family", "all"])
+def test_what_costs_nothing_is_not_wasted(
+    tmp_path: Path, pods: int, cpu: int, most_nodes: int, free: list[str]
+) -> None:
+    """The market's prices decide, and of sizes that cost the same for their size, few nodes."""
+    chosen = [is_in(TYPE, *free)] if free else []
+    waiting = [pod(cpu=f"{cpu}m", memory="1Gi") for _ in range(pods)]
+    found = plan(
+        tmp_path,
+        [node_pool(requirements=[ON_DEMAND]), waiting, overlay("o", *chosen, price="0")],
+        catalog=SIZES,
+    )
+    assert {t.partition(".")[0] for t in found.types} == {"paid" if free else "other"}
+    assert {c["offer"]["price"] for c in found.claims} == {0.0}
+    assert (found.json["cost"]["after"], found.json["cost"]["lowerBound"]) == (0, 0)
+    bought = sum(2 ** int(t.partition(".")[2]) for t in found.types)
+    assert bought <= 1.25 * pods * cpu / 1000 + 4
+    assert len(found.claims) <= most_nodes
+    for claim in found.claims:
+        listed = [claim["offer"]["instanceType"], *claim["alternatives"]]
+        ours = [int(t.partition(".")[2]) for t in listed if t.startswith("paid")]
+        assert ours == sorted(ours), "the smallest first"
+
+
+def test_at_one_price_for_all_sizes_few_nodes_come_first(tmp_path: Path) -> None:
+    waiting = [pod(cpu="1", memory="1Gi") for _ in range(10)]
+    found = plan(
+        tmp_path,
+        [node_pool(requirements=[ON_DEMAND]), waiting, overlay("o", price="0.03")],
+        catalog=SIZES,
+    )
+    assert found.types == ["other.4"], "16 cpu: one node, the cheapest that holds all"
+    assert found.json["cost"]["after"] == 0.03
+
+
+def test_what_is_free_for_some_leaves_a_bound_for_the_others(tmp_path: Path) -> None:
+    waiting = [pod(cpu="1", memory="1Gi") for _ in range(10)]
+    pinned = [pod(cpu="1", memory="1Gi", nodeSelector={TYPE: "other.3"}) for _ in range(7)]
+    found = plan(
+        tmp_path,
+        [
+            node_pool(requirements=[ON_DEMAND]),
+            waiting,
+            pinned,
+            overlay("o", is_in(TYPE, *PAID), price="0"),
+        ],
+        catalog=SIZES,
+    )
+    cost = found.json["cost"]
+    assert cost["after"] == pytest.approx(0.32)
+    assert 0.2 < cost["lowerBound"] <= cost["after"]
 
 
 def test_an_overlay_that_admission_would_reject_is_an_error(tmp_path: Path) -> None:

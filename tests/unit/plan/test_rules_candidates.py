@@ -17,6 +17,7 @@ from plan_builders import (
     node,
     node_pool,
     pod,
+    without,
 )
 from plan_cases import Case, Check, Objects, all_of, run
 
@@ -50,6 +51,20 @@ def many(number: int, reason: str = "Empty") -> Check:
     )
 
 
+def used_up(*words: str) -> Check:
+    """Of every reason, its budget is told to be used up, and none to block by itself."""
+    return lambda p: (
+        [b["disruption"] for b in p.json["blocked"] if "nodePool" in b]
+        == ["Underutilized", "Empty", "Drifted"]
+        and all(w in b["reason"] for b in p.json["blocked"] if "nodePool" in b for w in words)
+    )
+
+
+def owned(version: str, kind: str) -> list[Object]:
+    reference = {"kind": kind, "name": "o", "uid": "o", "controller": True}
+    return [{**reference, **({"apiVersion": version} if version else {})}]
+
+
 def case(
     name: str,
     objects: Objects,
@@ -78,16 +93,6 @@ def started(body: Object, at: str = "2026-01-01T12:00:00Z") -> Object:
 def held(name: str = "n2") -> list[Object]:
     """A node that may not go, with room for three more cores."""
     return [*node(name, annotations=PROTECTED), pod(node=name, cpu="100m")]
-
-
-def without(objects: list[Object], *keys: str) -> list[Object]:
-    """The node without some of its labels, on both objects."""
-    found = deepcopy(objects)
-    for each in found:
-        each["metadata"]["labels"] = {
-            k: v for k, v in each["metadata"]["labels"].items() if k not in keys
-        }
-    return found
 
 
 def changed(objects: list[Object], **claim_status: Any) -> list[Object]:
@@ -160,6 +165,50 @@ EMPTY = [
         lambda p: all(d["reason"] != "Empty" for d in p.disruptions),
     ),
     case(
+        "a terminating pod of a StatefulSet is not nothing after it has ended either",
+        [
+            node("n1"),
+            pod(
+                node="n1",
+                owner="StatefulSet",
+                cpu="3900m",
+                phase="Failed",
+                metadata={"deletionTimestamp": LEAVING},
+            ),
+        ],
+        stays("n1", "cheaper"),
+    ),
+    case(
+        "a pod of another API group's StatefulSet is replaced already",
+        [
+            node("n1"),
+            pod(
+                node="n1",
+                metadata={
+                    "deletionTimestamp": LEAVING,
+                    "ownerReferences": owned("apps.kruise.io/v1beta1", "StatefulSet"),
+                },
+            ),
+        ],
+        gone("n1"),
+    ),
+    case(
+        "another API group's DaemonSet is none",
+        [
+            node("n1"),
+            running(
+                metadata={"ownerReferences": owned("apps.kruise.io/v1alpha1", "DaemonSet")},
+                requests={"memory": "3Gi"},
+            ),
+        ],
+        stays("n1", "cheaper"),
+    ),
+    case(
+        "an owner without a version is Kubernetes' own",
+        [node("n1"), running(metadata={"ownerReferences": owned("", "DaemonSet")})],
+        gone("n1"),
+    ),
+    case(
         "under the policy WhenEmpty",
         [node("n1")],
         gone("n1"),
@@ -174,7 +223,7 @@ EMPTY = [
     case(
         "never under consolidateAfter Never",
         [node("n1")],
-        gone(),
+        stays("n1", 'NodePool "default" has consolidation disabled'),
         node_pool(disruption={"consolidateAfter": "Never"}),
     ),
     case(
@@ -216,13 +265,13 @@ QUIETNESS = [
     case(
         "initialized in the future, and to stay quiet for a while",
         [node("n1", created="2026-01-02T00:00:05Z")],
-        gone(),
+        stays("n1", "within consolidateAfter 1h until 2026-01-02T01:00:00Z"),
         node_pool(**QUIET),
     ),
     case(
         "initialized a moment ago",
         [node("n1", created="2026-01-01T23:30:00Z")],
-        gone(),
+        stays("n1", "within consolidateAfter 1h until 2026-01-02T00:30:00Z"),
         node_pool(**QUIET),
     ),
     case(
@@ -234,7 +283,7 @@ QUIETNESS = [
     case(
         "a pod came a moment ago",
         [changed(node("n1"), lastPodEventTime="2026-01-01T23:30:00Z")],
-        gone(),
+        stays("n1", "within consolidateAfter 1h until 2026-01-02T00:30:00Z"),
         node_pool(**QUIET),
     ),
     case(
@@ -247,6 +296,18 @@ QUIETNESS = [
         "with nothing to wait for a moment is enough",
         [changed(node("n1"), lastPodEventTime="2026-01-01T23:59:59Z")],
         gone("n1"),
+    ),
+    case(
+        "a node with pods that came a moment ago",
+        [changed(node("n1"), lastPodEventTime="2026-01-01T23:30:00Z"), running()],
+        stays("n1", "within consolidateAfter 1h until 2026-01-02T00:30:00Z"),
+        node_pool(**QUIET),
+    ),
+    case(
+        "what else keeps it is told in its place",
+        [changed(node("n1"), lastPodEventTime="2026-01-01T23:30:00Z"), running()],
+        stays("n1", "consolidation policy WhenEmpty"),
+        node_pool(disruption={"consolidateAfter": "1h", "consolidationPolicy": "WhenEmpty"}),
     ),
     case(
         "a destination that is not quiet takes no pods",
@@ -314,10 +375,19 @@ NODES = [
         ],
         stays("n1", "nominated for a pending pod"),
     ),
-    case("not ready: it is what the budget is spent on", [unready(node("n1"))], gone()),
+    case(
+        "not ready: it is what the budget is spent on",
+        [unready(node("n1"))],
+        all_of(gone(), used_up("The budget of 1 for", "is used up by nodes: 1 not ready")),
+    ),
+    case(
+        "expired: it uses the budget up, and holds nobody up",
+        [node("n1", claim={"expireAfter": "1h"})],
+        lambda p: not p.json["blocked"] and p.disruptions[0]["reason"] == "Expired",
+    ),
     case(
         "without an instance type's label, with pods",
-        [without(node("n1"), TYPE), running()],
+        [*held(), *without(node("n1", created="2026-01-01T23:30:00Z"), TYPE), running()],
         stays("n1", 'Instance Type "" not found'),
     ),
     case(
@@ -681,6 +751,24 @@ BUDGETS = [
         limited({"nodes": "0", "schedule": "31 22 * * *", "duration": "1h30m"}, {"nodes": "100%"}),
     ),
     case(
+        "a window that never opens counts as open",
+        empties(5),
+        all_of(many(0), told("Empty")),
+        limited({"nodes": "0", "schedule": "0 0 30 2 *", "duration": "1h"}, {"nodes": "100%"}),
+    ),
+    case(
+        "a zone in front of the schedule",
+        empties(5),
+        many(0),
+        limited({"nodes": "0", "schedule": "TZ=Asia/Tokyo 0 9 * * *", "duration": "1h"}),
+    ),
+    case(
+        "a zone in front of the schedule, where that hour is over",
+        empties(5),
+        many(5),
+        limited({"nodes": "0", "schedule": "TZ=Asia/Tokyo 0 8 * * *", "duration": "1h"}),
+    ),
+    case(
         "a schedule that cannot be read lets nothing go",
         empties(5),
         all_of(many(0), told("Empty")),
@@ -711,6 +799,15 @@ BUDGETS = [
         ],
         many(1),
         limited({"nodes": "3"}),
+    ),
+    case(
+        "what leaves and what is not ready uses all of it up",
+        [*empties(3), *deleting(node("x1"), "NodeClaim", "Node"), *unready(node("x2"))],
+        all_of(
+            many(0),
+            used_up("The budget of 2 for", "is used up by nodes: 1 leaving, 1 not ready"),
+        ),
+        limited({"nodes": "2"}),
     ),
     case(
         "nodes that are not initialized do not count",

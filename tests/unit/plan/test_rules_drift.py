@@ -24,6 +24,7 @@ from plan_builders import (
     pod,
     pods,
     requirement,
+    without,
 )
 from plan_cases import Case, Check, Objects, all_of, run
 
@@ -157,6 +158,34 @@ WHAT = [
                 False,
             ),
         )
+    ),
+    case(
+        "its reservation, where no NodeClass is given to ask",
+        [
+            node(
+                "n1",
+                capacity_type="reserved",
+                labels={"eks.amazonaws.com/capacity-reservation-id": "cr-0123456789abcdef0"},
+            )
+        ],
+        replaced(),
+        catalog=[
+            instance_type(
+                "default",
+                offerings=[
+                    offering(Z1, "on-demand", 1),
+                    {
+                        **offering(Z1, "reserved", 0.0001),
+                        "reservationId": "cr-0123456789abcdef0",
+                    },
+                ],
+            )
+        ],
+    ),
+    case(
+        "its type's label is lost",
+        [without(node("n1"), "node.kubernetes.io/instance-type")],
+        replaced("n1"),
     ),
     case(
         "its type is no longer sold",
@@ -311,6 +340,67 @@ HOW = [
 
 GRACE = {"terminationGracePeriod": "1h"}
 NO_GRACE = {"terminationGracePeriod": None}
+LEAVING = {"deletionTimestamp": "2026-01-01T23:59:50Z"}
+STAYS = [{"key": "karpenter.sh/disrupted", "operator": "Exists"}]
+
+
+def held(*others: Object, annotations: Object | None = None, **spec: Any) -> Objects:
+    """A pod under PDBs on a drifted node with a grace period, which needs a node of its own."""
+    subject = pod(node="n1", cpu="3", labels=PDB, annotations=annotations, **spec)
+    return [drifted("n1", claim=GRACE), subject, *others]
+
+
+NOTHING = budget(PDB, allowed=0, maxUnavailable=0)
+FIRST = [
+    *(
+        case(f"room first: {name}", objects, replaced("n1", replacements=1))
+        for name, objects in (
+            ("a PDB that allows none just now", held(budget(PDB, allowed=0, maxUnavailable=1))),
+            ("by percentage", held(budget(PDB, allowed=0, maxUnavailable="50%"))),
+            ("minAvailable of all pods by number", held(budget(PDB, allowed=0, minAvailable=1))),
+            ("minAvailable of nearly all", held(budget(PDB, allowed=0, minAvailable="99%"))),
+            ("a PDB that says neither", held(budget(PDB, allowed=0))),
+            ("a pod that tolerates the disruption", held(NOTHING, tolerations=STAYS)),
+            (
+                "a terminating pod of a StatefulSet",
+                held(NOTHING, owner="StatefulSet", metadata=LEAVING),
+            ),
+            (
+                "a terminating pod of a StatefulSet, protected",
+                held(owner="StatefulSet", metadata=LEAVING, annotations=PROTECTED),
+            ),
+        )
+    ),
+    *(
+        case(f"no room first: {name}", objects, replaced("n1", replacements=0))
+        for name, objects in (
+            ("maxUnavailable 0", held(NOTHING)),
+            ("maxUnavailable 0%", held(budget(PDB, allowed=1, maxUnavailable="0%"))),
+            ("minAvailable 100%", held(budget(PDB, allowed=1, minAvailable="100%"))),
+            ("two PDBs", held(budget(PDB, allowed=1), budget(PDB, allowed=1, name="b"))),
+            ("a protected pod", held(annotations=PROTECTED)),
+            (
+                "a ready pod, under AlwaysAllow",
+                held(
+                    budget(
+                        PDB, allowed=0, maxUnavailable=0, unhealthyPodEvictionPolicy="AlwaysAllow"
+                    )
+                ),
+            ),
+        )
+    ),
+    case(
+        "room first: each of several nodes under one PDB",
+        [
+            drifted("a", claim=GRACE),
+            pod(node="a", cpu="3", labels=PDB),
+            drifted("b", claim=GRACE),
+            pod(node="b", cpu="3", labels=PDB),
+            budget(PDB, allowed=0, maxUnavailable=1),
+        ],
+        replaced("a", "b", replacements=2),
+    ),
+]
 BLOCKED = [
     *(
         case(
@@ -430,7 +520,7 @@ STATIC = [
     ),
 ]
 
-CASES = [*WHAT, *HOW, *BLOCKED, *STATIC]
+CASES = [*WHAT, *HOW, *FIRST, *BLOCKED, *STATIC]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

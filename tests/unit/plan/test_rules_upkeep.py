@@ -180,6 +180,18 @@ STATIC = [
     ),
     fill("the limit on nodes bounds it", [], launched(2), replicas=5, limits={"nodes": "2"}),
     fill(
+        "what keeps it from its replicas is told",
+        [],
+        lambda p: (
+            p.json["blocked"]
+            == [
+                {"nodePool": "default", "reason": "limits.nodes 2 keeps it from its 5 replicas"},
+            ]
+        ),
+        replicas=5,
+        limits={"nodes": "2"},
+    ),
+    fill(
         "its requirements bind",
         [],
         launched(1, zone=Z2, capacityType="on-demand"),

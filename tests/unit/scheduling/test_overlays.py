@@ -288,6 +288,73 @@ def test_equal_weights_meet_over_the_same_resource_only(
     assert list(apply_overlays(given, (GENERAL,)).refused) == refused
 
 
+CPU = "eks.amazonaws.com/instance-cpu"
+
+
+@pytest.mark.parametrize(
+    ("requirements", "key"),
+    [
+        ([("a", "In", ["b"]), ("a", "In", ["c"])], "a"),
+        ([("team", "Gt", ["8"]), ("team", "Lt", ["4"])], "team"),
+        ([("team", "Gt", ["4"]), ("team", "Lt", ["5"])], "team"),
+        ([("team", "Gt", [str(2**63 - 1)])], "team"),
+        ([("team", "Gte", ["4"]), ("team", "Lte", ["5"]), ("team", "NotIn", ["4", "5"])], "team"),
+        ([("a", "In", ["b"]), ("a", "NotIn", ["b"])], "a"),
+        ([("a", "Exists", []), ("a", "DoesNotExist", [])], "a"),
+        ([(CPU, "Gt", ["8"]), (CPU, "Lt", ["4"])], CPU),
+        ([M5_ONLY, (FAMILY, "In", ["c5"])], FAMILY),
+        ([M5_ONLY, ("karpenter.k8s.aws/instance-family", "In", ["c5"])], FAMILY),
+    ],
+    ids=str,
+)
+def test_requirements_that_contradict_each_other(
+    requirements: list[tuple[str, str, list[str]]], key: str
+) -> None:
+    found = apply_overlays((overlay("o", *requirements, price="0.001"),), (GENERAL,))
+    assert found.types["general"] is TYPES, "no type may be touched"
+    assert found.refused["o"].reason == "RuntimeValidation"
+    assert found.refused["o"].message == f"requirements on {key} contradict each other"
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        [("a", "NotIn", ["b"]), ("a", "DoesNotExist", [])],
+        [("a", "NotIn", ["b"]), ("a", "NotIn", ["c"])],
+        [(CPU, "Gt", ["1"]), (CPU, "Lt", ["9"])],
+    ],
+    ids=str,
+)
+def test_requirements_that_go_together(requirements: list[tuple[str, str, list[str]]]) -> None:
+    found = apply_overlays((overlay("o", *requirements, price="9"),), (GENERAL,))
+    assert not found.refused
+    assert set(priced(found)) == set(EVERYTHING)
+
+
+@pytest.mark.parametrize("quantity", ["-4", -4, "-1m"])
+def test_capacity_below_nothing_is_refused(quantity: object) -> None:
+    chosen = overlay("o", capacity={"foo.com/bar": quantity, "foo.com/none": "0"})
+    found = apply_overlays((chosen,), (GENERAL,))
+    assert found.types["general"] is TYPES
+    assert found.refused["o"].reason == "RuntimeValidation"
+    assert found.refused["o"].message == (
+        f"capacity.foo.com/bar: {quantity} is negative; expected a quantity of at least 0"
+    )
+
+
+def test_what_overlays_made_equal_the_market_still_tells_apart() -> None:
+    def weighed(price: str) -> dict[str, float]:
+        found = apply_overlays((overlay("o", price=price),), (GENERAL,)).types["general"]
+        assert {o.price for t in found for o in t.offerings} == {float(price)}
+        return {t.name: t.offerings[0].weighed for t in found}
+
+    for price in ("0", "0.25"):
+        given = weighed(price)
+        assert given["m5.large"] < given["c5.xlarge"] < given["g5.xlarge"]
+        assert given["g5.xlarge"] == pytest.approx(float(price), abs=1e-3)
+    assert M5.offerings[0].weighed == M5.offerings[0].price
+
+
 def test_without_overlays_the_types_are_the_given_objects() -> None:
     found = apply_overlays((), (GENERAL, OTHER))
     assert found.types["general"] is TYPES

@@ -182,7 +182,8 @@ def test_undefined_labels() -> None:
     [
         ([("key", "In", ["a"]), ("key", "In", ["b"])], "requirements on key contradict"),
         ([("key", "Gt", ["a"])], "expected one integer value"),
-        ([("key", "Near", ["a"])], "operator 'Near'"),
+        ([("key", "Near", ["a"])], "operator: 'Near': expected one of In, NotIn, Exists"),
+        ([("key", "Gte", ["4"])], "operator: 'Gte': expected one of In, .*, Gt, Lt$"),
         ([("key", "In", [])], "In needs at least one value"),
         ([("karpenter.sh/custom", "In", ["a"])], "is restricted"),
     ],

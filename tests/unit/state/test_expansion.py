@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from autoctl.state.expansion import admitted, expand_workloads
+import pytest
+
+from autoctl.state.expansion import TooManyPodsError, admitted, check_size, expand_workloads
 
 TEMPLATE = {
     "metadata": {"labels": {"app": "web"}},
@@ -42,6 +44,38 @@ def test_its_pods_in_the_files_count_instead() -> None:
     deployment = workload("Deployment", replicas=3, selector=SELECTOR)
     assert names(deployment, pods=[mine]) == []
     assert len(names(deployment, pods=[other])) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "path"),
+    [
+        ("Deployment", {"replicas": 2_000_000_000}, "spec.replicas"),
+        ("ReplicaSet", {"replicas": 200_001}, "spec.replicas"),
+        ("StatefulSet", {"replicas": 200_001}, "spec.replicas"),
+        ("ReplicationController", {"replicas": 200_001}, "spec.replicas"),
+        ("Job", {"parallelism": 200_001}, "spec.parallelism"),
+        ("Job", {"parallelism": 300_000, "completions": 250_000}, "spec.completions"),
+        ("Job", {"parallelism": 250_000, "completions": 300_000}, "spec.parallelism"),
+    ],
+)
+def test_more_pods_than_there_may_be_are_refused(
+    kind: str, spec: dict[str, int], path: str
+) -> None:
+    given = workload(kind, **spec)
+    for check in (lambda: check_size(given), lambda: names(given)):
+        with pytest.raises(TooManyPodsError, match="expected at most 200000 pods of all") as caught:
+            check()
+        assert caught.value.path == path
+
+
+def test_all_workloads_share_the_room() -> None:
+    web = workload("Deployment", replicas=3, selector=SELECTOR)
+    api = workload("Job", parallelism=2)
+    assert len(list(expand_workloads([web, api], [], room=5))) == 5
+    with pytest.raises(TooManyPodsError, match=r"of them others'\), got 2$"):
+        list(expand_workloads([web, api], [], room=4))
+    check_size(workload("Deployment", replicas=200_000))
+    check_size({"apiVersion": "v1", "kind": "ConfigMap", "spec": {"replicas": 2_000_000_000}})
 
 
 def test_a_replica_set_of_a_deployment_is_not_counted_twice() -> None:

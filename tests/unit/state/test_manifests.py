@@ -1,5 +1,7 @@
 """Reading manifests: what is found, and what is said of what cannot be read."""
 
+import errno
+import io
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,26 @@ def test_missing_sources(tmp_path: Path) -> None:
         load_manifests([str(tmp_path / "nowhere.yaml")])
     with pytest.raises(ManifestError, match=r"no \.yaml, \.yml, \.json file"):
         load_manifests([str(tmp_path)])
+
+
+def test_a_folder_that_may_not_be_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    with pytest.raises(ManifestError, match=r"^secret/x: Permission denied$"):
+        load_manifests(["secret/x"])
+
+
+def test_standard_input_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    with pytest.raises(ManifestError, match=r"^<stdin>: expected UTF-8 text: invalid start byte$"):
+        load_manifests(["-"])
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000 + "]" * 5000, "a: " + "[" * 5000 + "]" * 5000, '{"a":' * 5000 + "}" * 5000]
+)
+def test_what_is_nested_too_deeply(text: str) -> None:
+    with pytest.raises(ManifestError, match=r"^x: document 1: .* nested too deeply"):
+        list(parse_documents("x", text))

@@ -8,7 +8,7 @@ import pytest
 
 from autoctl.api import core
 from autoctl.state import pods
-from autoctl.state.budgets import with_status
+from autoctl.state.budgets import never_allows, with_status
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -16,12 +16,14 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 def pod(
     *,
     owner: str | None = None,
+    version: str = "apps/v1",
     annotations: dict[str, str] | None = None,
     spec: dict[str, Any] | None = None,
     status: dict[str, Any] | None = None,
     **metadata: Any,
 ) -> core.Pod:
-    owners = [{"kind": owner, "name": "o", "controller": True}] if owner else []
+    reference = {"apiVersion": version, "kind": owner, "name": "o", "controller": True}
+    owners = [reference] if owner else []
     return msgspec.convert(
         {
             "metadata": {
@@ -50,10 +52,25 @@ LONG_DELETED = (NOW - timedelta(seconds=61)).isoformat()
         (pod(owner="ReplicaSet"), True, True, True),
         (pod(), True, True, True),
         (pod(owner="DaemonSet"), False, True, True),
-        (pod(owner="Node"), False, False, False),
+        (pod(owner="DaemonSet", version=""), False, True, True),
+        (pod(owner="DaemonSet", version="apps.kruise.io/v1alpha1"), True, True, True),
+        (pod(owner="Node", version="v1"), False, False, False),
         (pod(status={"phase": "Succeeded"}), False, False, False),
         (pod(owner="ReplicaSet", deletionTimestamp=DELETED), False, False, True),
         (pod(owner="StatefulSet", deletionTimestamp=DELETED), True, False, True),
+        (
+            pod(owner="StatefulSet", deletionTimestamp=DELETED, status={"phase": "Failed"}),
+            True,
+            False,
+            False,
+        ),
+        (pod(owner="StatefulSet", status={"phase": "Failed"}), False, False, False),
+        (
+            pod(owner="StatefulSet", version="apps.kruise.io/v1beta1", deletionTimestamp=DELETED),
+            False,
+            False,
+            True,
+        ),
         (pod(owner="ReplicaSet", deletionTimestamp=LONG_DELETED), False, False, False),
         (pod(spec={"tolerations": [{"operator": "Exists"}]}), True, False, False),
         (
@@ -147,3 +164,25 @@ def test_a_budget_without_status_is_computed(spec: dict[str, Any], allowed: int)
     status = with_status({"default/b": budget}, everyone)["default/b"].status
     assert status is not None
     assert status.disruptions_allowed == allowed
+
+
+@pytest.mark.parametrize(
+    ("spec", "never"),
+    [
+        ({"maxUnavailable": 0}, True),
+        ({"maxUnavailable": "0%"}, True),
+        ({"minAvailable": "100%"}, True),
+        ({"maxUnavailable": 1}, False),
+        ({"maxUnavailable": "1%"}, False),
+        ({"minAvailable": 1}, False),
+        ({"minAvailable": 100}, False),
+        ({"minAvailable": "99%"}, False),
+        ({}, False),
+    ],
+)
+def test_budgets_that_never_allow_a_disruption(spec: dict[str, Any], never: bool) -> None:
+    budget = msgspec.convert(
+        {"metadata": {"name": "b"}, "spec": spec, "status": {"disruptionsAllowed": int(never)}},
+        core.PodDisruptionBudget,
+    )
+    assert never_allows(budget) is never

@@ -167,7 +167,9 @@ def test_wrong_flags_are_refused(arguments: list[str]) -> None:
     assert CliRunner().invoke(cli, ["simulate", *arguments]).exit_code == 2
 
 
-@pytest.mark.parametrize("text", ["cpu", "cpu=", "colour=x"])
+@pytest.mark.parametrize(
+    "text", ["cpu", "cpu=", "colour=x", "name=name,name=cpu", ",,,", "cpu=a,", " "]
+)
 def test_wrong_mappings_are_refused(text: str) -> None:
     with pytest.raises(TraceError, match="--columns"):
         parse_columns(text)
