@@ -7,7 +7,7 @@ every pool's budgets allow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -27,6 +27,7 @@ from autoctl.controllers.disruption.model import (
     Command,
     ConsolidationType,
     Decision,
+    PoolBlocked,
     Reason,
 )
 from autoctl.controllers.disruption.options import DisruptionOptions
@@ -86,11 +87,8 @@ def decide_knowing(
     remaining = [c for c in graceful if c.name not in taken and not c.empty]
     chosen, reasons = eligible(remaining, snapshot)
     unconsolidatable.update(reasons)
-    waits = {
-        c.name: why
-        for c in (*idle, *remaining)
-        if c.name not in reasons and (why := unquiet(c, snapshot.now)) is not None
-    }
+    staying = [c for c in graceful if c.name not in taken]
+    unasked = _unasked(staying, snapshot, ledger, (*pools_blocked, *pools_spent))
     consolidation = consolidate(simulator, chosen, ledger, options, settled)
     commands += consolidation.commands
     unconsolidatable.update(consolidation.unconsolidatable)
@@ -106,7 +104,7 @@ def decide_knowing(
         pools=tuple(pools_blocked),
         unconsolidatable=unconsolidatable,
         spent=tuple(pools_spent),
-        unquiet=waits,
+        unasked=unasked,
         eligible={
             Reason.EMPTY: len(empty),
             Reason.DRIFTED: len(drifted),
@@ -114,6 +112,35 @@ def decide_knowing(
         },
     )
     return decision, consolidation.settled
+
+
+def _unasked(
+    staying: Iterable[Candidate],
+    snapshot: Snapshot,
+    ledger: BudgetLedger,
+    told: Iterable[PoolBlocked],
+) -> dict[str, str]:
+    """Nodes that consolidation may not be asked about now, whatever it would answer, and why.
+
+    Of pools that are `told` to be blocked as a whole no node is named for that.
+    """
+    blocked = {(p.pool, p.reason) for p in told}
+    room: dict[tuple[str, Reason], int] = {}
+    found = {}
+    for c in staying:
+        name = c.pool.metadata.name
+        reason = Reason.EMPTY if c.empty else Reason.UNDERUTILIZED
+        if (name, reason) not in room:
+            room[name, reason] = ledger.allowed(c.pool, reason)
+        allowed = room[name, reason]
+        if c.pool.is_static:
+            found[c.name] = f'NodePool "{name}" is static'
+        elif (why := unquiet(c, snapshot.now)) is not None:
+            found[c.name] = why
+        elif allowed < ledger.total(name) and (name, reason) not in blocked:
+            more = f"{allowed} more nodes" if allowed else "no more nodes"
+            found[c.name] = f'budgets of NodePool "{name}" let {more} go now, others come first'
+    return found
 
 
 def _without(command: Command, room: frozenset[str]) -> Command:

@@ -87,8 +87,8 @@ class Decision:
     """Node name -> why consolidation leaves it alone."""
     spent: tuple[PoolBlocked, ...] = ()
     """Budgets that would let nodes go, were they not used up. Told in plans, by no event."""
-    unquiet: Mapping[str, str] = field(default_factory=dict)
-    """Node name -> until when consolidation does not look at it. Told in plans, by no event."""
+    unasked: Mapping[str, str] = field(default_factory=dict)
+    """Node name -> why consolidation does not look at it now. Told in plans, by no event."""
     eligible: Mapping[Reason, int] = field(default_factory=dict)
     """How many nodes could go for each reason, budgets aside."""
     lower_bound: float | None = None
@@ -97,4 +97,6 @@ class Decision:
     @property
     def left_alone(self) -> list[tuple[str, str]]:
         """Nodes that nothing blocks and consolidation leaves all the same, by name, with why."""
-        return sorted({**self.unquiet, **self.unconsolidatable}.items())
+        going = {name for command in self.commands for name in command.nodes}
+        why = {**self.unasked, **self.unconsolidatable}
+        return sorted((name, reason) for name, reason in why.items() if name not in going)

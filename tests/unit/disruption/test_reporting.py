@@ -75,7 +75,7 @@ def test_what_keeps_a_node_for_a_while_is_no_event(reporter: Reporter, told: Tol
     pool = node_pool(disruption={"consolidateAfter": "48h", "budgets": [{"nodes": "1"}]})
     snapshot = snapshot_of_objects(pool, node("n1"), unready)
     decision = decide(snapshot)
-    assert decision.unquiet.keys() == {"n1", "n2"}
+    assert decision.unasked.keys() == {"n1", "n2"}
     assert len(decision.spent) == 3
     reporter.decided(snapshot, decision)
     assert not told.events

@@ -359,7 +359,22 @@ NODES = [
         [without(node("n1"), "karpenter.sh/nodepool")],
         stays("n1", "karpenter.sh/nodepool"),
     ),
-    case("of a static pool", [node("n1")], gone(), node_pool(replicas=1)),
+    case(
+        "of a static pool",
+        [node("n1")],
+        stays("n1", 'NodePool "default" is static'),
+        node_pool(replicas=1),
+    ),
+    case(
+        "others go first, as far as the budget comes",
+        [node(f"n{i}") for i in range(1, 4)],
+        lambda p: (
+            many(1)(p)
+            and list(p.blocked.values())
+            == ['budgets of NodePool "default" let no more nodes go now, others come first'] * 2
+        ),
+        node_pool(disruption={"budgets": [{"nodes": "1"}], "consolidateAfter": "0s"}),
+    ),
     case("cordoned by hand", [node("n1", spec={"unschedulable": True})], gone("n1")),
     case(
         "promised to a pending pod",
