@@ -13,13 +13,13 @@ from autoctl.scheduling.bound import lower_bound
 from autoctl.scheduling.feasibility import Demand, Ints
 from autoctl.scheduling.hardware import Hardware, needing_unusual, needs_unusual, usable
 from autoctl.scheduling.packing.budget import Budget
+from autoctl.scheduling.packing.memory import pack_once
 from autoctl.scheduling.packing.model import (
     UNLIMITED,
     PackingInput,
     PackingOptions,
     PackingResult,
 )
-from autoctl.scheduling.packing.solve import pack
 from autoctl.scheduling.problem import SolverOptions
 from autoctl.scheduling.tables import Mask
 
@@ -102,7 +102,7 @@ def pack_simple(
             prove=options.prove,
         ),
     )
-    result = pack(question)
+    result = pack_once(question)
     spare = max(0, work - result.work) if options.prove else 0
     result = _in_usd(result, board, rows, [d for d, _ in demands], spare)
     placed = {d.index: n for d, n in demands}
