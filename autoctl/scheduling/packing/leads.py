@@ -20,16 +20,13 @@ are those of all pairs in the program, and where a node comes out dearer, all v 
 
 from __future__ import annotations
 
-from typing import Any
-
-import highspy
 import numpy as np
 
 from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.market import Market, fits
 from autoctl.scheduling.packing.model import BoolArray, FloatArray, IntArray
+from autoctl.scheduling.packing.simplex import INFINITE, Simplex
 
-_INF = highspy.kHighsInf
 _PER_ROUND = 100
 _ROUNDS = 20
 _TOLERANCE = 1e-4
@@ -81,25 +78,8 @@ class _Program:
         self._fit = self._beside(market, active, fit[:, offer] > 0).astype(np.float64)
         self._row = np.full(len(offer), -1)
         """(P,) first row of the pair's resources, -1 for pairs that are not in the program."""
-        self._rows = len(count)
-        self._lp: Any = highspy.Highs()  # type: ignore[no-untyped-call] # highspy has no types
-        for name, setting in (
-            ("output_flag", False),
-            ("threads", 1),
-            ("random_seed", 0),
-            ("presolve", "off"),
-        ):
-            self._lp.setOptionValue(name, setting)
-        none = np.zeros(0)
-        self._lp.addRows(
-            len(count),
-            count,
-            np.full(len(count), _INF),
-            0,
-            np.zeros(len(count), np.int32),
-            none.astype(np.int32),
-            none,
-        )
+        self._lp = Simplex()
+        self._lp.add_rows(count, np.full(len(count), INFINITE))
         # each class can be bought: on what costs least, and on what costs least for its share
         share = np.full(fit.shape, np.inf)
         whole = share.copy()
@@ -128,18 +108,13 @@ class _Program:
 
     def solve(self, budget: Budget) -> tuple[FloatArray, FloatArray, float]:
         """(K,) value of a pod, (U, D) values of resources that pairs have, the objective."""
-        most = budget.iterations(self._rows)
-        if most is not None:
-            self._lp.setOptionValue("simplex_iteration_limit", most)
-        self._lp.run()
-        info = self._lp.getInfo()
-        budget.spend_simplex(max(0, info.simplex_iteration_count), self._rows)
-        dual = np.array(self._lp.getSolution().row_dual)
+        solved = self._lp.run(budget)
+        dual = solved.dual
         here = np.flatnonzero(self._row >= 0)
         rows = self._row[here][:, None] + np.arange(self._room.shape[1])
         unit = np.unique(np.maximum(-dual[rows], 0.0) / self._held[here], axis=0)
         value = np.maximum(dual[: len(self.count)], 0.0)
-        return value, unit, float(info.objective_function_value)
+        return value, unit, solved.objective
 
     def worth(self, value: FloatArray, unit: FloatArray, budget: Budget) -> FloatArray:
         """(P,) what a node of each pair is worth at most, as a part of its price."""
@@ -159,17 +134,8 @@ class _Program:
     def _enter(self, pairs: IntArray) -> None:
         depth = self._room.shape[1]
         total = len(pairs) * depth
-        self._row[pairs] = self._rows + np.arange(len(pairs)) * depth
-        self._rows += total
-        self._lp.addRows(
-            total,
-            np.full(total, -_INF),
-            np.zeros(total),
-            0,
-            np.zeros(total, np.int32),
-            np.zeros(0, np.int32),
-            np.zeros(0),
-        )
+        self._row[pairs] = self._lp.rows + np.arange(len(pairs)) * depth
+        self._lp.add_rows(np.full(total, -INFINITE), np.zeros(total))
         self._columns(self._price[pairs], self._lead[pairs], pairs, -self._room[pairs])
         some, place = np.nonzero(self._fit[:, pairs] > 0)
         self._columns(np.zeros(len(some)), some, pairs[place], self._requests[some])
@@ -184,13 +150,10 @@ class _Program:
             [classes, self._row[pairs][:, None] + np.arange(taken.shape[1])[None, :]]
         )
         entries = np.column_stack([np.ones(total), taken / self._held[pairs]])
-        self._lp.addCols(
-            total,
+        self._lp.add_columns(
             cost,
-            np.zeros(total),
-            np.full(total, _INF),
-            total * height,
-            (np.arange(total) * height).astype(np.int32),
-            index.astype(np.int32).ravel(),
+            np.full(total, INFINITE),
+            np.arange(total) * height,
+            index.ravel(),
             entries.ravel(),
         )

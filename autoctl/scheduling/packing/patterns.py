@@ -8,9 +8,6 @@ leaves the rest to be packed again.
 
 from __future__ import annotations
 
-from typing import Any
-
-import highspy
 import numpy as np
 
 from autoctl.scheduling.packing.budget import Budget
@@ -18,6 +15,7 @@ from autoctl.scheduling.packing.fill import fill_best
 from autoctl.scheduling.packing.market import Market
 from autoctl.scheduling.packing.model import FloatArray, IntArray
 from autoctl.scheduling.packing.plan import Plan, Row, repeats
+from autoctl.scheduling.packing.simplex import INFINITE, Simplex
 from autoctl.scheduling.packing.stock import Stock
 
 _PER_ROUND = 40
@@ -35,23 +33,11 @@ class Master:
         self.active = np.flatnonzero(wanted)
         self.patterns: list[tuple[int, IntArray]] = []
         self._seen: set[tuple[int, bytes]] = set()
-        self._position = np.full(len(wanted), -1, np.int32)
-        self._position[self.active] = np.arange(len(self.active), dtype=np.int32)
-        self._lp: Any = highspy.Highs()  # type: ignore[no-untyped-call] # highspy has no types
-        self._lp.setOptionValue("output_flag", False)
-        self._lp.setOptionValue("threads", 1)
-        self._lp.setOptionValue("random_seed", 0)
-        self._lp.setOptionValue("presolve", "off")
-        rows = len(self.active)
-        self._lp.addRows(
-            rows,
-            wanted[self.active].astype(np.float64),
-            np.full(rows, highspy.kHighsInf),
-            0,
-            np.zeros(rows, np.int32),
-            np.zeros(0, np.int32),
-            np.zeros(0),
-        )
+        self._position = np.full(len(wanted), -1)
+        self._position[self.active] = np.arange(len(self.active))
+        self._lp = Simplex()
+        asked = wanted[self.active].astype(np.float64)
+        self._lp.add_rows(asked, np.full(len(asked), INFINITE))
 
     def add(self, column: int, pods: IntArray) -> bool:
         """Add a node of market column `column` with `pods` (K,); False if it is known."""
@@ -60,11 +46,10 @@ class Master:
             return False
         self._seen.add(key)
         some = np.flatnonzero(pods)
-        self._lp.addCol(
-            float(self.market.price[column]),
-            0.0,
-            highspy.kHighsInf,
-            len(some),
+        self._lp.add_columns(
+            self.market.price[[column]],
+            np.array([INFINITE]),
+            np.zeros(1, np.int64),
             self._position[some],
             pods[some].astype(np.float64),
         )
@@ -73,16 +58,10 @@ class Master:
 
     def solve(self, budget: Budget) -> tuple[float, FloatArray, FloatArray]:
         """Objective, (K,) value of a pod, (patterns,) nodes bought of each."""
-        most = budget.iterations(len(self.active))
-        if most is not None:
-            self._lp.setOptionValue("simplex_iteration_limit", most)
-        self._lp.run()
-        info = self._lp.getInfo()
-        budget.spend_simplex(max(0, info.simplex_iteration_count), len(self.active))
-        solution = self._lp.getSolution()
+        solved = self._lp.run(budget)
         value = np.zeros(len(self.wanted))
-        value[self.active] = np.maximum(np.array(solution.row_dual), 0.0)
-        return float(info.objective_function_value), value, np.array(solution.col_value)
+        value[self.active] = np.maximum(solved.dual, 0.0)
+        return solved.objective, value, solved.columns
 
 
 def generate(

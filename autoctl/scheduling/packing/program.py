@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import highspy
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +10,9 @@ from autoctl.scheduling.packing.classes import NO_CAP
 from autoctl.scheduling.packing.groups import cliques, groups
 from autoctl.scheduling.packing.market import Market
 from autoctl.scheduling.packing.model import BoolArray, FloatArray, IntArray
+from autoctl.scheduling.packing.simplex import INFINITE, Simplex, Solved
 from autoctl.scheduling.packing.stock import PLENTY, Stock
 
-_INF = highspy.kHighsInf
 _PENALTY = 50.0
 
 IntIndex = NDArray[np.int32]
@@ -71,21 +68,13 @@ class Program:
         self._clique_row = np.zeros((0, len(clique)), np.int64)
         """(U, cliques) row of each, -1 where no class of the clique runs."""
         self._place = np.full(len(market.price), -1, np.int64)
-        self._lp: Any = highspy.Highs()  # type: ignore[no-untyped-call] # highspy has no types
-        for name, setting in (
-            ("output_flag", False),
-            ("threads", 1),
-            ("random_seed", 0),
-            ("presolve", "off"),
-        ):
-            self._lp.setOptionValue(name, setting)
+        self._lp = Simplex()
         self._reserve_rows = self.count
         self._limit_rows = self.count + len(stock.reserved)
-        self._rows = 0
-        self._add_rows(
-            np.r_[self.demand, np.full(len(stock.reserved) + self._limits, -_INF)],
+        self._lp.add_rows(
+            np.r_[self.demand, np.full(len(stock.reserved) + self._limits, -INFINITE)],
             np.r_[
-                np.full(self.count, _INF),
+                np.full(self.count, INFINITE),
                 stock.reserved.astype(np.float64),
                 stock.remaining[: self._limits].clip(0.0),
             ],
@@ -97,7 +86,7 @@ class Program:
             index = np.arange(self.count)
             self._add_columns(
                 _PENALTY * np.maximum(unit, 1e-6),
-                np.full(self.count, _INF),
+                np.full(self.count, INFINITE),
                 (index, index, np.ones(self.count)),
                 none,
                 none,
@@ -180,7 +169,7 @@ class Program:
             values.append(self._group_slot[group[held], offer[held]])
         self._add_columns(
             np.zeros(len(group)),
-            np.full(len(group), _INF),
+            np.full(len(group), INFINITE),
             (np.concatenate(columns), np.concatenate(rows), np.concatenate(values)),
             group,
             offer,
@@ -195,9 +184,9 @@ class Program:
         runs = self._clique_runs[:, fresh].T
         height = depth + runs.sum(axis=1)
         total = int(height.sum())
-        first = self._rows + np.cumsum(height) - height
+        first = self._lp.rows + np.cumsum(height) - height
         each = np.arange(len(fresh))
-        columns, rows = [np.repeat(each, height)], [self._rows + np.arange(total)]
+        columns, rows = [np.repeat(each, height)], [self._lp.rows + np.arange(total)]
         values = [np.full(total, -1.0)]
         booked = np.flatnonzero(self._books[fresh] >= 0)
         columns.append(booked)
@@ -207,7 +196,7 @@ class Program:
         columns.append(taking)
         rows.append(self._limit_rows + limit)
         values.append(self._usage[fresh[taking], limit])
-        self._add_rows(np.full(total, -_INF), np.zeros(total))
+        self._lp.add_rows(np.full(total, -INFINITE), np.zeros(total))
         self.known = np.r_[self.known, fresh]
         self.node_col = np.r_[self.node_col, len(self.col_group) + each]
         self._place[fresh] = len(self._first_row) + each
@@ -217,17 +206,11 @@ class Program:
         rooms = self._rooms[fresh]
         self._add_columns(
             self.market.price[fresh],
-            np.where(rooms < PLENTY, rooms.astype(np.float64), _INF),
+            np.where(rooms < PLENTY, rooms.astype(np.float64), INFINITE),
             (np.concatenate(columns), np.concatenate(rows), np.concatenate(values)),
             np.full(len(fresh), -1),
             fresh,
         )
-
-    def _add_rows(self, lower: FloatArray, upper: FloatArray) -> None:
-        total = len(lower)
-        starts, index = np.zeros(total, np.int32), np.zeros(0, np.int32)
-        self._lp.addRows(total, lower, upper, 0, starts, index, np.zeros(0))
-        self._rows += total
 
     def _add_columns(
         self,
@@ -240,36 +223,15 @@ class Program:
         column, row, value = entries
         order = np.argsort(column, kind="stable")
         starts = np.searchsorted(column[order], np.arange(len(cost)))
-        self._lp.addCols(
-            len(cost),
-            cost,
-            np.zeros(len(cost)),
-            upper,
-            len(row),
-            starts.astype(np.int32),
-            row[order].astype(np.int32),
-            value[order],
-        )
+        self._lp.add_columns(cost, upper, starts, row[order], value[order])
         self.col_group = np.r_[self.col_group, group]
         self.col_offer = np.r_[self.col_offer, offer]
 
     # solving
 
-    def run(self, budget: Budget) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """Solve: objective, column values, row duals, reduced costs."""
-        most = budget.iterations(self._rows)
-        if most is not None:
-            self._lp.setOptionValue("simplex_iteration_limit", most)
-        self._lp.run()
-        info = self._lp.getInfo()
-        budget.spend_simplex(max(0, info.simplex_iteration_count), self._rows)
-        solution = self._lp.getSolution()
-        return (
-            float(info.objective_function_value),
-            np.array(solution.col_value),
-            np.array(solution.row_dual),
-            np.array(solution.col_dual),
-        )
+    def run(self, budget: Budget) -> Solved:
+        """Solve with the columns there are."""
+        return self._lp.run(budget)
 
     def scarcity(self, dual: FloatArray, reduced: FloatArray) -> tuple[FloatArray, float]:
         """(O,) what scarcity adds to each price, and what all scarce nodes cost together."""

@@ -26,6 +26,7 @@ from autoctl.scheduling.packing.budget import Budget
 from autoctl.scheduling.packing.market import Market
 from autoctl.scheduling.packing.model import FloatArray, IntArray
 from autoctl.scheduling.packing.program import Program
+from autoctl.scheduling.packing.simplex import Solved
 from autoctl.scheduling.packing.stock import Stock
 
 _START = 6
@@ -92,10 +93,10 @@ def relax(
     best, before = -np.inf, np.inf
     value = np.zeros(len(wanted))
     while True:
-        objective, solution, dual, reduced = program.run(budget)
-        scarce, paid = program.scarcity(dual, reduced)
+        solved = program.run(budget)
+        scarce, paid = program.scarcity(solved.dual, solved.reduced)
         price = market.price + scarce
-        prices = program.prices(dual, price, solution)
+        prices = program.prices(solved.dual, price, solved.columns)
         cost = program.class_costs(prices)
         cheapest = np.where(wanted > 0, cost.min(axis=1, initial=np.inf), 0.0)
         bound = float(cheapest @ wanted) - paid
@@ -105,22 +106,22 @@ def relax(
         rounds -= 1
         done += 1
         if (
-            best >= objective * (1 - tolerance)
+            best >= solved.objective * (1 - tolerance)
             or rounds <= 0
             or (done >= _AT_LEAST and not budget.left)
             or budget.pressed
-            or not (prove or objective < before * (1 - _GAIN * tolerance))
+            or not (prove or solved.objective < before * (1 - _GAIN * tolerance))
         ):
             break
-        before = objective
-        shadow = np.maximum(dual[: program.count], 0.0)
+        before = solved.objective
+        shadow = np.maximum(solved.dual[: program.count], 0.0)
         group, offer, low = _lowest(program.group_costs(prices), _PER_ROUND)
         gain = shadow[group] - low
         worth = gain > 1e-4 * tolerance * shadow[group] + 1e-12
         if not worth.any():
             break
         program.add(group[worth], offer[worth])
-    return _read(program, given, objective, max(0.0, best), solution, value, price)
+    return _read(program, given, solved, max(0.0, best), value, price)
 
 
 def _lowest(cost: FloatArray, most: int) -> tuple[IntArray, IntArray, FloatArray]:
@@ -150,23 +151,22 @@ def _lowest(cost: FloatArray, most: int) -> tuple[IntArray, IntArray, FloatArray
 def _read(
     program: Program,
     wanted: IntArray,
-    objective: float,
+    solved: Solved,
     bound: float,
-    solution: FloatArray,
     value: FloatArray,
     price: FloatArray,
 ) -> Relaxed:
     """Turn the program's columns into shares per class."""
     nodes = np.zeros(len(program.market.price))
-    nodes[program.known] = solution[program.node_col]
+    nodes[program.known] = solved.columns[program.node_col]
     columns = np.flatnonzero(nodes > 1e-7)
     columns = columns[np.lexsort((columns, -nodes[columns]))]
     position = np.full(len(nodes), -1)
     position[columns] = np.arange(len(columns))
     share = np.zeros((program.count, len(columns)))
-    some = np.flatnonzero((program.col_group >= 0) & (solution > 1e-9))
+    some = np.flatnonzero((program.col_group >= 0) & (solved.columns > 1e-9))
     some = some[position[program.col_offer[some]] >= 0]
-    share[program.col_group[some], position[program.col_offer[some]]] = solution[some]
+    share[program.col_group[some], position[program.col_offer[some]]] = solved.columns[some]
     share /= program.demand[:, None].clip(1e-12)
     by_class = np.where(program.group[:, None] >= 0, share[program.group.clip(0)], 0.0)
-    return Relaxed(wanted, objective, bound, columns, nodes[columns], by_class, value, price)
+    return Relaxed(wanted, solved.objective, bound, columns, nodes[columns], by_class, value, price)
