@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
 
 from autoctl.ports.clock import Clock
 
-COUNTED_AFTER: Final = timedelta(minutes=1)
-"""NodeClasses count the free addresses of their subnets anew this often."""
-
 
 class SubnetUse:
-    """Who took how many addresses of which subnet lately."""
+    """Who took how many addresses of which subnet since the free ones were counted.
 
-    def __init__(self, clock: Clock) -> None:
+    They are counted anew every `period`.
+    """
+
+    def __init__(self, clock: Clock, period: timedelta) -> None:
         self._clock = clock
+        self._period = period
         self._launches: deque[tuple[datetime, str, int]] = deque()
         self._taken: Counter[str] = Counter()
 
     def take(self, subnet_id: str, addresses: int) -> None:
         """A machine was launched there that may take so many."""
-        self._launches.append((self._clock.now() + COUNTED_AFTER, subnet_id, addresses))
+        self._launches.append((self._clock.now() + self._period, subnet_id, addresses))
         self._taken[subnet_id] += addresses
 
     def taken(self) -> Mapping[str, int]:

@@ -401,7 +401,7 @@ def _node_lives(
             templates=templates,
             types=d.aws.types,
             unavailable=d.aws.unavailable,
-            subnets=SubnetUse(d.clock),
+            subnets=SubnetUse(d.clock, timedelta(seconds=REFRESH_SECONDS * d.patience)),
             cluster=d.aws.cluster,
             adoption=adoption,
             options=options,

@@ -9,11 +9,12 @@ from typing import Any
 from autoctl.api.nodepool import NodePool
 from autoctl.controllers.disruption.candidates import (
     Candidate,
-    consolidatable_in,
     find_candidates,
     make_candidate,
     quiet_start,
+    quiet_until,
 )
+from autoctl.controllers.disruption.consolidation import disabled
 from autoctl.controllers.disruption.decide import is_drifted
 from autoctl.controllers.disruption.drift import drift_reason, recorded_drift
 from autoctl.controllers.disruption.expiration import lifetime_of
@@ -159,14 +160,13 @@ def _verdict(
 
 def _unquiet(candidate: Candidate, now: datetime) -> str | None:
     """Why consolidation does not look at the node yet, or ever."""
-    pool = candidate.pool
-    if pool.spec.disruption.quiet_period is None:
-        return f'NodePool "{pool.metadata.name}" has consolidation disabled'
-    left = consolidatable_in(candidate.claim, pool, now)
-    if left is None or not left:
+    if candidate.pool.spec.disruption.quiet_period is None:
+        return disabled(candidate)
+    until = quiet_until(candidate, now)
+    if until is None:
         return None
-    after = pool.spec.disruption.consolidate_after
-    return f"consolidateAfter {after} is not over until {now + left:%Y-%m-%d %H:%M:%S} UTC"
+    after = candidate.pool.spec.disruption.consolidate_after
+    return f"consolidateAfter {after} is not over until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _holding(node: StateNode, snapshot: Snapshot) -> list[PodVerdict]:

@@ -30,12 +30,15 @@ def claims_of(pod: core.Pod, find: FindClaim) -> Iterable[core.PersistentVolumeC
     return (claim for claim in found if claim is not None)
 
 
+def selected_node(claim: core.PersistentVolumeClaim) -> str | None:
+    """The node for which the claim's volume is being made, None if it is not."""
+    if claim.spec.volume_name:
+        return None
+    return (claim.metadata.annotations or {}).get(SELECTED_NODE) or None
+
+
 def chosen_node(pod: core.Pod, find: FindClaim) -> str | None:
     """The node on which a volume of the pod is being made, None if there is none."""
     if not pod.spec.volumes:
         return None
-    for claim in claims_of(pod, find):
-        node = (claim.metadata.annotations or {}).get(SELECTED_NODE)
-        if node and not claim.spec.volume_name:
-            return node
-    return None
+    return next(filter(None, map(selected_node, claims_of(pod, find))), None)

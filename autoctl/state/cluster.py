@@ -43,7 +43,7 @@ from autoctl.ports.kubernetes import (
     Resource,
 )
 from autoctl.state.buffers import Buffer, retained
-from autoctl.state.chosen import chosen_node
+from autoctl.state.chosen import chosen_node, selected_node
 from autoctl.state.daemons import NewestPods, representatives
 from autoctl.state.nodes import StateNode, join
 from autoctl.state.nominations import Nomination, Nominations
@@ -209,6 +209,10 @@ class ClusterState:
         self.claims_by_pool = Index(self.node_claims.reflector, lambda c: c.node_pool)
         self.claims_by_class = Index(
             self.node_claims.reflector, lambda c: c.spec.node_class_ref.name
+        )
+        # Every snapshot asks; hardly ever is there one.
+        self._being_made = Index(
+            self.volume_claims.reflector, lambda c: None if selected_node(c) is None else ""
         )
         self.attachments_by_node = Index(
             self.volume_attachments.reflector, lambda a: a.spec.node_name or None
@@ -473,19 +477,19 @@ class ClusterState:
                 )
 
         current = self.nominations.current(now, uid_of, state_of, lapsed)
-        return {**current, **chosen} if chosen else current
+        return {**current, **chosen}
 
     def _chosen(self) -> Mapping[str, str]:
         """Pod key -> node that kube-scheduler has chosen, while the pod's volumes are made."""
-        found = {
-            p.key: chosen_node(p, self.volume_claims.reflector.get) for p in self.unbound_pods()
-        }
-        there = {key: (name, self.node(name)) for key, name in found.items() if name is not None}
-        return {
-            key: name
-            for key, (name, node) in there.items()
-            if node is not None and node.metadata.deletion_timestamp is None
-        }
+        found: dict[str, str] = {}
+        if not self._being_made[""]:
+            return found
+        for pod in self.unbound_pods():
+            name = chosen_node(pod, self.volume_claims.reflector.get)
+            node = None if name is None else self.node(name)
+            if node is not None and node.metadata.deletion_timestamp is None:
+                found[pod.key] = node.metadata.name
+        return found
 
     def _refused(self, now: datetime) -> Mapping[str, frozenset[str]]:
         """Pod key -> names of Nodes and NodeClaims that are left out for it."""

@@ -236,13 +236,18 @@ def consolidatable_in(claim: NodeClaim, pool: NodePool, now: datetime) -> timede
     return period - min(period, max(timedelta(0), now - quiet_since))
 
 
+def quiet_until(candidate: Candidate, now: datetime) -> datetime | None:
+    """Until when (UTC) consolidation leaves the node alone; None if it need not, or for ever."""
+    left = consolidatable_in(candidate.claim, candidate.pool, now)
+    return (now + left).astimezone(UTC) if left else None
+
+
 def unquiet(candidate: Candidate, now: datetime) -> str | None:
     """Until when consolidation leaves the node alone, in words; None when it need not."""
-    left = consolidatable_in(candidate.claim, candidate.pool, now)
-    if not left:
+    until = quiet_until(candidate, now)
+    if until is None:
         return None
     after = candidate.pool.spec.disruption.consolidate_after
-    until = (now + left).astimezone(UTC)
     return f"within consolidateAfter {after} until {until:%Y-%m-%dT%H:%M:%SZ}"
 
 

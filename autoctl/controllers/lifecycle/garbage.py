@@ -137,6 +137,6 @@ class GarbageCollector:
         )
 
     def _has_claim(self, node: core.Node) -> bool:
-        if self.state.is_foreign(node.spec.provider_id):
-            return True
-        return self.state.claim_of_node(node) is not None
+        return self.state.claim_of_node(node) is not None or self.state.is_foreign(
+            node.spec.provider_id
+        )

@@ -168,7 +168,7 @@ def test_a_zone_s_subnet_is_the_one_with_most_addresses_left() -> None:
 
 def test_addresses_count_as_taken_until_the_next_count() -> None:
     clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
-    use = SubnetUse(clock)
+    use = SubnetUse(clock, timedelta(minutes=1))
     use.take("a", 29)
     clock.instant += timedelta(seconds=40)
     use.take("a", 58)
