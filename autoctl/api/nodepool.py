@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 from pydantic import Field
 
 from autoctl.api import labels
-from autoctl.api.cron import CronError, is_active
+from autoctl.api.cron import CronError, is_active, parse_schedule
 from autoctl.api.duration import (
     NILLABLE_DURATION_PATTERN,
     parse_duration,
@@ -51,6 +51,8 @@ READY: Final = "Ready"
 VALIDATION_SUCCEEDED: Final = "ValidationSucceeded"
 NODE_CLASS_READY: Final = "NodeClassReady"
 NODE_REGISTRATION_HEALTHY: Final = "NodeRegistrationHealthy"
+DISRUPTION_BUDGETS_VALID: Final = "DisruptionBudgetsValid"
+"""An extension of Karpenter's API; as `NodeRegistrationHealthy`, it bears not on `Ready`."""
 
 UNLIMITED: Final = 2**31 - 1
 """How many disruptions are allowed where no budget is active."""
@@ -121,6 +123,16 @@ class Budget(ApiModel):
         """
         return reason != "Expired" if self.reasons is None else reason in self.reasons
 
+    def fault(self) -> str | None:
+        """Why the schedule or time zone cannot be read; None when they can."""
+        if self.schedule is None:
+            return None
+        try:
+            parse_schedule(self.schedule, self.time_zone)
+        except CronError as error:
+            return str(error)
+        return None
+
     def is_active(self, now: datetime) -> bool:
         """Whether the budget holds at `now`.
 
@@ -190,19 +202,30 @@ class Disruption(ApiModel):
         """How many of `total` nodes may be under disruption for `reason` at `now`.
 
         The minimum over active budgets; `UNLIMITED` without one. A schedule that cannot be read
-        allows none, as a window that cannot be known must be taken for open.
+        allows none, as a window that cannot be known must be taken for open; and as upstream, it
+        does so for every reason, whatever reasons its budget names. Expiry alone, which is
+        forceful, stops only for a budget that names it.
         """
         allowed = UNLIMITED
         for budget in self.budgets:
-            if not budget.applies_to(reason):
+            applies = budget.applies_to(reason)
+            if not applies and reason == "Expired":
                 continue
             try:
                 active = budget.is_active(now)
             except CronError:
                 return 0
-            if active:
+            if applies and active:
                 allowed = min(allowed, budget.allowed(total))
         return allowed
+
+    def faults(self) -> list[str]:
+        """What is wrong with schedules and time zones of budgets, naming the field."""
+        return [
+            f"spec.disruption.budgets[{index}].schedule: {fault}"
+            for index, budget in enumerate(self.budgets)
+            if (fault := budget.fault()) is not None
+        ]
 
 
 class TemplateMeta(ApiModel):
@@ -319,7 +342,10 @@ class NodePoolStatus(ApiModel):
     ] = None
     conditions: Annotated[
         Conditions,
-        conditions_field("ValidationSucceeded and NodeClassReady make Ready."),
+        conditions_field(
+            "ValidationSucceeded and NodeClassReady make Ready; NodeRegistrationHealthy and "
+            "DisruptionBudgetsValid only tell."
+        ),
     ] = Field(default_factory=tuple)
 
 

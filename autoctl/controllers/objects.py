@@ -32,7 +32,7 @@ async def write_status(api: KubernetesApi, resource: Resource, obj: M, status: A
     a merge patch replaces and other controllers have theirs in it.
     """
     old: Any = getattr(obj, "status")  # noqa: B009 - every custom resource here has a status
-    if status is old:
+    if status == old:
         return obj
     patch = merge_diff(old.to_dict(), status.to_dict())
     if not patch:

@@ -11,7 +11,6 @@ from autoctl.controllers.disruption.candidates import (
     Candidate,
     find_candidates,
     make_candidate,
-    quiet_start,
     quiet_until,
 )
 from autoctl.controllers.disruption.consolidation import disabled
@@ -221,7 +220,7 @@ def _explanation(
         pods=len(node.pods) - daemons,
         daemons=daemons,
         empty=candidate is not None and candidate.empty,
-        quiet_since=None if claim is None else quiet_start(claim),
+        quiet_since=node.quiet_since,
         drift=drift,
         expires=None if lifetime is None else lifetime.expires,
         cap=None if lifetime is None else lifetime.cap,

@@ -26,12 +26,24 @@ from autoctl.scheduling.world import World
 
 @dataclass(frozen=True)
 class Removable:
-    """A node that may go: its price (USD/hour), the pods that would move, its budget's group."""
+    """A node that may go: its price (USD/hour), the pods that would move, its budget's group.
+
+    One that is not `exchangeable` may not go for a single new node with the same pods.
+    """
 
     node: str
     price: float
     pods: tuple[core.Pod, ...]
     group: str
+    exchangeable: bool = True
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Nodes to give up, in the problem's order; `spared` ones would only have been exchanged."""
+
+    going: tuple[str, ...] = ()
+    spared: tuple[str, ...] = ()
 
 
 class Proposer:
@@ -67,11 +79,13 @@ class Proposer:
         price = np.zeros(len(self._names))
         may_go = np.zeros(len(self._names), np.bool_)
         group = np.zeros(len(self._names), np.int64)
+        no_exchange = np.zeros(len(self._names), np.bool_)
         for entry in removable:
             index = position[entry.node]
             price[index] = entry.price
             may_go[index] = True
             group[index] = groups.index(entry.group)
+            no_exchange[index] = not entry.exchangeable
         self._case = RepackInput(
             question=_question(board, known, problem),
             contents=_contents(world.shapes, removable, position, len(self._names)),
@@ -81,6 +95,7 @@ class Proposer:
             least_saving=least_saving,
             group=group,
             group_budget=np.array([budgets[g] for g in groups], np.int64),
+            no_exchange=no_exchange,
         )
 
     def waste(self) -> dict[str, float]:
@@ -94,15 +109,18 @@ class Proposer:
         order = removable[np.lexsort((removable, -found[removable]))]
         return {self._names[index]: float(found[index]) for index in order}
 
-    def propose(self, among: Collection[str]) -> tuple[str, ...]:
-        """The nodes of `among` that a cheaper world would not have, in the problem's order."""
+    def propose(self, among: Collection[str]) -> Proposal:
+        """The nodes of `among` that a cheaper world would not have."""
         case = self._case
         if case is None:
-            return ()
+            return Proposal()
         may_go = case.removable & np.array([n in among for n in self._names], np.bool_)
         answer = choose_repack(replace(case, removable=may_go))
         self._case = replace(case, worth=answer.worth)
-        return tuple(self._names[index] for index in answer.removed)
+        return Proposal(
+            going=tuple(self._names[index] for index in answer.removed),
+            spared=tuple(self._names[index] for index in answer.spared),
+        )
 
 
 def _contents(

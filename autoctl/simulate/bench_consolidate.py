@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from autoctl.api.nodeclaim import INITIALIZED, INSTANCE_TERMINATING
-from autoctl.controllers.disruption.marks import COMMAND, in_flight
+from autoctl.controllers.disruption.marks import COMMAND, under_way
 from autoctl.controllers.disruption.model import Command
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.operator.assembly import Assembly
@@ -200,7 +200,7 @@ class _Run:
         return frozenset(c["metadata"]["name"] for c in claims), self._recorder.running
 
     def _busy(self) -> bool:
-        return bool(in_flight(self._snapshot().node_claims.values())) or self._recorder.pending > 0
+        return bool(under_way(self._snapshot())) or self._recorder.pending > 0
 
     def _count_disrupted(self) -> None:
         """Note how many nodes are leaving, and how far that is beyond the budget.

@@ -119,6 +119,7 @@ class Machine:
     name: str
     zone: str
     type: InstanceType
+    capacity_type: str = ON_DEMAND
 
     @classmethod
     def choose(cls, rng: random.Random, index: int, types: list[InstanceType]) -> Machine:
@@ -131,7 +132,7 @@ class Machine:
         return {
             **self.type.labels,
             NODEPOOL: "default",
-            CAPACITY_TYPE: ON_DEMAND,
+            CAPACITY_TYPE: self.capacity_type,
             ZONE: self.zone,
             REGISTERED: "true",
             INITIALIZED: "true",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from autoctl.api import core
 from autoctl.api.capacitybuffer import CapacityBuffer
@@ -45,13 +45,15 @@ from autoctl.ports.kubernetes import (
 from autoctl.state.buffers import Buffer, retained
 from autoctl.state.chosen import chosen_node, selected_node
 from autoctl.state.daemons import NewestPods, representatives
-from autoctl.state.nodes import StateNode, join
+from autoctl.state.machines import Machines
 from autoctl.state.nominations import Nomination, Nominations
 from autoctl.state.pods import is_refused
 from autoctl.state.reflector import Change, Extent, Reflector, split_key
 from autoctl.state.refusals import Refusals
 from autoctl.state.scheduler_signs import SchedulerSigns
 from autoctl.state.snapshot import Snapshot
+from autoctl.state.tables import Index, Table
+from autoctl.state.totals import PoolTotals
 
 T = TypeVar("T")
 
@@ -83,59 +85,6 @@ class NoInstanceTypes:
 
     def revision(self) -> int:
         return 0
-
-
-class Table(Generic[T]):
-    """A kind's reflector with its revision and the copy that snapshots share."""
-
-    def __init__(self, reflector: Reflector[T]) -> None:
-        self.reflector = reflector
-        self.revision = 0
-        self._copy: Mapping[str, T] = MappingProxyType({})
-        self._copied = 0
-        reflector.subscribe(self._changed)
-
-    def _changed(self, changes: Sequence[Change[T]]) -> None:
-        self.revision += len(changes)
-
-    def copy(self) -> Mapping[str, T]:
-        """The objects as they are now, in the order of their keys."""
-        if self._copied != self.revision:
-            store = self.reflector.store
-            self._copy = MappingProxyType({key: store[key] for key in sorted(store)})
-            self._copied = self.revision
-        return self._copy
-
-
-class Index(Generic[T]):
-    """Objects of a table by a value computed from each; None leaves an object out."""
-
-    def __init__(self, reflector: Reflector[T], value: Callable[[T], str | None]) -> None:
-        self._value = value
-        self._found: dict[str, dict[str, T]] = {}
-        reflector.subscribe(self._changed)
-
-    def __getitem__(self, value: str) -> Mapping[str, T]:
-        """The objects with that value, by key; empty when there are none."""
-        return MappingProxyType(self._found.get(value, {}))
-
-    def _changed(self, changes: Sequence[Change[T]]) -> None:
-        for change in changes:
-            if change.previous is not None:
-                self._remove(self._value(change.previous), change.key)
-            if change.type is not EventType.DELETED:
-                value = self._value(change.object)
-                if value is not None:
-                    self._found.setdefault(value, {})[change.key] = change.object
-
-    def _remove(self, value: str | None, key: str) -> None:
-        if value is None:
-            return
-        entries = self._found.get(value)
-        if entries is not None:
-            entries.pop(key, None)
-            if not entries:
-                del self._found[value]
 
 
 class ClusterState:
@@ -218,20 +167,37 @@ class ClusterState:
             self.volume_attachments.reflector, lambda a: a.spec.node_name or None
         )
 
+        self.totals = PoolTotals(
+            self.nodes.reflector,
+            self.node_claims.reflector,
+            self.nodes_of_claim,
+            self.claims_by_provider,
+        )
+        """What the machines of each NodePool have together."""
+        self._machines = Machines(
+            self.pods.reflector,
+            self.nodes.reflector,
+            self.pods_by_node,
+            self.nodes_by_provider,
+        )
+
         self.nominations = Nominations()
         self.refusals = Refusals()
         self._signs = SchedulerSigns()
         self._assumed: dict[str, NodeClaim] = {}
         self._born_here: set[str] = set()
         self._pod_events: dict[str, datetime] = {}
+        self._stamped: dict[str, tuple[NodeClaim, datetime, NodeClaim]] = {}
+        """NodeClaims of the mirror, their times that are still to be written, copies with these."""
         self._disrupting: frozenset[str] = frozenset()
         self.buffers: Mapping[str, Buffer] = MappingProxyType({})
         """The active CapacityBuffers as last resolved."""
         self._resolved: frozenset[str] = frozenset()
         self._taken: tuple[tuple[int, ...], Snapshot] | None = None
         """The last snapshot, and the revision it was taken at."""
-        self._joined: tuple[tuple[int, int, int, int], Mapping[str, StateNode]] | None = None
         self._assumptions = 0
+        self._known_claims: tuple[tuple[int, int], Mapping[str, NodeClaim]] | None = None
+        """The NodeClaims as decisions see them, and what they were made of."""
         self._synced = False
         self.pods.reflector.subscribe(self._pods_changed)
         self.node_claims.reflector.subscribe(self._claims_changed)
@@ -420,18 +386,8 @@ class ClusterState:
             buffers=self.buffers,
             instance_types={name: self._types.launchable(c) for name, c in classes.items()},
         )
-        revision = (
-            self.pods.revision,
-            self.nodes.revision,
-            self.node_claims.revision,
-            self._assumptions,
-        )
-        if self._joined is None or self._joined[0] != revision:
-            before = None if self._joined is None else self._joined[1]
-            joined = join(nodes.values(), claims.values(), pods.values(), before)
-            self._joined = (revision, joined)
         # These are cached properties: what they would compute is known already.
-        snapshot.__dict__["state_nodes"] = self._joined[1]
+        snapshot.__dict__["state_nodes"] = self._machines.joined(nodes, claims)
         snapshot.__dict__["daemons"] = representatives(
             snapshot.daemon_sets.values(), self._newest_daemons.of
         )
@@ -441,12 +397,24 @@ class ClusterState:
         known = self.node_claims.copy()
         if not self._assumed and not self._pod_events:
             return known
+        revision = (self.node_claims.revision, self._assumptions)
+        if self._known_claims is None or self._known_claims[0] != revision:
+            self._known_claims = revision, self._claims_now(known)
+        return self._known_claims[1]
+
+    def _claims_now(self, known: Mapping[str, NodeClaim]) -> Mapping[str, NodeClaim]:
+        """The mirror's NodeClaims with what this process knows beyond it."""
         found = {**known, **self._assumed}
         for name, when in self._pod_events.items():
             claim = found.get(name)
-            if claim is not None:
+            if claim is None:
+                continue
+            stamped = self._stamped.get(name)
+            if stamped is None or stamped[0] is not claim or stamped[1] != when:
                 status = claim.status.model_copy(update={"last_pod_event_time": when})
-                found[name] = claim.model_copy(update={"status": status})
+                copy = claim.model_copy(update={"status": status})
+                stamped = self._stamped[name] = claim, when, copy
+            found[name] = stamped[2]
         return MappingProxyType(found)
 
     def _nominated(self, now: datetime) -> Mapping[str, str]:
@@ -541,6 +509,7 @@ class ClusterState:
                 or (written is not None and noted - written < _TIMESTAMP_RESOLUTION)
             ):
                 del self._pod_events[change.key]
+                self._stamped.pop(change.key, None)
                 self._assumptions += 1
             if change.type is EventType.DELETED:
                 self.nominations.forget_target(change.key)

@@ -15,6 +15,7 @@ from operator import is_
 
 from autoctl.api import core
 from autoctl.api.labels import (
+    AWAITING_PODS_TAINT,
     CAPACITY_TYPE,
     DISRUPTED_TAINT,
     INITIALIZED,
@@ -26,6 +27,7 @@ from autoctl.api.labels import (
 from autoctl.api.meta import find_condition, is_true
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.state.pods import is_active, is_reschedulable, is_terminal
+from autoctl.state.quiet import quiet_start
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ class StateNode:
         )
 
     @cached_property
+    def awaiting_pods(self) -> bool:
+        """Tainted until the pods that it was bought for are sent to it."""
+        return self.node is not None and any(
+            t.key == AWAITING_PODS_TAINT for t in self.node.spec.taints or ()
+        )
+
+    @cached_property
     def ready(self) -> bool:
         """The kubelet reports Ready."""
         if self.node is None:
@@ -122,6 +131,11 @@ class StateNode:
         if self.claim is not None and self.claim.metadata.creation_timestamp is not None:
             return self.claim.metadata.creation_timestamp
         return self.node.metadata.creation_timestamp if self.node is not None else None
+
+    @cached_property
+    def quiet_since(self) -> datetime | None:
+        """Since when no pod has come or gone; None before the node is initialized."""
+        return None if self.claim is None else quiet_start(self.claim)
 
     def claim_condition(self, kind: str) -> bool:
         """Whether the NodeClaim's condition `kind` is True."""
@@ -139,22 +153,15 @@ def join(
     nodes: Iterable[core.Node],
     claims: Iterable[NodeClaim],
     pods: Iterable[core.Pod],
-    before: Mapping[str, StateNode] | None = None,
 ) -> dict[str, StateNode]:
-    """Return every machine by its name, in the order of `nodes`, then claims without a Node.
-
-    A machine that is as it was in `before`, an earlier answer, is the same object: what was
-    computed from it is kept.
-    """
-    known = before or {}
+    """Return every machine by its name, in the order of `nodes`, then claims without a Node."""
     by_node: dict[str, list[core.Pod]] = {}
     coming: dict[str, list[core.Pod]] = {}
     for pod in pods:
-        if pod.spec.node_name:
-            if not is_terminal(pod) or is_reschedulable(pod):
-                by_node.setdefault(pod.spec.node_name, []).append(pod)
-        elif pod.status.nominated_node_name and is_active(pod):
-            coming.setdefault(pod.status.nominated_node_name, []).append(pod)
+        if is_here(pod):
+            by_node.setdefault(pod.spec.node_name or "", []).append(pod)
+        elif is_coming(pod):
+            coming.setdefault(pod.status.nominated_node_name or "", []).append(pod)
     by_provider: dict[str, NodeClaim] = {}
     unlaunched: list[NodeClaim] = []
     for claim in claims:
@@ -166,17 +173,27 @@ def join(
     for node in nodes:
         matched = by_provider.pop(node.spec.provider_id or "", None)
         name = node.metadata.name
-        result[name] = _kept(
-            known.get(name),
-            StateNode(node, matched, tuple(by_node.get(name, ())), tuple(coming.get(name, ()))),
+        result[name] = StateNode(
+            node, matched, tuple(by_node.get(name, ())), tuple(coming.get(name, ()))
         )
     for claim in (*by_provider.values(), *unlaunched):
-        name = claim.metadata.name
-        result[name] = _kept(known.get(name), StateNode(None, claim))
+        result[claim.metadata.name] = StateNode(None, claim)
     return result
 
 
-def _kept(before: StateNode | None, now: StateNode) -> StateNode:
+def is_here(pod: core.Pod) -> bool:
+    """Whether the pod counts as one of its Node's."""
+    return bool(pod.spec.node_name) and (not is_terminal(pod) or is_reschedulable(pod))
+
+
+def is_coming(pod: core.Pod) -> bool:
+    """Whether kube-scheduler keeps room on a Node for the pod."""
+    nominated = not pod.spec.node_name and bool(pod.status.nominated_node_name)
+    return nominated and is_active(pod)
+
+
+def kept(before: StateNode | None, now: StateNode) -> StateNode:
+    """`before` where `now` is the same: what was computed from it is kept."""
     same = (
         before is not None
         and before.node is now.node

@@ -7,13 +7,13 @@ reasons are the texts of its `DisruptionBlocked` events.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
 
 from autoctl.api import core
 from autoctl.api.labels import DO_NOT_DISRUPT, NODEPOOL
-from autoctl.api.nodeclaim import INITIALIZED, NodeClaim
+from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.model import InstanceType
 from autoctl.controllers.disruption.cost import EMPTY_COST, moving_cost
@@ -29,6 +29,7 @@ from autoctl.state.pods import (
     stands_for_room,
 )
 from autoctl.state.pricing import instance_type_of, node_price
+from autoctl.state.quiet import is_quiet, quiet_in
 from autoctl.state.snapshot import Snapshot
 
 NOT_INITIALIZED: Final = "Node isn't initialized"
@@ -68,6 +69,10 @@ class Candidate:
     @property
     def name(self) -> str:
         return self.node.name
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Whether consolidation may take the node, by its pool's `consolidateAfter`."""
+        return is_quiet(self.node.quiet_since, self.pool, now)
 
     @property
     def empty(self) -> bool:
@@ -202,43 +207,9 @@ def pod_block(node: StateNode, limits: EvictionLimits, now: datetime) -> Blocked
     return None
 
 
-def is_consolidatable(claim: NodeClaim, pool: NodePool, now: datetime) -> bool:
-    """Whether the node has been quiet for the pool's `consolidateAfter`.
-
-    Quiet: no pod bound, ended or gone since; counted from the node's initialization. A `now` that
-    lies before it (clocks differ) counts as that instant.
-    """
-    quiet_since = quiet_start(claim)
-    period = pool.spec.disruption.quiet_period
-    if quiet_since is None or period is None:
-        return False
-    return max(timedelta(0), now - quiet_since) >= period
-
-
-def quiet_start(claim: NodeClaim) -> datetime | None:
-    """Since when no pod has come or gone on the node; None before it is initialized."""
-    for condition in claim.status.conditions:
-        if condition.type == INITIALIZED and condition.status == "True":
-            since = condition.last_transition_time or claim.metadata.creation_timestamp
-            last = claim.status.last_pod_event_time
-            if since is None or last is None:
-                return since or last
-            return max(since, last)
-    return None
-
-
-def consolidatable_in(claim: NodeClaim, pool: NodePool, now: datetime) -> timedelta | None:
-    """How long until the node counts as quiet; None when it never will by itself."""
-    quiet_since = quiet_start(claim)
-    period = pool.spec.disruption.quiet_period
-    if quiet_since is None or period is None:
-        return None
-    return period - min(period, max(timedelta(0), now - quiet_since))
-
-
 def quiet_until(candidate: Candidate, now: datetime) -> datetime | None:
     """Until when (UTC) consolidation leaves the node alone; None if it need not, or for ever."""
-    left = consolidatable_in(candidate.claim, candidate.pool, now)
+    left = quiet_in(candidate.node.quiet_since, candidate.pool, now)
     return (now + left).astimezone(UTC) if left else None
 
 

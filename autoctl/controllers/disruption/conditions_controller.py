@@ -10,7 +10,6 @@ from typing import Final
 from autoctl.api.nodeclaim import CONSOLIDATABLE, DRIFTED, NodeClaim, NodeClaimStatus
 from autoctl.api.nodepool import NodePool
 from autoctl.catalog.names import by_name
-from autoctl.controllers.disruption.candidates import consolidatable_in, is_consolidatable
 from autoctl.controllers.disruption.drift import DriftReason, InstanceFacts, drift_reason
 from autoctl.controllers.lifecycle.conditions import with_condition, without_condition
 from autoctl.controllers.objects import write_status
@@ -18,6 +17,7 @@ from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState, InstanceTypeSource
+from autoctl.state.quiet import is_quiet, quiet_in, quiet_start
 
 DRIFT_SECONDS: Final = 300.0
 """How often a NodeClaim is judged although nothing about it changed."""
@@ -47,7 +47,8 @@ class DisruptionConditionsController:
             return DONE
         now = self.clock.now()
         reason = await self._drift(claim, pool, now)
-        quiet = is_consolidatable(claim, pool, now) and not pool.is_static
+        since = quiet_start(claim)
+        quiet = is_quiet(since, pool, now) and not pool.is_static
         generation = claim.metadata.generation
         status = _marked(claim.status, DRIFTED, reason, generation, now)
         status = _marked(status, CONSOLIDATABLE, CONSOLIDATABLE if quiet else None, generation, now)
@@ -55,10 +56,10 @@ class DisruptionConditionsController:
             await write_status(self.api, NODE_CLAIMS, claim, status)
         except NotFound:
             return DONE
-        quiet_in = consolidatable_in(claim, pool, now)
+        left = quiet_in(since, pool, now)
         waits = [self.seconds]
-        if quiet_in is not None and quiet_in.total_seconds() > 0:
-            waits.append(quiet_in.total_seconds())
+        if left is not None and left.total_seconds() > 0:
+            waits.append(left.total_seconds())
         return Result(min(waits))
 
     async def _drift(self, claim: NodeClaim, pool: NodePool, now: datetime) -> DriftReason | None:

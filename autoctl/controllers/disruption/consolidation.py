@@ -8,14 +8,14 @@ nodes may become any number of nodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from autoctl.api.labels import CAPACITY_TYPE, ZONE
 from autoctl.controllers.disruption import balanced
 from autoctl.controllers.disruption.budgets import BudgetLedger
-from autoctl.controllers.disruption.candidates import Candidate, is_consolidatable
+from autoctl.controllers.disruption.candidates import Candidate
 from autoctl.controllers.disruption.division import divided
 from autoctl.controllers.disruption.launch_filter import Rejected, restrict
 from autoctl.controllers.disruption.model import Command, ConsolidationType, Reason
@@ -80,7 +80,7 @@ def eligible(
             )
         elif (label := _missing_label(candidate)) is not None:
             reasons[candidate.name] = f'Node does not have label "{label}"'
-        elif is_consolidatable(candidate.claim, candidate.pool, snapshot.now):
+        elif candidate.is_quiet(snapshot.now):
             chosen.append(candidate)
     chosen.sort(key=lambda c: (-c.savings_ratio, c.name))
     return chosen, reasons
@@ -115,9 +115,11 @@ def consolidate(
         if waiting is not None:
             return Consolidation((), why, waiting)
     reasons: dict[str, str] = {}
+    stuck = settled.stuck_in(question) if settled is not None and question is not None else {}
+    reasons.update(stuck)
     judge = _Judge(simulator, options)
     within = ledger.trim(candidates, Reason.UNDERUTILIZED)
-    best = _best(simulator, candidates, within, ledger, options, judge, reasons)
+    best = _best(simulator, candidates, within, ledger, options, judge, reasons, stuck)
     commands = _commands(judge.divided(best.moves), judge)
     taken = {name for command in commands for name in command.nodes}
     for candidate in within:
@@ -126,7 +128,9 @@ def consolidate(
     reasons = {name: why for name, why in reasons.items() if name not in taken}
     if settled is None or question is None or commands:
         return Consolidation(commands, reasons)
-    return Consolidation(commands, reasons, settled.with_answer(question, reasons, now))
+    return Consolidation(
+        commands, reasons, settled.with_answer(question, reasons, now, {**stuck, **judge.stuck})
+    )
 
 
 def _best(
@@ -137,11 +141,13 @@ def _best(
     options: DisruptionOptions,
     judge: _Judge,
     reasons: dict[str, str],
+    stuck: Collection[str],
 ) -> _World:
     """The best world found; `within` are the leading candidates that budgets would let go.
 
     The packer does not know all rules that moves must keep. Where they forbid every move of the set
     it names, it is asked again without those nodes, lest they stand before all others for ever.
+    Nodes that are `stuck` go in company only.
     """
     best = _World((), 0.0)
     if not within:
@@ -150,7 +156,7 @@ def _best(
     left = list(candidates)
     packed = None
     if not few or len(within) < len(candidates):
-        packed = Packed(simulator, candidates, ledger, options)
+        packed = Packed(simulator, candidates, ledger, options, stuck)
     if few:
         asked: set[frozenset[str]] = set()
         for proposals in (exhaustive(within), packed.wasteful(candidates) if packed else ()):
@@ -168,11 +174,18 @@ def _best(
         left = [c for c in candidates if c.name not in tried]
     if packed is None or best.moves or not left:
         return best
-    for attempt in range(options.attempts):
-        proposal = packed.among(left)
-        if not proposal and (few or attempt):
-            break
-        proposal = proposal or list(within[: options.exhaustive])
+    named = few
+    for _ in range(options.attempts):
+        proposal, spared = packed.among(left)
+        left = [c for c in left if c.name not in spared]
+        if not proposal:
+            if spared and left:
+                continue
+            if not named:
+                proposal = [c for c in within if c.name not in stuck][: options.exhaustive]
+            if not proposal:
+                break
+        named = True
         best = judge.world(proposal, reasons)
         tried = {c.name for c in proposal}
         left = [c for c in left if c.name not in tried]
@@ -195,6 +208,8 @@ class _Judge:
         self._options = options
         snapshot = simulator.snapshot
         self._types = snapshot.types_by_pool
+        self.stuck: dict[str, str] = {}
+        """Node name -> why it may not be exchanged for one that holds just its pods."""
 
     def world(self, candidates: Sequence[Candidate], reasons: dict[str, str]) -> _World:
         """The moves of taking `candidates` that pay, after leaving out those that cannot go."""
@@ -222,7 +237,7 @@ class _Judge:
             remaining, solution = self._placed(remaining, slack, reasons)
             if solution is None:
                 return [], None, _World((), 0.0)
-            world = self._paying(remaining, solution, reasons)
+            world = self._paying(remaining, solution, reasons, roomy=slack > 0)
             going = {c.name for m in world.moves for c in m.candidates}
             if len(going) in (0, len(remaining)) or not any(map(self._minds_others, world.moves)):
                 return remaining, solution, world
@@ -260,8 +275,14 @@ class _Judge:
         return [], None
 
     def _paying(
-        self, candidates: Sequence[Candidate], solution: Solution, reasons: dict[str, str]
+        self,
+        candidates: Sequence[Candidate],
+        solution: Solution,
+        reasons: dict[str, str],
+        *,
+        roomy: bool,
     ) -> _World:
+        """The moves that pay; `roomy`: nodes were taken for smaller than they are."""
         moves = []
         for move in split(candidates, solution):
             judged = self._judge(move)
@@ -269,6 +290,8 @@ class _Judge:
                 moves.append(judged)
             elif len(move.candidates) == 1:
                 reasons.setdefault(move.candidates[0].name, judged.reason)
+                if not roomy and move.is_exchange:
+                    self.stuck[move.candidates[0].name] = judged.reason
         return _World(tuple(moves), sum(self.value(m) for m in moves))
 
     def divided(self, moves: Sequence[Move]) -> tuple[Move, ...]:

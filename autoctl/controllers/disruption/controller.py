@@ -11,7 +11,6 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from autoctl.api.labels import AWAITING_PODS_TAINT
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import DisruptionClass, find_candidates
@@ -20,8 +19,8 @@ from autoctl.controllers.disruption.decide import decide_knowing
 from autoctl.controllers.disruption.execution import Execution
 from autoctl.controllers.disruption.marks import (
     REPLACES,
-    in_flight,
     read_mark,
+    under_way,
     unfinished_replacements,
 )
 from autoctl.controllers.disruption.model import Command, Reason
@@ -164,11 +163,11 @@ class DisruptionController:
     def _observe(self) -> Snapshot:
         """The snapshot with what is under way taken for granted."""
         snapshot = self.state.snapshot()
-        commands = in_flight(snapshot.node_claims.values())
+        commands = under_way(snapshot)
         going = {c.name for command in commands.values() for c in command.candidates}
         going |= self.execution.unseen(snapshot)
         resting = self.execution.cool_down.active(snapshot.now, snapshot.node_claims)
-        kept = unfinished_replacements(snapshot.node_claims)
+        kept = unfinished_replacements(snapshot)
         nominations = {
             **self._promises.current(snapshot, going),
             **snapshot.nominations,
@@ -251,7 +250,7 @@ class DisruptionQueue:
         if not self.state.synced:
             return UNSYNCED_SECONDS
         snapshot = self.state.snapshot()
-        commands = in_flight(snapshot.node_claims.values())
+        commands = under_way(snapshot)
         nodes = _by_claim(snapshot) if commands else {}
         busy = False
         steps = []
@@ -275,7 +274,9 @@ class DisruptionQueue:
                 self.execution.leave(command)
         self.execution.forget(commands)
         steps += [self.execution.release(claim) for claim in _orphans(snapshot)]
-        steps.append(self.execution.open(_forgotten(snapshot, self.execution)))
+        forgotten = _forgotten(snapshot, self.execution)
+        if forgotten:
+            steps.append(self.execution.open(forgotten))
         for error in await asyncio.gather(*steps, return_exceptions=True):
             if isinstance(error, ApiError):
                 _log.warning("a step of a command failed", error=str(error))
@@ -308,13 +309,12 @@ def _orphans(snapshot: Snapshot) -> list[NodeClaim]:
 def _forgotten(snapshot: Snapshot, execution: Execution) -> list[str]:
     """Replacements that wait for pods nobody will send any more: their command's leader is gone."""
     steered = {name for s in execution.steering.values() for name in s.claims}
-    waiting = unfinished_replacements(snapshot.node_claims)
+    waiting = unfinished_replacements(snapshot)
     return [
         node.claim.name
         for node in snapshot.state_nodes.values()
         if node.claim is not None
-        and node.node is not None
-        and any(t.key == AWAITING_PODS_TAINT for t in node.node.spec.taints or ())
+        and node.awaiting_pods
         and REPLACES in node.claim.metadata.annotations
         and node.claim.name not in steered
         and (node.claim.name not in waiting or _all_leaving(snapshot, node.claim))
@@ -323,7 +323,5 @@ def _forgotten(snapshot: Snapshot, execution: Execution) -> list[str]:
 
 def _all_leaving(snapshot: Snapshot, replacement: NodeClaim) -> bool:
     """Whether every node that this one replaces is being terminated."""
-    command = in_flight(snapshot.node_claims.values()).get(
-        replacement.metadata.annotations.get(REPLACES, "")
-    )
+    command = under_way(snapshot).get(replacement.metadata.annotations.get(REPLACES, ""))
     return command is None or all(c.deleting for c in command.candidates)

@@ -8,7 +8,6 @@ from datetime import datetime
 from autoctl.api.cron import CronError, parse_schedule
 from autoctl.api.duration import parse_duration
 from autoctl.api.nodepool import NodePool
-from autoctl.controllers.disruption.candidates import quiet_start
 from autoctl.state.pods import do_not_disrupt
 from autoctl.state.snapshot import Snapshot
 
@@ -28,7 +27,7 @@ def _instants(snapshot: Snapshot) -> Iterator[datetime]:
             continue
         pool = snapshot.node_pools.get(node.pool)
         period = pool.spec.disruption.quiet_period if pool is not None else None
-        since = quiet_start(node.claim)
+        since = node.quiet_since
         if since is not None and period is not None:
             yield since + period
         for pod in node.pods:

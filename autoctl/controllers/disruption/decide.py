@@ -17,7 +17,6 @@ from autoctl.controllers.disruption.budgets import BudgetLedger
 from autoctl.controllers.disruption.candidates import (
     Candidate,
     find_candidates,
-    is_consolidatable,
     unquiet,
 )
 from autoctl.controllers.disruption.consolidation import consolidate, disabled, eligible
@@ -171,11 +170,7 @@ def is_drifted(candidate: Candidate, snapshot: Snapshot) -> bool:
 
 def _quiet_and_empty(candidates: Sequence[Candidate], snapshot: Snapshot) -> list[Candidate]:
     """The empty nodes that have been quiet for long enough, the dearest first."""
-    empty = [
-        c
-        for c in candidates
-        if c.empty and not c.pool.is_static and is_consolidatable(c.claim, c.pool, snapshot.now)
-    ]
+    empty = [c for c in candidates if c.empty and not c.pool.is_static and c.is_quiet(snapshot.now)]
     return sorted(empty, key=lambda c: (-c.price, c.name))
 
 

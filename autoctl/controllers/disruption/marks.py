@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.controllers.disruption.model import ConsolidationType, Reason
+from autoctl.state.snapshot import Snapshot
 
 COMMAND: Final = "autoctl.io/disruption-command"
 """On NodeClaims that go: what the command is, as JSON."""
@@ -103,11 +105,28 @@ def in_flight(claims: Iterable[NodeClaim]) -> dict[str, InFlight]:
     }
 
 
-def unfinished_replacements(claims: Mapping[str, NodeClaim]) -> dict[str, NodeClaim]:
+class _Last:
+    """The NodeClaims of the last snapshot, and the commands on them.
+
+    Snapshots never change, and share their NodeClaims until one of these does.
+    """
+
+    claims: Mapping[str, NodeClaim] = MappingProxyType({})
+    commands: Mapping[str, InFlight] = MappingProxyType({})
+
+
+def under_way(snapshot: Snapshot) -> Mapping[str, InFlight]:
+    """All commands under way, by id."""
+    claims = snapshot.node_claims
+    if claims is not _Last.claims:
+        _Last.claims, _Last.commands = claims, MappingProxyType(in_flight(claims.values()))
+    return _Last.commands
+
+
+def unfinished_replacements(snapshot: Snapshot) -> dict[str, NodeClaim]:
     """Replacements whose command still has a node to take away: they stay, empty or not."""
-    commands = in_flight(claims.values())
     return {
-        name: claim
-        for name, claim in claims.items()
-        if claim.metadata.annotations.get(REPLACES) in commands
+        claim.name: claim
+        for command in under_way(snapshot).values()
+        for claim in command.replacements
     }

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from autoctl.api.labels import AWAITING_PODS_TAINT
 from autoctl.controllers.disruption.marks import InFlight
 from autoctl.controllers.disruption.model import Reason
 from autoctl.state.nodes import StateNode
@@ -69,9 +68,7 @@ def pays(command: InFlight, snapshot: Snapshot, nodes: Mapping[str, StateNode]) 
 
 def _open(node: StateNode) -> bool:
     """Whether the node lets pods in."""
-    return node.node is not None and not any(
-        t.key == AWAITING_PODS_TAINT for t in node.node.spec.taints or ()
-    )
+    return node.node is not None and not node.awaiting_pods
 
 
 def _price(nodes: Iterable[StateNode | None], snapshot: Snapshot) -> float | None:

@@ -8,7 +8,7 @@ leave out, the packer's repacking names a set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -32,11 +32,16 @@ class Packed:
         candidates: Sequence[Candidate],
         ledger: BudgetLedger,
         options: DisruptionOptions,
+        stuck: Collection[str] = (),
     ) -> None:
+        """`stuck` are names of nodes whose exchange for a single one is known not to pay."""
         self._ledger = ledger
         self._proposer = Proposer(
             simulator.as_it_is(candidates),
-            [Removable(c.name, c.price, c.movable, c.pool.name) for c in candidates],
+            [
+                Removable(c.name, c.price, c.movable, c.pool.name, c.name not in stuck)
+                for c in candidates
+            ],
             {c.pool.name: ledger.allowed(c.pool, Reason.UNDERUTILIZED) for c in candidates},
             moving_cost=options.eviction_price,
             least_saving=options.savings_threshold,
@@ -56,10 +61,14 @@ class Packed:
         allowed.sort(key=lambda chosen: -sum(waste[c.name] for c in chosen))
         return iter([list(chosen) for chosen in allowed[:_WASTEFUL_SETS]])
 
-    def among(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Those that a cheaper packing would not have, as many as budgets let go."""
-        chosen = set(self._proposer.propose({c.name for c in candidates}))
-        return [c for c in candidates if c.name in chosen]
+    def among(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], frozenset[str]]:
+        """Those that a cheaper packing would not have, as many as budgets let go.
+
+        With the names of stuck ones that would have been exchanged: others had no turn for them.
+        """
+        found = self._proposer.propose({c.name for c in candidates})
+        going = set(found.going)
+        return [c for c in candidates if c.name in going], frozenset(found.spared)
 
 
 def exhaustive(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

@@ -13,11 +13,11 @@ from autoctl.api import core
 from autoctl.api.labels import DO_NOT_DISRUPT
 from autoctl.api.nodeclaim import DRIFTED, INITIALIZED, INSTANCE_TERMINATING, NodeClaim
 from autoctl.api.nodepool import NodePool
-from autoctl.controllers.disruption.candidates import is_consolidatable
 from autoctl.scheduling.daemons import told_apart
 from autoctl.state.budgets import is_healthy
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import is_terminal
+from autoctl.state.quiet import is_quiet
 from autoctl.state.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -86,24 +86,21 @@ def _nodes_alike(before: Snapshot, after: Snapshot) -> bool:
         return False
     return all(
         (
-            (one is new[name] and _is_quiet(one.claim, before) == _is_quiet(one.claim, after))
-            or _node_alike(one, before, new[name], after)
+            _is_quiet(one, before) == _is_quiet(new[name], after)
+            and (one is new[name] or _node_alike(one, new[name], after))
         )
         and before.csi_nodes.get(name) == after.csi_nodes.get(name)
         for name, one in old.items()
     )
 
 
-def _node_alike(one: StateNode, before: Snapshot, other: StateNode, after: Snapshot) -> bool:
+def _node_alike(one: StateNode, other: StateNode, after: Snapshot) -> bool:
     return (
         _pods_alike(one.pods, other.pods, budgets=bool(after.disruption_budgets))
         and _pods_alike(one.nominated, other.nominated, budgets=False)
         and (
             _both_leave(one, other)
-            or (
-                _claims_alike(one.claim, before, other.claim, after)
-                and _machines_alike(one.node, other.node)
-            )
+            or (_claims_alike(one.claim, other.claim) and _machines_alike(one.node, other.node))
         )
     )
 
@@ -143,13 +140,9 @@ def _both_leave(one: StateNode, other: StateNode) -> bool:
     )
 
 
-def _claims_alike(
-    one: NodeClaim | None, before: Snapshot, other: NodeClaim | None, after: Snapshot
-) -> bool:
+def _claims_alike(one: NodeClaim | None, other: NodeClaim | None) -> bool:
     if one is None or other is None:
         return one is other
-    if _is_quiet(one, before) != _is_quiet(other, after):
-        return False
     return one is other or (
         one.metadata.uid == other.metadata.uid
         and one.deleting == other.deleting
@@ -163,11 +156,11 @@ def _claims_alike(
     )
 
 
-def _is_quiet(claim: NodeClaim | None, snapshot: Snapshot) -> bool:
-    if claim is None:
+def _is_quiet(node: StateNode, snapshot: Snapshot) -> bool:
+    if node.claim is None or node.deleting:
         return False
-    pool = snapshot.node_pools.get(claim.node_pool or "")
-    return pool is not None and is_consolidatable(claim, pool, snapshot.now)
+    pool = snapshot.node_pools.get(node.claim.node_pool or "")
+    return pool is not None and is_quiet(node.quiet_since, pool, snapshot.now)
 
 
 def _conditions(claim: NodeClaim) -> list[object]:

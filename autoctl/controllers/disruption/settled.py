@@ -128,6 +128,8 @@ class Settled:
     questions: tuple[Question, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Node name -> why it stays, as last told."""
+    stuck: Mapping[str, tuple[_Going, str]] = field(default_factory=dict)
+    """Node name -> what it was when its exchange for a single node did not pay, and why."""
     asked: datetime | None = None
     """When the last question was asked, to no avail."""
     due: datetime | None = None
@@ -142,13 +144,44 @@ class Settled:
         due = None if self.asked is None else self.asked + rest
         return replace(self, due=due) if due is not None and now < due else None
 
-    def with_answer(self, question: Question, reasons: Mapping[str, str], now: datetime) -> Settled:
+    def stuck_in(self, question: Question) -> dict[str, str]:
+        """What is known in `question` of nodes that do not pay to be exchanged for a single one.
+
+        Such an exchange is between the node with its pods and the market. Where more counts for
+        pods, or NodePools have limits, nothing is known.
+        """
+        if not self._stuck_still(question):
+            return {}
+        return {n: why for n, (was, why) in self.stuck.items() if question.going.get(n) == was}
+
+    def _stuck_still(self, question: Question) -> bool:
+        last = self.questions[0] if self.questions else None
+        return (
+            last is not None
+            and question.plain
+            and last.plain
+            and not question.usage
+            and question.market == last.market
+            and question.pools == last.pools
+        )
+
+    def with_answer(
+        self,
+        question: Question,
+        reasons: Mapping[str, str],
+        now: datetime,
+        stuck: Mapping[str, str],
+    ) -> Settled:
         """With one more; those that it makes superfluous are forgotten."""
         older = (q for q in self.questions if not q.offers_no_more_than(question))
         kept = (question, *older)[:_REMEMBERED]
         told = {**self.reasons, **reasons}
         known = {n: why for n, why in told.items() if any(n in q.going for q in kept)}
-        return Settled(kept, known, asked=now)
+        # Nodes that are no candidates for the moment keep what is known of them.
+        here = self.stuck if self._stuck_still(question) else {}
+        here = {n: entry for n, entry in here.items() if n in question.places}
+        noted = {n: (question.going[n], why) for n, why in stuck.items()}
+        return Settled(kept, known, {**here, **noted}, asked=now)
 
 
 def question_of(

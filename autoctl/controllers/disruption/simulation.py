@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from autoctl.catalog.model import InstanceType, Resources
-from autoctl.controllers.disruption.candidates import Candidate, consolidatable_in
+from autoctl.controllers.disruption.candidates import Candidate
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.youth import least_saving, next_in_a_row
 from autoctl.scheduling.problem import ExistingNode, Pool, SchedulingProblem, Solution
@@ -21,6 +21,7 @@ from autoctl.scheduling.world import World
 from autoctl.state.nodes import StateNode
 from autoctl.state.pods import unbound
 from autoctl.state.problem import pool_usage, scheduling_problem
+from autoctl.state.quiet import quiet_in
 from autoctl.state.snapshot import Snapshot
 
 
@@ -153,7 +154,7 @@ class Simulator:
         pool = self._snapshot.node_pools.get(node.pool)
         if pool is None:
             return False
-        wait = consolidatable_in(node.claim, pool, self._snapshot.now)
+        wait = quiet_in(node.quiet_since, pool, self._snapshot.now)
         return wait is not None and wait.total_seconds() > 0
 
 

@@ -36,6 +36,13 @@ class Move:
         return self.price - self.replacement_price
 
     @property
+    def is_exchange(self) -> bool:
+        """Whether one node goes for one that gets all its pods."""
+        return len(self.candidates) == len(
+            self.replacements
+        ) == 1 and self.destinations.keys() == set(self.replacements[0].pods)
+
+    @property
     def evictions(self) -> int:
         return sum(c.evictions for c in self.candidates)
 

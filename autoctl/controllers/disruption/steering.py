@@ -228,15 +228,13 @@ def stranded(snapshot: Snapshot, steered: Container[str]) -> list[core.Pod]:
     Provisioning leaves a pod with a nominated node alone: kube-scheduler may be about to bind it.
     `steered` are the NodeClaims of the steerings under way.
     """
-    nodes = {
-        node.name
+    found = [
+        pod
         for node in snapshot.state_nodes.values()
-        if node.claim is not None
+        if node.nominated
+        and node.claim is not None
         and REPLACES in node.claim.metadata.annotations
         and node.claim.name not in steered
-    }
-    return [
-        pod
-        for pod in snapshot.pods.values()
-        if not pod.spec.node_name and pod.status.nominated_node_name in nodes and is_active(pod)
+        for pod in node.nominated
     ]
+    return sorted(found, key=lambda p: p.key)

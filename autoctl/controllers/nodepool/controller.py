@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,14 +10,16 @@ from autoctl.api.labels import NODEPOOL_HASH, NODEPOOL_HASH_VERSION
 from autoctl.api.meta import Condition, Conditions, find_condition, set_condition
 from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodepool import (
+    DISRUPTION_BUDGETS_VALID,
     NODE_CLASS_READY,
     NODE_REGISTRATION_HEALTHY,
     READY,
     VALIDATION_SUCCEEDED,
+    NodeClaimTemplate,
     NodePool,
     NodePoolStatus,
 )
-from autoctl.catalog.units import amount, format_amount
+from autoctl.catalog.units import format_amount
 from autoctl.controllers.hash_versions import migrate_hashes
 from autoctl.controllers.nodepool.registration_health import RegistrationHealth
 from autoctl.controllers.objects import write_metadata, write_status
@@ -27,8 +28,8 @@ from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_POOLS, KubernetesApi
 from autoctl.state.cluster import ClusterState
-from autoctl.state.nodes import StateNode
 from autoctl.state.pool_readiness import spec_fault
+from autoctl.state.totals import NODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,16 @@ def judge_spec(pool: NodePool) -> Verdict:
     return Verdict("True", VALIDATION_SUCCEEDED)
 
 
-def totals(nodes: Iterable[StateNode]) -> dict[str, int]:
-    """What a pool's machines have together, with their number as `nodes`."""
-    found: dict[str, int] = {"nodes": 0}
-    for node in nodes:
-        found["nodes"] += 1
-        capacity = node.node.status.capacity if node.node is not None else None
-        if not capacity and node.claim is not None:
-            capacity = node.claim.status.capacity
-        for resource, quantity in (capacity or {}).items():
-            found[resource] = found.get(resource, 0) + amount(resource, quantity)
-    return found
+def judge_budgets(pool: NodePool) -> Verdict:
+    """`DisruptionBudgetsValid`: a schedule that cannot be read stops disruption, not launches.
+
+    Karpenter's manifests with such a schedule go on launching nodes there, so `Ready` must not
+    follow: a wrong window for taking nodes away is no reason to leave pods without any.
+    """
+    if faults := pool.spec.disruption.faults():
+        text = "; ".join(faults)
+        return Verdict("False", "InvalidSchedule", f"no node is disrupted: {text}")
+    return Verdict("True", DISRUPTION_BUDGETS_VALID)
 
 
 @dataclass
@@ -86,14 +86,17 @@ class NodePoolController:
     health: RegistrationHealth
     name: str = "nodepool"
     _generations: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _hashed: dict[str, tuple[NodeClaimTemplate, str]] = field(default_factory=dict)
+    """NodePool -> the template that was hashed last, and its hash."""
 
     async def reconcile(self, key: str) -> Result:
         pool = self.state.pool(key)
         if pool is None:
             self._generations.pop(key, None)
+            self._hashed.pop(key, None)
             return DONE
         reference = pool.spec.template.spec.node_class_ref
-        hashed = {NODEPOOL_HASH: nodepool_hash(pool), NODEPOOL_HASH_VERSION: NODEPOOL_VERSION}
+        hashed = {NODEPOOL_HASH: self._hash(pool), NODEPOOL_HASH_VERSION: NODEPOOL_VERSION}
         claims = self.state.claims_by_pool[pool.name].values()
         await migrate_hashes(self.api, claims, pool.metadata.annotations, hashed)
         pool = await write_metadata(self.api, NODE_POOLS, pool, annotations=hashed)
@@ -102,13 +105,20 @@ class NodePoolController:
         await write_status(self.api, NODE_POOLS, pool, status)
         return DONE
 
+    def _hash(self, pool: NodePool) -> str:
+        known = self._hashed.get(pool.name)
+        if known is None or known[0] != pool.spec.template:
+            known = self._hashed[pool.name] = pool.spec.template, nodepool_hash(pool)
+        return known[1]
+
     def _status(self, pool: NodePool, node_class: NodeClass | None) -> NodePoolStatus:
         now = self.clock.now()
-        total = totals(self._machines(pool))
+        total = self.state.totals.of(pool.name)
         conditions = pool.status.conditions
         judged = {
             NODE_CLASS_READY: judge_class(pool, node_class),
             VALIDATION_SUCCEEDED: judge_spec(pool),
+            DISRUPTION_BUDGETS_VALID: judge_budgets(pool),
         }
         if self._changed(pool, node_class):
             self.health.reset(pool.name)
@@ -119,18 +129,13 @@ class NodePoolController:
         return pool.status.model_copy(
             update={
                 "resources": {k: format_amount(k, v) for k, v in sorted(total.items())},
-                "nodes": total["nodes"],
+                "nodes": total[NODES],
                 "node_class_observed_generation": node_class.metadata.generation
                 if node_class is not None
                 else None,
                 "conditions": conditions,
             }
         )
-
-    def _machines(self, pool: NodePool) -> Iterator[StateNode]:
-        for claim in self.state.claims_by_pool[pool.name].values():
-            nodes = self.state.nodes_of_claim(claim)
-            yield StateNode(nodes[0] if nodes else None, claim)
 
     def _changed(self, pool: NodePool, node_class: NodeClass | None) -> bool:
         """Whether the pool or its class were changed since the registrations on record."""
@@ -162,6 +167,14 @@ def _ready(conditions: Conditions) -> Verdict:
 def _set(
     conditions: Conditions, kind: str, verdict: Verdict, generation: int, now: datetime
 ) -> Conditions:
+    known = find_condition(conditions, kind)
+    if (
+        known is not None
+        and known.last_transition_time is not None
+        and (known.status, known.reason) == (verdict.status, verdict.reason)
+        and (known.message, known.observed_generation) == (verdict.message, generation)
+    ):
+        return conditions
     condition = Condition.model_validate(
         {
             "type": kind,

@@ -76,6 +76,8 @@ class ControllerRunner:
                 group.create_task(self._work(), name=f"{self._controller.name}/{number}")
 
     async def _work(self) -> None:
+        # A worker is a task, and what is bound in a task goes into the log lines of it alone.
+        structlog.contextvars.bind_contextvars(controller=self._controller.name)
         while True:
             try:
                 key = await self.queue.get()
@@ -91,34 +93,32 @@ class ControllerRunner:
         loop = asyncio.get_running_loop()
         started = loop.time()
         outcomes.active.inc()
-        with structlog.contextvars.bound_contextvars(
-            controller=self._controller.name, object=key, reconcile=next(self._numbers)
-        ):
-            try:
-                result = await self._controller.reconcile(key)
-            except Conflict as error:
-                # Somebody else wrote first: routine, and the next try reads the newer object.
-                _log.debug("conflict, trying again", error=str(error))
-                self._again(key)
-            except NotFound as error:
-                if self.queue.failures(key):
-                    self._failed(key, error)
-                else:
-                    # Gone just now. When the mirror knows too, there is nothing left to do.
-                    _log.debug("gone meanwhile, looking again", error=str(error))
-                    self._again(key)
-            except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
+        structlog.contextvars.bind_contextvars(object=key, reconcile=next(self._numbers))
+        try:
+            result = await self._controller.reconcile(key)
+        except Conflict as error:
+            # Somebody else wrote first: routine, and the next try reads the newer object.
+            _log.debug("conflict, trying again", error=str(error))
+            self._again(key)
+        except NotFound as error:
+            if self.queue.failures(key):
                 self._failed(key, error)
             else:
-                self.queue.forget(key)
-                if result.requeue_after is not None:
-                    outcomes.requeue_after.inc()
-                    self.queue.add_after(key, result.requeue_after)
-                else:
-                    outcomes.success.inc()
-            finally:
-                outcomes.active.dec()
-                outcomes.time.observe(loop.time() - started)
+                # Gone just now. When the mirror knows too, there is nothing left to do.
+                _log.debug("gone meanwhile, looking again", error=str(error))
+                self._again(key)
+        except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
+            self._failed(key, error)
+        else:
+            self.queue.forget(key)
+            if result.requeue_after is not None:
+                outcomes.requeue_after.inc()
+                self.queue.add_after(key, result.requeue_after)
+            else:
+                outcomes.success.inc()
+        finally:
+            outcomes.active.dec()
+            outcomes.time.observe(loop.time() - started)
 
     def _again(self, key: str) -> None:
         """Try a key again that somebody else's change was in the way of."""
@@ -168,6 +168,7 @@ class PeriodicRunner:
     async def run(self) -> None:
         """Run passes until told to shut down; the pass under way is finished."""
         failures = 0
+        structlog.contextvars.bind_contextvars(controller=self._controller.name)
         while not self._stopping:
             self._woken = False
             delay = await self._run_once()
@@ -190,26 +191,25 @@ class PeriodicRunner:
         started = loop.time()
         outcomes.active.inc()
         self._running = True
-        with structlog.contextvars.bound_contextvars(controller=self._controller.name):
-            try:
-                delay = await self._controller.run_once()
-            except Conflict as error:
-                _log.debug("conflict, trying again", error=str(error))
-                outcomes.requeue.inc()
-                return None
-            except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
-                _tell("pass failed", error)
-                if self.on_error is not None:
-                    self.on_error(self._controller.name, error)
-                outcomes.failed(error)
-                return None
-            else:
-                outcomes.requeue_after.inc()
-                return delay
-            finally:
-                self._running = False
-                outcomes.active.dec()
-                outcomes.time.observe(loop.time() - started)
+        try:
+            delay = await self._controller.run_once()
+        except Conflict as error:
+            _log.debug("conflict, trying again", error=str(error))
+            outcomes.requeue.inc()
+            return None
+        except Exception as error:  # noqa: BLE001 - logged, counted, and tried again
+            _tell("pass failed", error)
+            if self.on_error is not None:
+                self.on_error(self._controller.name, error)
+            outcomes.failed(error)
+            return None
+        else:
+            outcomes.requeue_after.inc()
+            return delay
+        finally:
+            self._running = False
+            outcomes.active.dec()
+            outcomes.time.observe(loop.time() - started)
 
 
 class _Pause:

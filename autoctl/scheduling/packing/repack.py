@@ -55,6 +55,8 @@ class RepackInput:
         group_budget: most nodes to give up in each group; None: any number.
         worth: (C,) USD/hour a pod of each shape costs in the cheapest fractional world, where an
             answer about the same pods, or most of them, has told it already.
+        no_exchange: (N,) the node may go, but not for one new node with the same pods; None: none
+            is such.
     """
 
     question: PackingInput
@@ -66,6 +68,7 @@ class RepackInput:
     group: IntArray | None = None
     group_budget: IntArray | None = None
     worth: FloatArray | None = None
+    no_exchange: BoolArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +82,8 @@ class Repack:
         saving: USD/hour, moving costs not deducted.
         moved: pods that move.
         worth: see `RepackInput`; None where it was not asked for.
+        spared: nodes of `no_exchange` that would have been exchanged. They took others' budget:
+            without them, the question may have a better answer.
     """
 
     removed: tuple[int, ...]
@@ -87,6 +92,7 @@ class Repack:
     saving: float
     moved: int
     worth: FloatArray | None = None
+    spared: tuple[int, ...] = ()
 
 
 def choose_repack(case: RepackInput) -> Repack:
@@ -112,6 +118,7 @@ def choose_repack(case: RepackInput) -> Repack:
         saving=float(case.node_price[removed].sum()) - (answer.cost if answer else 0.0),
         moved=int(case.contents[removed].sum()),
         worth=state.worth,
+        spared=tuple(sorted(state.spared)),
     )
 
 
@@ -156,6 +163,7 @@ class _State:
         self.contents = case.contents.astype(np.int64)
         self.added = np.zeros_like(self.contents)
         self.gone = np.zeros(len(self.free), np.bool_)
+        self.spared: set[int] = set()
         self.cap: IntArray | None = None
         if question.bin_cap is not None:
             self.cap = np.where(question.bin_cap < 0, demand.NO_CAP, question.bin_cap)
@@ -287,16 +295,21 @@ class _State:
             self.worth = self.values(held[open_nodes].sum(axis=0))
         worth = _total(held[open_nodes], self.worth) + self.contents[open_nodes] @ case.moving_cost
         efficiency = worth / np.maximum(case.node_price[open_nodes], 1e-9)
-        order = open_nodes[np.lexsort((open_nodes, efficiency))]
-        ranked = np.sort(efficiency)
-        seen: set[int] = set()
+        # Nodes that only go in company come last, lest they take others' budget.
+        late = case.no_exchange[open_nodes] if case.no_exchange is not None else efficiency > np.inf
+        sorted_by = np.lexsort((open_nodes, efficiency, late))
+        order, ranked = open_nodes[sorted_by], efficiency[sorted_by]
+        seen: set[bytes] = set()
         for limit in _EFFICIENCY:
             chosen = self._within_budget(order[ranked < limit])
-            if not len(chosen) or len(chosen) in seen:
+            if not len(chosen) or chosen.tobytes() in seen:
                 continue
-            seen.add(len(chosen))
+            seen.add(chosen.tobytes())
             trial = self._rehome(chosen)
             if trial is None:
+                continue
+            chosen, trial = self._without_exchanges(chosen, trial)
+            if not len(chosen):
                 continue
             price = float(case.node_price[chosen].sum())
             moving = float((self.contents[chosen] @ case.moving_cost).sum())
@@ -306,6 +319,36 @@ class _State:
                 self.added[chosen] = 0
                 return trial
         return None
+
+    def _without_exchanges(
+        self, chosen: IntArray, trial: PackingResult
+    ) -> tuple[IntArray, PackingResult]:
+        """Without the nodes of `no_exchange` for each of which the answer buys just another one."""
+        barred = self.case.no_exchange
+        if barred is None or not barred[chosen].any():
+            return chosen, trial
+        bought: dict[tuple[tuple[int, int], ...], list[int]] = {}
+        for index, pattern in enumerate(trial.nodes):
+            bought.setdefault(pattern.pods, []).extend([index] * pattern.multiplicity)
+        held = self.contents + self.added
+        kept: list[int] = []
+        spared = [0] * len(trial.nodes)
+        for node in chosen.tolist():
+            shapes = np.flatnonzero(held[node])
+            pods = tuple(zip(shapes.tolist(), held[node][shapes].tolist(), strict=True))
+            if barred[node] and bought.get(pods):
+                spared[bought[pods].pop()] += 1
+                self.spared.add(node)
+            else:
+                kept.append(node)
+        left = tuple(
+            replace(pattern, multiplicity=pattern.multiplicity - less)
+            for pattern, less in zip(trial.nodes, spared, strict=True)
+            if pattern.multiplicity > less
+        )
+        price = self.case.question.price
+        cost = float(sum(price[p.offer] * p.multiplicity for p in left))
+        return np.array(kept, np.int64), replace(trial, nodes=left, cost=cost)
 
     def _within_budget(self, nodes: IntArray) -> IntArray:
         if self.budget is None:

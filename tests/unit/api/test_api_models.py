@@ -39,6 +39,9 @@ BUDGETS: list[dict[str, Any]] = [
 ]
 
 
+UNREADABLE: dict[str, Any] = {"nodes": "100%", "schedule": "61 * * * *", "duration": "1h"}
+
+
 @pytest.mark.parametrize(
     ("budgets", "reason", "allowed"),
     [
@@ -49,6 +52,11 @@ BUDGETS: list[dict[str, Any]] = [
         ([], "Empty", UNLIMITED),
         ([{"nodes": "0", "schedule": "@weekly", "duration": "1h"}], "Empty", UNLIMITED),
         ([{"nodes": "0", "schedule": "61 * * * *", "duration": "1h"}], "Empty", 0),
+        ([UNREADABLE, {"nodes": "100%"}], "Empty", 0),
+        ([{"nodes": "7"}, {**UNREADABLE, "reasons": ["Drifted"]}], "Drifted", 0),
+        ([{"nodes": "7"}, {**UNREADABLE, "reasons": ["Drifted"]}], "Empty", 0),
+        ([{**UNREADABLE, "reasons": ["Drifted"]}], "Expired", UNLIMITED),
+        ([{**UNREADABLE, "reasons": ["Expired"]}], "Expired", 0),
         ([{"nodes": "0", "schedule": "@daily", "duration": "13h"}], "Empty", 0),
         ([{"nodes": "0"}], "Expired", UNLIMITED),
         ([{"nodes": "3", "reasons": ["Expired"]}], "Expired", 3),
@@ -58,6 +66,17 @@ BUDGETS: list[dict[str, Any]] = [
 )
 def test_budgets(budgets: list[dict[str, Any]], reason: str, allowed: int) -> None:
     assert disruption(*budgets).allowed(reason, 100, NOW) == allowed
+
+
+def test_schedules_that_cannot_be_read_are_told_by_field_and_value() -> None:
+    night = {"nodes": "0", "schedule": "0 22 * * *", "duration": "8h"}
+    zone = {**night, "timeZone": "Europe/Atlantis"}
+    minute, where = disruption({"nodes": "1"}, UNREADABLE, night, zone).faults()
+    assert minute.startswith("spec.disruption.budgets[1].schedule: schedule '61 * * * *'")
+    assert "above the maximum of 59" in minute
+    assert where.startswith("spec.disruption.budgets[3].schedule: ")
+    assert "unknown time zone 'Europe/Atlantis'" in where
+    assert disruption({"nodes": "1"}, night).faults() == []
 
 
 def test_percentages_round_up() -> None:

@@ -1,20 +1,23 @@
 """Memory of consolidation: what is not asked again would have had the same answer."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from autoctl.api import core
 from autoctl.api.nodeclaim import NodeClaim
+from autoctl.catalog.model import SPOT
 from autoctl.controllers.disruption import consolidation
 from autoctl.controllers.disruption.decide import decide, decide_knowing
-from autoctl.controllers.disruption.model import Command
+from autoctl.controllers.disruption.model import Command, Decision
 from autoctl.controllers.disruption.options import DisruptionOptions
 from autoctl.controllers.disruption.settled import Settled
+from autoctl.controllers.disruption.split import Move
 from autoctl.simulate.bench_cluster import types_on_sale
 from autoctl.simulate.bench_disrupt import Machine, make_snapshot
 from autoctl.state.snapshot import Snapshot
@@ -271,3 +274,129 @@ def test_after_a_question_in_vain_the_next_one_waits(monkeypatch: pytest.MonkeyP
     _, settled = decide_knowing(later, options, settled)
     assert len(questions) == 2
     assert settled.due is None
+
+
+class SpotNodes:
+    """Nodes on spot that a cheaper type each would hold, but of too few types to choose from.
+
+    A pod that takes more than half of a node is on each; `restrict` counts what is judged.
+    """
+
+    COUNT = 10
+    PRICES: ClassVar = {
+        "r5.4xlarge": 1.0,
+        "m5.4xlarge": 0.76,
+        "c5.4xlarge": 0.68,
+        "m5.2xlarge": 0.40,
+        "c5.2xlarge": 0.36,
+    }
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, small: tuple[str, ...] = ()) -> None:
+        base = make_snapshot(1, 1, "20%", 1)
+        self.small = small
+        pool = base.node_pools["default"]
+        template = pool.spec.template
+        anything = template.spec.model_copy(update={"requirements": ()})
+        template = template.model_copy(update={"spec": anything})
+        spec = pool.spec.model_copy(update={"template": template})
+        types = {t.name: t for t in types_on_sale()}
+        sold = tuple(
+            replace(
+                types[name],
+                offerings=tuple(
+                    replace(o, price=price)
+                    for o in types[name].offerings
+                    if o.capacity_type == SPOT
+                ),
+            )
+            for name, price in self.PRICES.items()
+        )
+        zone = next(o.zone for o in sold[0].offerings if o.capacity_type == SPOT)
+        self.machines = [
+            Machine(name, zone, sold[3 if name in small else 0], SPOT)
+            for name in (f"node-{index}" for index in range(self.COUNT))
+        ]
+        self.snapshot = replace(
+            base,
+            nodes={m.name: m.node() for m in self.machines},
+            node_claims={m.name: m.claim() for m in self.machines},
+            pods={p.key: p for p in self.pods()},
+            node_pools={"default": pool.model_copy(update={"spec": spec})},
+            instance_types={"default": sold},
+        )
+        self.judged: list[tuple[str, ...]] = []
+        restrict = consolidation.restrict
+
+        def watching(move: Move, *arguments: Any, **options: Any) -> Any:
+            self.judged.append(tuple(c.name for c in move.candidates))
+            return restrict(move, *arguments, **options)
+
+        monkeypatch.setattr(consolidation, "restrict", watching)
+        self.settled = Settled()
+
+    def pods(self) -> Iterator[core.Pod]:
+        for machine in self.machines:
+            yield self.pod(machine.name, "6" if machine.name in self.small else "12")
+
+    @staticmethod
+    def pod(node: str, cpu: str) -> core.Pod:
+        owner = {"kind": "ReplicaSet", "name": "a", "uid": "a", "controller": True}
+        metadata = {"name": f"on-{node}", "uid": f"{node}-{cpu}", "ownerReferences": [owner]}
+        requests = {"cpu": cpu, "memory": "4Gi"}
+        return msgspec.convert(
+            {
+                "metadata": {"namespace": "default", **metadata},
+                "spec": {
+                    "nodeName": node,
+                    "containers": [{"name": "c", "resources": {"requests": requests}}],
+                },
+                "status": {"phase": "Running"},
+            },
+            core.Pod,
+        )
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """With the packer naming the sets, as of many nodes."""
+        self.judged.clear()
+        options = replace(OPTIONS, exhaustive=1)
+        decision, self.settled = decide_knowing(snapshot, options, self.settled)
+        return decision
+
+    def with_pods(self, **cpu: str) -> Snapshot:
+        """`node_1="6"`: the pod of node-1 asks for that much instead."""
+        changed = [self.pod(name.replace("_", "-"), each) for name, each in cpu.items()]
+        return replace(self.snapshot, pods={**self.snapshot.pods, **{p.key: p for p in changed}})
+
+
+def test_an_exchange_that_was_judged_in_vain_is_not_judged_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = SpotNodes(monkeypatch)
+    first = world.decide(world.snapshot)
+    assert not first.commands
+    assert {name for move in world.judged for name in move} == {m.name for m in world.machines}
+    assert all("SpotToSpotConsolidation" in why for why in first.unconsolidatable.values())
+    changed = world.with_pods(node_3="11")
+    second = world.decide(changed)
+    assert not second.commands
+    assert world.judged == [("node-3",)], "only its pod is another one"
+    assert second.unconsolidatable == first.unconsolidatable
+    cheaper = tuple(
+        replace(t, offerings=tuple(replace(o, price=o.price * 0.9) for o in t.offerings))
+        for t in changed.instance_types["default"]
+    )
+    world.decide(replace(changed, instance_types={"default": cheaper}))
+    assert len(world.judged) == world.COUNT, "at other prices all are"
+
+
+def test_nodes_that_do_not_pay_alone_still_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two small ones become one, though dearer ones before them took the whole budget in vain."""
+    world = SpotNodes(monkeypatch, small=("node-7", "node-8"))
+    for cpu in ("11", "12", "11"):
+        # Each time another question, of one node at a time: six sets of one node are tried.
+        changed = world.with_pods(node_0=cpu)
+        assert not world.decide(with_budget(changed, "1")).commands
+    assert world.settled.stuck.keys() == world.snapshot.nodes.keys()
+    decision = world.decide(world.snapshot)
+    assert [sorted(c.nodes) for c in decision.commands] == [["node-7", "node-8"]]
+    assert len(decision.commands[0].replacements) == 1

@@ -121,6 +121,44 @@ def test_three_dear_nodes_become_one_cheap_one() -> None:
     assert answer.saving == pytest.approx(8.8)
 
 
+def exchangeable(budget: int | None) -> RepackInput:
+    """Four dear nodes with a pod each that only fits alone, and two dear ones with small pods."""
+    question = PackingInput(
+        requests=np.array([[4.0, 1.0], [1.0, 1.0]]),
+        counts=np.array([0, 0]),
+        allocatable=np.array([[4.0, 10.0], [2.0, 10.0]]),
+        price=np.array([0.2, 0.12]),
+        feasible=np.ones((2, 2), np.bool_),
+        bin_free=np.zeros((6, 2)),
+        bin_feasible=np.ones((2, 6), np.bool_),
+    )
+    return RepackInput(
+        question=question,
+        contents=np.array([[1, 0]] * 4 + [[0, 1]] * 2),
+        node_price=np.array([3.0] * 4 + [0.3] * 2),
+        removable=np.ones(6, np.bool_),
+        moving_cost=np.full(2, 0.001),
+        group_budget=None if budget is None else np.array([budget]),
+    )
+
+
+@pytest.mark.parametrize("budget", [None, 2])
+def test_nodes_that_may_not_be_exchanged_go_in_company_only(budget: int | None) -> None:
+    """Two small pods share a node; a node alone is not bought for another one's pods."""
+    case = exchangeable(budget)
+    free = choose_repack(case)
+    check(case, free)
+    assert free.removed == ((0, 1, 2, 3, 4, 5) if budget is None else (0, 1))
+    barred = replace(case, no_exchange=np.array([True] * 6))
+    answer = choose_repack(barred)
+    check(barred, answer)
+    assert answer.removed == (() if budget else (4, 5))
+    assert answer.spared == ((0, 1) if budget else (0, 1, 2, 3))
+    several = choose_repack(replace(case, no_exchange=np.array([True] * 4 + [False] * 2)))
+    check(case, several)
+    assert several.removed == (4, 5), "those that may be exchanged come first in a small budget"
+
+
 def test_a_pod_that_nothing_sold_would_hold_keeps_its_own_node_only() -> None:
     """What it is worth is without bound; of other nodes it says nothing."""
     question = PackingInput(

@@ -24,7 +24,7 @@ def named(price: float, cheaper: dict[str, float]) -> bool:
     )
     removable = Removable("n", price, (pod,), "default")
     proposer = Proposer(problem, [removable], {"default": 1}, moving_cost=1e-5, least_saving=0.05)
-    return bool(proposer.propose(["n"]))
+    return bool(proposer.propose(["n"]).going)
 
 
 def test_a_node_is_named_whose_pods_cost_less_elsewhere() -> None:

@@ -16,7 +16,7 @@ from autoctl.catalog.model import InstanceType
 from autoctl.ports.clock import FixedClock
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODE_CLASSES, NODES, PODS, EventType, Resource
 from autoctl.state.cluster import ClusterState
-from autoctl.state.nodes import StateNode, join
+from autoctl.state.nodes import StateNode, join, kept
 from autoctl.state.reflector import Change, Extent
 from autoctl.state.snapshot import _COMPUTED_FROM, Snapshot
 
@@ -143,12 +143,13 @@ def test_every_field_of_a_machine_is_compared() -> None:
     )
     assert base.node is not None
     assert base.claim is not None
-    with_it = join([base.node], [base.claim], [*base.pods, waiting])
-    without = join([base.node], [base.claim], base.pods, with_it)
-    assert with_it["a"].nominated == (waiting,)
-    assert without["a"].nominated == ()
-    assert join([base.node], [base.claim], base.pods, without)["a"] is without["a"]
-    assert join([base.node], [claim("a")], base.pods, without)["a"].claim is not base.claim
+    with_it = join([base.node], [base.claim], [*base.pods, waiting])["a"]
+    without = join([base.node], [base.claim], base.pods)["a"]
+    assert with_it.nominated == (waiting,)
+    assert kept(with_it, without) is without
+    assert kept(without, join([base.node], [base.claim], base.pods)["a"]) is without
+    other = join([base.node], [claim("a")], base.pods)["a"]
+    assert kept(without, other) is other
 
 
 @pytest.mark.parametrize("field", sorted(set().union(*_COMPUTED_FROM.values())))
