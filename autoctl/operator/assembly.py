@@ -15,8 +15,7 @@ from autoctl.aws.executor import Executor
 from autoctl.aws.instances import instance_id
 from autoctl.aws.subnet_use import SubnetUse
 from autoctl.controllers.builtin.controller import BuiltinController
-from autoctl.controllers.capacitybuffer.controller import REST_SECONDS as BUFFER_REST_SECONDS
-from autoctl.controllers.capacitybuffer.controller import CapacityBufferController
+from autoctl.controllers.capacitybuffer.controller import NOTICE_SECONDS, CapacityBufferController
 from autoctl.controllers.catalog.memory import MemoryController
 from autoctl.controllers.catalog.refresh import market_refreshes
 from autoctl.controllers.disruption.conditions_controller import (
@@ -91,6 +90,7 @@ from autoctl.ports.steady import SteadyClock
 from autoctl.scheduling.problem import SchedulingProblem, Solution, SolverOptions
 from autoctl.scheduling.solve import solve
 from autoctl.state.cluster import ClusterState
+from autoctl.state.own_writes import NotedApi
 from autoctl.state.reflector import Extent
 
 T = TypeVar("T")
@@ -213,7 +213,7 @@ def assemble(seams: Seams, settings: Settings) -> Assembly:
     dependencies = Dependencies(
         settings=settings,
         region=seams.region,
-        api=seams.api,
+        api=NotedApi(seams.api, state.own_writes),
         clock=seams.clock,
         offload=seams.offload,
         state=state,
@@ -375,7 +375,7 @@ def _provisioning(d: Dependencies, creator: ClaimCreator) -> list[Registration]:
         Registration(
             CapacityBufferController(d.api, d.state, d.clock, d.offload),
             (Watch(CAPACITY_BUFFERS), Watch(NODES), Watch(PODS)),
-            rest=BUFFER_REST_SECONDS,
+            rest=NOTICE_SECONDS,
         ),
         Registration(
             StaticProvisioner(d.state, creator, d.events), (Watch(NODE_POOLS), Watch(NODE_CLAIMS))

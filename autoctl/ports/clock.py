@@ -37,9 +37,16 @@ class LoopClock:
         if start.tzinfo is None:
             raise ValueError(f"start must be timezone-aware, got {start!r}")
         self._start = start
+        self._read = 0.0, start
+        """The loop's time that was last read, and the instant it is: virtual time often stands."""
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=asyncio.get_running_loop().time())
+        seconds, instant = self._read
+        elapsed = asyncio.get_running_loop().time()
+        if elapsed != seconds:
+            instant = self._start + timedelta(seconds=elapsed)
+            self._read = elapsed, instant
+        return instant
 
 
 class FixedClock:

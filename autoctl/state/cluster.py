@@ -47,6 +47,7 @@ from autoctl.state.chosen import chosen_node, selected_node
 from autoctl.state.daemons import NewestPods, representatives
 from autoctl.state.machines import Machines
 from autoctl.state.nominations import Nomination, Nominations
+from autoctl.state.own_writes import OwnWrites
 from autoctl.state.pods import is_refused
 from autoctl.state.reflector import Change, Extent, Reflector, split_key
 from autoctl.state.refusals import Refusals
@@ -107,21 +108,23 @@ class ClusterState:
         self._types = instance_types or NoInstanceTypes()
         self._listeners: list[Listener] = []
         self._tables: dict[Resource, Table[Any]] = {}
+        self.own_writes = OwnWrites()
+
+        def keep_table(resource: Resource, reflector: Reflector[T]) -> Table[T]:
+            found = Table(reflector)
+            self._tables[resource] = found
+            self.own_writes.follow(resource, reflector)
+            return found
 
         def table(resource: Resource, model: type[T]) -> Table[T]:
-            found = Table(Reflector(api, resource, model, rng=rng))
-            self._tables[resource] = found
-            return found
+            return keep_table(resource, Reflector(api, resource, model, rng=rng))
 
         def custom(
             resource: Resource,
             parse: Callable[[Any], T],
             keep: Callable[[T], bool] | None = None,
         ) -> Table[T]:
-            reflector: Reflector[T] = Reflector(api, resource, rng=rng, parse=parse, keep=keep)
-            found = Table(reflector)
-            self._tables[resource] = found
-            return found
+            return keep_table(resource, Reflector(api, resource, rng=rng, parse=parse, keep=keep))
 
         self.pods = table(PODS, core.Pod)
         self.nodes = table(NODES, core.Node)
@@ -239,6 +242,13 @@ class ClusterState:
                 listener(resource, *split_key(key), Extent.EXISTENCE)
 
     # Objects as controllers look them up, one by one.
+
+    def lags(self, resource: Resource, name: str) -> bool:
+        """Whether the mirror has not seen yet what this process wrote into a cluster-wide object.
+
+        Who would write it again leaves it alone, and is woken when the mirror has it.
+        """
+        return self.own_writes.awaited(resource, name)
 
     def claim(self, name: str) -> NodeClaim | None:
         return self.node_claims.reflector.get(name)

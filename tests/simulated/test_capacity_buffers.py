@@ -96,6 +96,25 @@ async def test_room_is_bought_held_used_and_bought_again() -> None:
         await play.until(play.nothing_left)
 
 
+async def test_a_buffer_that_is_made_or_changed_has_its_status_at_once() -> None:
+    """Pods that come and go keep the look at the room busy, which rests between two looks."""
+    async with playing(node_class(), consolidating(), template(), deployment(replicas=1)) as play:
+        await play.until(lambda: play.running() == 1)
+        for replicas in (2, 3, 4):
+            # Some change that wakes the look, so that it has looked a moment ago.
+            await play.scale(replicas)
+            await asyncio.sleep(12.5)
+            await play.scale(1)
+            await asyncio.sleep(1)
+            if replicas == 2:
+                await play.api.create(CAPACITY_BUFFERS, shaped(replicas), "default")
+            else:
+                changed = {"spec": {"replicas": replicas}}
+                await play.api.patch(CAPACITY_BUFFERS, "room", changed, "default")
+            await play.until(lambda n=replicas: status(play).get("replicas") == n, 1)
+            assert provisioned(play)[0] in ("True", "False")
+
+
 async def test_a_percentage_follows_the_scale_of_a_workload() -> None:
     follows = {"apiGroup": "apps", "kind": "Deployment", "name": "web"}
     half = buffer(scalableRef=follows, percentage=50)

@@ -7,8 +7,9 @@ it from, and into the buffers' statuses.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -50,7 +51,9 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 PERIOD_SECONDS: Final = 30.0
 """How soon a workload's new scale or template is seen."""
 REST_SECONDS: Final = 10.0
-"""Between two looks at what room there is, however much changes."""
+"""Between two looks at what room there is, however much pods and nodes change."""
+NOTICE_SECONDS: Final = 0.5
+"""Between two looks at whether a buffer is new or its spec another, which is looked at at once."""
 _UNSYNCED_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 
@@ -117,18 +120,37 @@ def _with(
 
 @dataclass
 class CapacityBufferController:
-    """Periodic, as buffers share the room of one cluster; others' strategies are left alone."""
+    """Periodic, as buffers share the room of one cluster; others' strategies are left alone.
+
+    Pods and nodes change all the time, and wake it no more often than every `REST_SECONDS`. Who
+    makes a buffer or changes one waits for its status, so that is no reason to rest.
+    """
 
     api: KubernetesApi
     state: ClusterState
     clock: Clock
     search: Search
     name: str = "capacitybuffer"
+    _asked: Mapping[str, tuple[str | None, int]] = field(default_factory=dict)
+    """Buffer -> its uid and generation at the last look."""
+    _rested: float = 0.0
+    """Loop time from which on changes of others are a reason to look again."""
 
     async def run_once(self) -> float:
         if not self.state.synced:
             return _UNSYNCED_SECONDS
         known = self.state.capacity_buffers.copy()
+        asked = {k: (b.metadata.uid, b.metadata.generation) for k, b in known.items()}
+        rest = self._rested - asyncio.get_running_loop().time()
+        if rest > 0 and asked == self._asked:
+            return rest
+        delay = await self._look(known)
+        self._asked = asked
+        self._rested = asyncio.get_running_loop().time() + min(delay, REST_SECONDS)
+        return delay
+
+    async def _look(self, known: Mapping[str, CapacityBuffer]) -> float:
+        """Resolve all buffers and tell of their room; the seconds until the next look."""
         found: dict[str, Buffer] = {}
         unread: set[str] = set()
         for key, buffer in known.items():

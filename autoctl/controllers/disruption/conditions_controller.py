@@ -17,6 +17,7 @@ from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState, InstanceTypeSource
+from autoctl.state.own_writes import LAG_SECONDS
 from autoctl.state.quiet import is_quiet, quiet_in, quiet_start
 
 DRIFT_SECONDS: Final = 300.0
@@ -42,6 +43,8 @@ class DisruptionConditionsController:
         claim = self.state.claim(key)
         if claim is None or claim.deleting or not claim.launched:
             return DONE
+        if self.state.lags(NODE_CLAIMS, key):
+            return Result(LAG_SECONDS)
         pool = self.state.pool(claim.node_pool or "")
         if pool is None or pool.deleting:
             return DONE

@@ -44,6 +44,7 @@ from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLAIMS, NODES, KubernetesApi
 from autoctl.state.cluster import ClusterState
+from autoctl.state.own_writes import LAG_SECONDS
 from autoctl.state.problem import requirement_specs
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -89,6 +90,8 @@ class LifecycleController:
         if claim is None:
             self._removed.pop(key, None)
             return DONE
+        if self._d.state.lags(NODE_CLAIMS, key):
+            return Result(LAG_SECONDS)
         if claim.deleting:
             result = await self._d.finalizer.reconcile(key)
             if result is DONE:
@@ -182,6 +185,8 @@ class LifecycleController:
             message = "Invariant violated, matched multiple nodes"
             return await self._set(claim, REGISTERED, "False", "MultipleNodesFound", message)
         node = nodes[0]
+        if self._d.state.lags(NODES, node.metadata.name):
+            return claim
         if not has_unregistered_taint(node) and not is_registered(node):
             self._d.events.publish(
                 Event(

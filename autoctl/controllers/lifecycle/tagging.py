@@ -13,6 +13,7 @@ from autoctl.controllers.objects import write_metadata
 from autoctl.controllers.runtime.controller import DONE, Result
 from autoctl.ports.kubernetes import NODE_CLAIMS, KubernetesApi, NotFound
 from autoctl.state.cluster import ClusterState
+from autoctl.state.own_writes import LAG_SECONDS
 
 
 @dataclass
@@ -36,6 +37,8 @@ class TaggingController:
         provider_id = claim.status.provider_id
         if provider_id is None or claim.metadata.annotations.get(INSTANCE_TAGGED) == "true":
             return DONE
+        if self.state.lags(NODE_CLAIMS, key):
+            return Result(LAG_SECONDS)
         try:
             if provider_id not in self._tagged:
                 await self._tag(claim, provider_id)

@@ -28,6 +28,7 @@ from autoctl.controllers.runtime.metrics import Metrics
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_POOLS, KubernetesApi
 from autoctl.state.cluster import ClusterState
+from autoctl.state.own_writes import LAG_SECONDS
 from autoctl.state.pool_readiness import spec_fault
 from autoctl.state.totals import NODES
 
@@ -95,6 +96,8 @@ class NodePoolController:
             self._generations.pop(key, None)
             self._hashed.pop(key, None)
             return DONE
+        if self.state.lags(NODE_POOLS, key):
+            return Result(LAG_SECONDS)
         reference = pool.spec.template.spec.node_class_ref
         hashed = {NODEPOOL_HASH: self._hash(pool), NODEPOOL_HASH_VERSION: NODEPOOL_VERSION}
         claims = self.state.claims_by_pool[pool.name].values()

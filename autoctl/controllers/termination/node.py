@@ -33,6 +33,7 @@ from autoctl.ports.kubernetes import (
     Object,
 )
 from autoctl.state.cluster import ClusterState
+from autoctl.state.own_writes import LAG_SECONDS
 from autoctl.state.pods import is_terminating
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -79,6 +80,10 @@ class NodeTerminationController:
         if self._d.state.is_foreign(node.spec.provider_id):
             return DONE
         claim = self._d.state.claim_of_node(node)
+        if self._d.state.lags(NODES, key) or (
+            claim is not None and self._d.state.lags(NODE_CLAIMS, claim.name)
+        ):
+            return Result(LAG_SECONDS)
         if claim is not None and not claim.deleting:
             await self._delete_claim(claim)
         if not _is_ready(node) and await self._lost(node):
@@ -94,7 +99,8 @@ class NodeTerminationController:
             return Result(settled.total_seconds())
         if claim is not None:
             claim = await self._drained(claim)
-        if not await self._volumes_detached(node, claim, deadline):
+        detached, claim = await self._volumes_detached(node, claim, deadline)
+        if not detached:
             return Result(_DRAIN_SECONDS)
         if not await self._instance_gone(node, claim):
             return Result(POLL_SECONDS)
@@ -174,7 +180,8 @@ class NodeTerminationController:
 
     async def _volumes_detached(
         self, node: core.Node, claim: NodeClaim | None, deadline: datetime | None
-    ) -> bool:
+    ) -> tuple[bool, NodeClaim | None]:
+        """Whether no volume is waited for (any more), and the NodeClaim as it is then."""
         state = self._d.state
         name = node.metadata.name
         now = self._d.clock.now()
@@ -186,20 +193,20 @@ class NodeTerminationController:
         )
         if not awaited:
             if claim is not None:
-                await self._set(claim, VOLUMES_DETACHED, "True", VOLUMES_DETACHED, "")
-            return True
+                claim = await self._set(claim, VOLUMES_DETACHED, "True", VOLUMES_DETACHED, "")
+            return True, claim
         message = f"{len(awaited)} VolumeAttachments: {', '.join(awaited[:3])}"
         if deadline is not None and now >= deadline:
             if claim is not None:
                 reason = "TerminationGracePeriodElapsed"
-                await self._set(claim, VOLUMES_DETACHED, "False", reason, message)
-            return True
+                claim = await self._set(claim, VOLUMES_DETACHED, "False", reason, message)
+            return True, claim
         if claim is not None:
             reason = "AwaitingVolumeDetachment"
-            await self._set(claim, VOLUMES_DETACHED, "Unknown", reason, message)
+            claim = await self._set(claim, VOLUMES_DETACHED, "Unknown", reason, message)
         about = ObjectReference.of(NODES, name, uid=node.metadata.uid)
         self._d.events.publish(Event(about, "AwaitingVolumeDetachment", f"Awaiting {message}"))
-        return False
+        return False, claim
 
     async def _instance_gone(self, node: core.Node, claim: NodeClaim | None) -> bool:
         provider_id = node.spec.provider_id
