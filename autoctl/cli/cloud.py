@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,9 +129,16 @@ def cloud(
     try:
         connection = load_config(kubeconfig) if kubeconfig else None
         asyncio.run(_serve(settings, listen, connection, ready_file, CloudServer))
-    except (ConfigError, OSError) as error:
+    except (ConfigError, _UnusableError) as error:
+        click.echo(f"autoctl: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
         click.echo(f"autoctl: {error}", err=True)
         sys.exit(1)
+
+
+class _UnusableError(Exception):
+    """What an option names cannot be used; the text is for the person who gave it."""
 
 
 async def _serve(
@@ -155,7 +163,7 @@ async def _serve(
             kubelets = KubeletFleet(api, settings.region)
             simulated.on_boot = kubelets.register
             simulated.on_gone = kubelets.remove
-        server = server_class(simulated, *listen)
+        server = _bound(server_class, simulated, listen)
         server.start()
         stack.callback(server.stop)
         _announce(server.url, settings, ready_file)
@@ -169,6 +177,23 @@ async def _serve(
             click.echo("stopped", err=True)
 
 
+def _bound(server_class: Any, simulated: Any, listen: tuple[str, int]) -> Any:
+    """The server at its address.
+
+    Where werkzeug cannot have it, it says so in words of its own, and ends the process.
+    """
+    try:
+        with redirect_stderr(io.StringIO()):
+            return server_class(simulated, *listen)
+    except (SystemExit, OSError) as end:
+        cause = end.__context__ if isinstance(end, SystemExit) else end
+        if not isinstance(cause, OSError):
+            raise
+        host, port = listen
+        why = cause.strerror or str(cause)
+        raise _UnusableError(f"--listen {host}:{port}: cannot serve there: {why}") from cause
+
+
 def _announce(url: str, settings: CloudSettings, ready_file: Path | None) -> None:
     facts = {
         "endpoint": url,
@@ -179,6 +204,10 @@ def _announce(url: str, settings: CloudSettings, ready_file: Path | None) -> Non
     if ready_file is not None:
         # Readers poll for the file, so it must appear whole.
         partial = ready_file.with_name(ready_file.name + ".partial")
-        partial.write_text(json.dumps(facts) + "\n")
-        partial.replace(ready_file)
+        try:
+            partial.write_text(json.dumps(facts) + "\n")
+            partial.replace(ready_file)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise _UnusableError(f"--ready-file {ready_file}: cannot be written: {why}") from error
     click.echo(f"serving {settings.region} at {url} (AWS_ENDPOINT_URL={url})", err=True)

@@ -361,7 +361,7 @@ def _summary(result: SimulationResult, report: str | None) -> None:
         verdict = "held" if outcome.ok else "FAILED"
         out.print(
             f"{verdict:6} at {_clock(outcome.at)}: {outcome.name} {outcome.expected}"
-            f"{'' if outcome.ok else f', found {outcome.actual:g}'}"
+            f"{'' if outcome.ok else f', found {outcome.found}'}"
         )
     if report is not None:
         out.print(f"Report: {report}")

@@ -183,24 +183,8 @@ class KubeClient:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(self._rng.randint(*_WATCH_SECONDS)),
         }
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=INACTIVITY_SECONDS
-        )
-        await self._limiter.wait()
         try:
-            async with self._open().request(
-                "GET",
-                self._config.server + _path(resource, namespace),
-                params=query,
-                headers=await self._headers(),
-                timeout=timeout,
-                proxy=self._config.proxy,
-                server_hostname=self._config.server_name,
-            ) as response:
-                if response.status == 401:
-                    await self._renew()
-                if response.status != 200:
-                    await self._refused(response)
+            async with await self._open_watch(_path(resource, namespace), query) as response:
                 try:
                     async for line in _lines(response.content):
                         yield codec.decode_event(line, model)
@@ -208,6 +192,40 @@ class KubeClient:
                     return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"watch of {resource}: {_words(error)}", code=0) from error
+
+    async def _open_watch(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """The answer that a watch is read from, asked for again where the server wants a pause.
+
+        It does so for a definition that is new to it, until its cache of these objects is filled
+        ("storage is (re)initializing"); client-go waits then without a word, too.
+        """
+        left = self._attempts
+        pause = _FIRST_PAUSE
+        while True:
+            left -= 1
+            await self._limiter.wait()
+            response = await self._open().request(
+                "GET",
+                self._config.server + path,
+                params=query,
+                headers=await self._headers(),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=_CONNECT_SECONDS, sock_read=INACTIVITY_SECONDS
+                ),
+                proxy=self._config.proxy,
+                server_hostname=self._config.server_name,
+            )
+            if response.status == 200:
+                return response
+            try:
+                async with response:
+                    if response.status == 401:
+                        await self._renew()
+                    await self._refused(response)
+            except TooManyRequests as error:
+                if left <= 0:
+                    raise
+                pause = await self._wait_out(error, pause)
 
     async def create(
         self,
@@ -333,9 +351,13 @@ class KubeClient:
             except ApiError as error:
                 if left <= 0 or not _repeatable(method, error):
                     raise
-                wait = error.retry_after or pause * (0.5 + self._rng.random())
-                pause = min(_LONGEST_PAUSE, pause * 2)
-                await asyncio.sleep(min(wait, _LONGEST_PAUSE))
+                pause = await self._wait_out(error, pause)
+
+    async def _wait_out(self, error: ApiError, pause: float) -> float:
+        """Wait as long as the server asks, else about `pause` seconds; return the next pause."""
+        wait = error.retry_after or pause * (0.5 + self._rng.random())
+        await asyncio.sleep(min(wait, _LONGEST_PAUSE))
+        return min(_LONGEST_PAUSE, pause * 2)
 
     async def _send(
         self,

@@ -7,6 +7,7 @@ through the standard library.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Literal
 
@@ -22,6 +23,20 @@ _QUIET = {
     "kopf._core.reactor.running": logging.ERROR,
 }
 """Libraries whose routine is nobody's news; `debug` lets them speak."""
+
+
+_PLEA = re.compile(r"Request attempt #[1-3]\b.* failed; will retry: .* -> APITooManyRequestsError")
+
+
+class _WithoutPleas(logging.Filter):
+    """Leaves out what kopf calls an error: that the API server asks it to come again later.
+
+    It does for definitions that are new to it, and kopf comes again. One that is asked for longer,
+    where our own client would give up too, is told.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.name.startswith("kopf.") and _PLEA.match(record.getMessage()))
 
 
 def configure_logging(level: str = "info", style: Literal["json", "console"] = "console") -> None:
@@ -55,6 +70,8 @@ def configure_logging(level: str = "info", style: Literal["json", "console"] = "
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    if level != "debug":
+        handler.addFilter(_WithoutPleas())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

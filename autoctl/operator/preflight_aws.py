@@ -15,6 +15,7 @@ from autoctl.aws.clients import Clients
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.aws.executor import Executor
 from autoctl.operator.preflight import PreflightError
+from autoctl.operator.reach import silence
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -67,7 +68,9 @@ async def preflight_aws(
 def _explain(error: CloudError, cluster: str, region: str) -> str:
     if error.kind is Kind.NOT_FOUND:
         return f"there is no EKS cluster {cluster!r} in {region}: check --cluster-name and --region"
-    if error.operation == "get_caller_identity" and error.kind is not Kind.UNAVAILABLE:
+    if unreached := silence(error):
+        return f"AWS cannot be reached: {unreached}"
+    if error.operation == "get_caller_identity" and not error.transient:
         return f"AWS does not accept the credentials: {error.code}: {error.message}"
     if error.kind is Kind.UNAUTHORIZED:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from autoctl.scheduling.problem import Unschedulable
 from autoctl.scheduling.requirements import Requirement, Requirements, label_hint
 from autoctl.scheduling.tables import Mask
 from autoctl.scheduling.taints import PREFER_NO_SCHEDULE, describe, first_untolerated
+
+NO_POOL: Final = "no NodePool can launch a node for the pod"
+"""The reason of pods that each NodePool refuses for a reason of its own."""
 
 
 class Explainer:
@@ -49,7 +53,7 @@ class Explainer:
             reason = "no NodePool can launch nodes, and no existing node has room"
         else:
             texts = list(dict.fromkeys(detail.values()))
-            reason = texts[0] if len(texts) == 1 else "no NodePool can launch a node for the pod"
+            reason = texts[0] if len(texts) == 1 else NO_POOL
             if len(texts) > 1:
                 reason += ": " + "; ".join(f"{name}: {text}" for name, text in detail.items())
         if not self._board.feasibility.allow_new:

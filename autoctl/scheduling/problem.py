@@ -151,6 +151,8 @@ class SchedulingProblem:
     closed_pools: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Pod key -> names of nodes it must not be placed on, whatever speaks for them."""
+    inadmissible: Mapping[str, str] = field(default_factory=dict)
+    """Pod key -> why it is placed nowhere, whatever its spec says."""
     reserve: tuple[core.Pod, ...] = ()
     options: SolverOptions = field(default_factory=SolverOptions)
 

@@ -80,6 +80,9 @@ def intern_pods(
             key = (id(template), namespace, projected)
         if pod.key in problem.refused:
             key = (*key, problem.refused[pod.key])
+        if pod.key in problem.inadmissible:
+            problem_text = problem.inadmissible[pod.key]
+            key = (*key, problem_text)
         group = groups.get(key)
         if group is None:
             groups[key] = [pod]

@@ -18,6 +18,7 @@ from autoctl.sim.cloud.ec2.records import InstanceRecord
 from autoctl.sim.cloud.ec2.types import InstanceTypes
 from autoctl.sim.cluster.cluster import SimCluster
 from autoctl.sim.cluster.faults import Point, Request
+from autoctl.simulate.owners import is_daemon
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Recorder:
         key = (request.namespace, request.name)
         if point is Point.BEFORE:
             pod = self.cluster.store.get(PODS, request.name, request.namespace)
-            if pod is not None and not _is_daemon(pod):
+            if pod is not None and not is_daemon(pod):
                 self._asked[key] = pod["metadata"]["uid"]
             return
         uid = self._asked.pop(key, None)
@@ -113,7 +114,7 @@ class Recorder:
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
         obj = after or before
         assert obj is not None, "a change has an object before or after it"
-        if _is_daemon(obj):
+        if is_daemon(obj):
             return
         uid = obj["metadata"]["uid"]
         if before is None:
@@ -197,7 +198,7 @@ class Recorder:
         alive = self.cloud.ec2.instances.alive()
         requested = _Totals()
         for pod in self.cluster.objects(PODS):
-            if pod.get("spec", {}).get("nodeName") and not _is_daemon(pod) and not _is_over(pod):
+            if pod.get("spec", {}).get("nodeName") and not is_daemon(pod) and not _is_over(pod):
                 requested.add_pod(pod)
         provided = _Totals()
         nodes = 0
@@ -246,10 +247,6 @@ class _Totals:
     def add_pod(self, pod: Object) -> None:
         for container in pod.get("spec", {}).get("containers", ()):
             self.add((container.get("resources") or {}).get("requests") or {})
-
-
-def _is_daemon(pod: Object) -> bool:
-    return any(o.get("kind") == "DaemonSet" for o in pod["metadata"].get("ownerReferences") or ())
 
 
 def _is_over(pod: Object) -> bool:

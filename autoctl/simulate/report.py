@@ -144,7 +144,7 @@ def _expectations(result: SimulationResult) -> str:
         return ""
     rows = [
         f"<td class='n'>{_span(o.at)}</td><td>{escape(o.name)}</td>"
-        f"<td>{escape(o.expected)}</td><td class='n'>{o.actual:g}</td>"
+        f"<td>{escape(o.expected)}</td><td class='n'>{o.found}</td>"
         f"<td class='{'good' if o.ok else 'bad'}'>{'held' if o.ok else 'failed'}</td>"
         for o in result.outcomes
     ]

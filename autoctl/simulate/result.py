@@ -6,6 +6,7 @@ Nothing in it depends on the wall clock: the same scenario and seed give the sam
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,9 @@ from typing import Any, Final
 from autoctl.simulate.recorder import DecisionRecord, Sample
 
 SCHEMA: Final = "autoctl.simulate/v1"
+_NUMBER: Final = re.compile(r"-?\d[\d.]*(?:e[+-]?\d+)?")
+"""The numbers of an expectation's text."""
+_MOST_DECIMALS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,26 @@ class Outcome:
     expected: str
     actual: float
     ok: bool
+
+    @property
+    def found(self) -> str:
+        """`actual` for people, in as few digits as do not contradict the verdict.
+
+        Three decimals are plenty, except where they would put it on the other side of a bound
+        (0.1004 is not `<= 0.1`), or hide all of a small number.
+        """
+        bounds = [float(number) for number in _NUMBER.findall(self.expected)]
+        for decimals in range(3, _MOST_DECIMALS):
+            shown = round(self.actual, decimals)
+            small = shown == 0 and self.actual != 0
+            if not small and all(_side(shown, b) == _side(self.actual, b) for b in bounds):
+                return f"{shown:.{decimals}f}".rstrip("0").rstrip(".")
+        return repr(self.actual)
+
+
+def _side(value: float, bound: float) -> int:
+    """Below, at or above."""
+    return (value > bound) - (value < bound)
 
 
 @dataclass(frozen=True)

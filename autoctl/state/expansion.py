@@ -105,6 +105,24 @@ def admitted(
     return {**pod, "spec": spec}
 
 
+def priority_class_fault(pod: Object, priorities: Mapping[str, int]) -> str | None:
+    """Why admission would refuse the pod for its `spec.priorityClassName`; None if it would not.
+
+    A pod that has a priority has been admitted: its class was there, and need not be among files.
+    """
+    spec = pod.get("spec")
+    if not isinstance(spec, dict) or spec.get("priority") is not None:
+        return None
+    name = spec.get("priorityClassName")
+    if not isinstance(name, str) or not name or name in priorities or name in _SYSTEM_PRIORITIES:
+        return None
+    known = ", ".join(sorted({*filter(None, priorities), *_SYSTEM_PRIORITIES}))
+    return (
+        f"spec.priorityClassName: no PriorityClass with name {name} was found; expected one of "
+        f"{known}, or its manifest among the files"
+    )
+
+
 def admitted_template(
     workload: Object, priorities: Mapping[str, int], runtime_classes: Mapping[str, Object]
 ) -> Object:

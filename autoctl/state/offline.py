@@ -36,6 +36,7 @@ from autoctl.state.expansion import (
     admitted,
     admitted_template,
     expand_workloads,
+    priority_class_fault,
 )
 from autoctl.state.manifests import Document
 from autoctl.state.snapshot import Snapshot
@@ -107,6 +108,7 @@ def snapshot_of(
     priorities, runtime_classes = _admission(documents)
     workloads: list[Document] = []
     pods: list[Document] = []
+    inadmissible: dict[str, str] = {}
     seen: dict[tuple[str, str, str], Document] = {}
     for document in documents:
         version_kind = (str(document.object["apiVersion"]), document.kind)
@@ -147,6 +149,9 @@ def snapshot_of(
                 Document(document.source, document.number, whole, document.item), core.Pod
             )
             fields["pods"][pod.key] = pod
+            fault = priority_class_fault(document.object, priorities)
+            if fault is not None and not pod.spec.node_name:
+                inadmissible[pod.key] = fault
         else:
             claim = _decode(document, core.PersistentVolumeClaim)
             fields["volume_claims"].setdefault(_key(claim.metadata, True), claim)
@@ -163,6 +168,7 @@ def snapshot_of(
     snapshot = Snapshot(
         now=now,
         buffers=resolve_all(buffers, named.get),
+        inadmissible=inadmissible,
         instance_types={
             name: launchable(node_class, catalog)
             for name, node_class in fields["node_classes"].items()

@@ -90,6 +90,7 @@ def scheduling_problem(
         volumes=Volumes(snapshot.volume_claims, snapshot.volumes, snapshot.storage_classes),
         namespaces={n: o.metadata.labels or {} for n, o in snapshot.namespaces.items()},
         refused=snapshot.refused,
+        inadmissible=snapshot.inadmissible,
         reserve=tuple(reserve),
         options=options or SolverOptions(),
     )

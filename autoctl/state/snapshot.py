@@ -37,7 +37,8 @@ class Snapshot:
     have their say. `buffers` are CapacityBuffers, resolved.
     `nominations` maps a pending pod's key to the Node or NodeClaim name an earlier decision
     promised it. `refused` maps a pod's key to the Nodes and NodeClaims that kube-scheduler did not
-    take for it, `resting` has the keys of pods for which nothing is bought for now.
+    take for it, `resting` has the keys of pods for which nothing is bought for now, `inadmissible`
+    those of pods in manifests that an API server would refuse, with the reason.
     `disrupting` names NodeClaims that a command in flight is taking away. `assumed_classes` names
     NodeClasses that stand for ones that nobody gave.
     """
@@ -62,6 +63,7 @@ class Snapshot:
     nominations: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
     resting: frozenset[str] = frozenset()
+    inadmissible: Mapping[str, str] = field(default_factory=dict)
     disrupting: frozenset[str] = frozenset()
     assumed_classes: frozenset[str] = frozenset()
 

@@ -20,8 +20,11 @@ from controlplane import build
 from controlplane.installation import ROOT, Installation
 from controlplane.plane import ControlPlane
 from controlplane.process import Process, ProcessEndedError
+from controlplane.volumes import VolumeProvisioner
 
 FOLDER = ROOT / ".cluster"
+_VOLUME_SECONDS = 2.0
+"""Between two looks for claims: each is a kubectl, and nobody here waits for the half second."""
 
 
 def main() -> int:
@@ -36,8 +39,9 @@ def main() -> int:
         FOLDER.mkdir()
         plane = ControlPlane(FOLDER)
         installation = Installation(plane)
+        volumes = VolumeProvisioner(plane, default=True, seconds=_VOLUME_SECONDS)
         try:
-            _run(plane, installation)
+            _run(plane, installation, volumes)
         except KeyboardInterrupt:
             build.say("ending")
             return 0
@@ -47,13 +51,15 @@ def main() -> int:
         finally:
             # A second Ctrl-C must not leave anything running.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            volumes.stop()
             installation.stop()
             plane.stop()
             build.say("every process has ended")
 
 
-def _run(plane: ControlPlane, installation: Installation) -> NoReturn:
+def _run(plane: ControlPlane, installation: Installation, volumes: VolumeProvisioner) -> NoReturn:
     plane.start()
+    volumes.start()
     installation.start_cloud()
     build.say(f"simulated AWS at {installation.cloud_url}")
     installation.install()

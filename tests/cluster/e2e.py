@@ -135,21 +135,13 @@ class World:
         assert self.without_launch_templates()
 
     def troubles(self) -> list[dict[str, Any]]:
-        """What the operators' logs tell above information, in the JSON form of the default.
-
-        Left out: the API server's plea for patience with CRDs that helm has just taken over.
-        """
+        """What the operators' logs tell above information, in the JSON form of the default."""
         lines = [
             json.loads(line)
             for operator in self.installation.operators.values()
             for line in operator.process.log.read_text().splitlines()
         ]
-        return [
-            line
-            for line in lines
-            if line["level"] not in ("debug", "info")
-            and line.get("error") != "storage is (re)initializing"
-        ]
+        return [line for line in lines if line["level"] not in ("debug", "info")]
 
     def wait(self, what: str, condition: Any, timeout: float) -> None:
         """Wait for `condition()`; raises when it does not come or the cloud ends."""

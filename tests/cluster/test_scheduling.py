@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from e2e import MANIFESTS, NODE_POOL, World
-from provisioner import ZONE, provisioning
+from provisioner import provisioning
 
 from controlplane.installation import autoctl
+from controlplane.volumes import ZONE
 
 PODS = 12 + 3 + 5 + 1
 

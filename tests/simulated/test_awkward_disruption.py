@@ -29,11 +29,18 @@ def _marked(play: Play) -> list[Object]:
 
 
 async def test_a_schedule_that_cannot_be_read_closes_the_budget_and_is_told() -> None:
-    """The CRD's pattern lets it through; the 61st minute does not exist."""
+    """The CRD's pattern lets it through; the 61st minute does not exist.
+
+    The pool's status tells it and the pool goes on launching, as Karpenter's would.
+    """
     wrong = {"nodes": "100%", "schedule": "61 * * * *", "duration": "1h"}
     pool = node_pool(disruption={"consolidateAfter": "0s", "budgets": [wrong]})
     async with playing(node_class(), pool, deployment(replicas=3), **SETTINGS) as play:
         await play.until(lambda: play.running() == 3)
+        verdict = play.condition(play.pool(), "DisruptionBudgetsValid")
+        assert (verdict["status"], verdict["reason"]) == ("False", "InvalidSchedule")
+        assert "spec.disruption.budgets[0].schedule: schedule '61 * * * *'" in verdict["message"]
+        assert play.condition(play.pool(), "Ready")["status"] == "True"
         nodes = [n["metadata"]["name"] for n in play.nodes()]
         await play.scale(0)
         await asyncio.sleep(900)
@@ -44,6 +51,7 @@ async def test_a_schedule_that_cannot_be_read_closes_the_budget_and_is_told() ->
         right = {"spec": {"disruption": {"budgets": [{"nodes": "100%"}]}}}
         await play.world.cluster.users.patch(NODE_POOLS, "general-purpose", right)
         await play.until(lambda: not play.nodes(), 900)
+        assert play.condition(play.pool(), "DisruptionBudgetsValid")["status"] == "True"
 
 
 async def test_a_pool_deleted_in_the_middle_of_a_command_leaves_nothing_behind() -> None:

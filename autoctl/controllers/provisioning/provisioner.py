@@ -14,6 +14,7 @@ from autoctl.api.nodepool import NodePool
 from autoctl.catalog.units import amounts
 from autoctl.controllers.metrics.series import Series
 from autoctl.controllers.provisioning.claims import ClaimCreator
+from autoctl.controllers.provisioning.failures import failure_text
 from autoctl.controllers.provisioning.limits import exceeded
 from autoctl.controllers.provisioning.refusals import tell_refusals
 from autoctl.controllers.provisioning.window import BatchWindow
@@ -261,14 +262,11 @@ class Provisioner:
         self._d.events.publish(*(Event(_about(pod), "Nominated", message) for pod in pods))
 
     def _tell_failed(self, pod: core.Pod, why: Unschedulable) -> None:
-        unsaid = {pool: text for pool, text in why.detail.items() if text not in why.reason}
-        detail = "; ".join(f"{pool}: {text}" for pool, text in sorted(unsaid.items()))
-        message = f"Failed to schedule pod, {why.reason}" + (f" ({detail})" if detail else "")
         self._d.events.publish(
             Event(
                 _about(pod),
                 "FailedScheduling",
-                message,
+                failure_text(why),
                 "Warning",
                 dedupe_seconds=_FAILED_DEDUPE_SECONDS,
             )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from botocore.parsers import ResponseParserError
+
 from autoctl.api.nodepool import NodePool
 from autoctl.aws.call import Caller
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.catalog.units import amounts
-from autoctl.operator.doctor.report import Finding, error, ok, warning
+from autoctl.operator.doctor.endpoints import garbled, unanswered
+from autoctl.operator.doctor.report import Finding, Level, error, ok, warning
 
 OLDEST_KUBERNETES: Final = (1, 29)
 """EKS Auto Mode begins with this minor version, and so do its node images here."""
@@ -27,7 +30,11 @@ async def check_credentials(sts: Caller) -> tuple[Finding, str]:
     """A finding about who calls, and the caller's ARN; empty when AWS knows none."""
     try:
         identity = await sts("get_caller_identity")
+    except ResponseParserError as stranger:
+        return garbled(stranger), ""
     except CloudError as failure:
+        if unreached := unanswered(failure):
+            return unreached, ""
         found = error(
             "credentials",
             "AWS",
@@ -44,6 +51,8 @@ async def check_cluster(eks: Caller, name: str) -> tuple[list[Finding], Mapping[
     try:
         cluster: Mapping[str, Any] = (await eks("describe_cluster", name=name))["cluster"]
     except CloudError as failure:
+        if unreached := unanswered(failure):
+            return [unreached], None
         missing = failure.kind is Kind.NOT_FOUND
         message = f"there is no EKS cluster {name!r}" if missing else str(failure)
         fix = (
@@ -91,6 +100,8 @@ async def check_load_balancers(ec2: Caller, cluster: Mapping[str, Any]) -> list[
     try:
         subnets = await ec2.pages("describe_subnets", "Subnets", Filters=filters)
     except CloudError as failure:
+        if unreached := unanswered(failure):
+            return [unreached]
         return [error("load-balancers", vpc, str(failure), "allow ec2:DescribeSubnets")]
     if subnets:
         return [ok("load-balancers", vpc, f"{len(subnets)} subnets are tagged for them")]
@@ -113,6 +124,9 @@ async def check_quotas(quotas: Caller, pools: Sequence[NodePool]) -> list[Findin
         try:
             answer = await quotas("get_service_quota", ServiceCode="ec2", QuotaCode=code)
         except CloudError as failure:
+            if unreached := unanswered(failure, Level.WARNING):
+                # It is asked for advice only; the operator does without it.
+                return [unreached]
             findings.append(
                 warning(
                     "quotas",
@@ -149,6 +163,8 @@ async def check_queue(sqs: Caller, queue: str) -> Finding:
     try:
         await sqs("get_queue_url", QueueName=name)
     except CloudError as failure:
+        if unreached := unanswered(failure):
+            return unreached
         text = "does not exist" if failure.kind is Kind.NOT_FOUND else str(failure)
         return error(
             "interruption-queue",

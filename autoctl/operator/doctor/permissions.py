@@ -13,6 +13,7 @@ from typing import Any, Final
 from autoctl.aws.call import Caller
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.aws.tags import CLUSTER, NODE_CLASS, to_api
+from autoctl.operator.doctor.endpoints import unanswered
 from autoctl.operator.doctor.report import Finding, error, or_ok
 
 CHECK: Final = "permissions"
@@ -85,35 +86,35 @@ def reads() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 async def check_permissions(callers: Mapping[str, Caller], cluster: str) -> list[Finding]:
-    """One finding for each action that the identity may not use."""
+    """One finding for each endpoint that does not answer and each action that is refused."""
     calls = {
         ("ec2", name): {**request, "DryRun": True} for name, request in dry_runs(cluster).items()
     } | reads()
+
+    silent: dict[str, Finding] = {}
 
     async def lacking(service: str, operation: str, request: dict[str, Any]) -> str | None:
         try:
             await callers[service](operation, **request)
         except CloudError as failure:
+            if unreached := unanswered(failure):
+                silent[unreached.subject] = unreached
             if failure.kind is Kind.UNAUTHORIZED:
                 return f"{service}:{_action(operation)}"
         return None
 
     outcomes = await asyncio.gather(*(lacking(*key, request) for key, request in calls.items()))
     missing = sorted(action for action in outcomes if action is not None)
-    return or_ok(
-        (
-            error(
-                CHECK,
-                action,
-                f"the identity may not use {action}",
-                "allow it: attach the policy of hack/iam/operator-policy.json to the role",
-            )
-            for action in missing
-        ),
-        CHECK,
-        "IAM",
-        f"{len(calls)} actions tried, none refused",
-    )
+    found = [silent[subject] for subject in sorted(silent)] + [
+        error(
+            CHECK,
+            action,
+            f"the identity may not use {action}",
+            "allow it: attach the policy of hack/iam/operator-policy.json to the role",
+        )
+        for action in missing
+    ]
+    return or_ok(found, CHECK, "IAM", f"{len(calls)} actions tried, none refused")
 
 
 def _action(operation: str) -> str:

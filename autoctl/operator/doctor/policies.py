@@ -16,6 +16,7 @@ from autoctl.aws.eks import node_policy
 from autoctl.aws.errors import CloudError, Kind
 from autoctl.aws.profiles import profile_name
 from autoctl.aws.tags import CLUSTER
+from autoctl.operator.doctor.endpoints import unanswered
 from autoctl.operator.doctor.report import Finding, error, warning
 
 CHECK: Final = "permissions"
@@ -104,6 +105,8 @@ async def check_policies(iam: Caller, caller: str, asked: Iterable[Question]) ->
     try:
         outcomes = await asyncio.gather(*(refused(question) for question in asked))
     except CloudError as failure:
+        if unreached := unanswered(failure):
+            return [unreached]
         if failure.kind not in {Kind.UNAUTHORIZED, Kind.NOT_FOUND, Kind.INVALID}:
             raise
         return [

@@ -24,6 +24,8 @@ from autoctl.operator.doctor.account import (
     check_quotas,
 )
 from autoctl.operator.doctor.classes import ClassChecks
+from autoctl.operator.doctor.endpoints import CHECK as ENDPOINT
+from autoctl.operator.doctor.endpoints import unanswered
 from autoctl.operator.doctor.permissions import check_permissions
 from autoctl.operator.doctor.policies import Place, check_policies, questions
 from autoctl.operator.doctor.report import Finding, Level, Report, error, ok, warning
@@ -36,6 +38,7 @@ from autoctl.operator.preflight import (
 from autoctl.ports.clock import Clock
 from autoctl.ports.kubernetes import NODE_CLASSES, NODE_POOLS, ApiError, KubernetesApi, NotFound
 
+_UNREACHED_FIX = "check the server of the kubeconfig and the way to it (VPN, proxy, cluster gone)"
 _SERVICES = ("ec2", "ssm", "iam", "eks", "sqs", "pricing", "sts", "service_quotas")
 
 
@@ -65,6 +68,7 @@ async def examine(patient: Patient) -> Report:
     pools: list[NodePool] = []
     if patient.api is not None:
         findings += await _kubernetes(patient.api, patient.clock)
+    if patient.api is not None and all(f.check != ENDPOINT for f in findings):
         try:
             classes = await _objects(patient.api, NODE_CLASSES, NodeClass.from_dict)
             pools = await _objects(patient.api, NODE_POOLS, NodePool.from_dict)
@@ -76,7 +80,7 @@ async def examine(patient: Patient) -> Report:
     credentials, caller = await check_credentials(callers["sts"])
     findings.append(credentials)
     if credentials.level is Level.ERROR:
-        return Report(tuple(findings))
+        return _report(findings)
     about_cluster, cluster = await check_cluster(callers["eks"], patient.cluster_name)
     findings += about_cluster
     findings += await check_permissions(callers, patient.cluster_name)
@@ -87,7 +91,7 @@ async def examine(patient: Patient) -> Report:
     findings += await check_quotas(callers["service_quotas"], pools)
     findings.append(await check_queue(callers["sqs"], patient.interruption_queue))
     if cluster is None:
-        return Report(tuple(findings))
+        return _report(findings)
     findings += await check_load_balancers(callers["ec2"], cluster)
     reservations = Reservations(callers["ec2"])
     checks = ClassChecks(
@@ -102,7 +106,12 @@ async def examine(patient: Patient) -> Report:
         findings += await _guarded(f"NodeClass {node_class.name}", checks.check, node_class)
     if not classes:
         findings += await _guarded("cluster", checks.default_network)
-    return Report(tuple(findings))
+    return _report(findings)
+
+
+def _report(findings: list[Finding]) -> Report:
+    """Each finding once: what does not answer keeps several checks from theirs."""
+    return Report(tuple(dict.fromkeys(findings)))
 
 
 def _place(cluster: Mapping[str, Any] | None, patient: Patient) -> Place | None:
@@ -121,6 +130,8 @@ async def _guarded(
     try:
         return await check(*arguments)
     except CloudError as failure:
+        if unreached := unanswered(failure):
+            return [unreached]
         return [error("node-class", subject, str(failure), "see the findings on permissions")]
 
 
@@ -141,6 +152,10 @@ async def _kubernetes(api: KubernetesApi, clock: Clock) -> list[Finding]:
             # The definitions are missing, which the first check tells.
             continue
         except ApiError as problem:
+            if not problem.code:
+                # The next checks would only say the same.
+                text = f"the API server does not answer: {problem}"
+                return [*findings, error(ENDPOINT, "Kubernetes", text, _UNREACHED_FIX)]
             text = f"the API server answered: {problem}"
             findings.append(error(name, "Kubernetes", text, "check the kubeconfig and its rights"))
         else:

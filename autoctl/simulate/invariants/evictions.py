@@ -15,6 +15,7 @@ from autoctl.sim.cluster.faults import Point, Request
 from autoctl.sim.cluster.server import is_true
 from autoctl.sim.cluster.store import parse_timestamp
 from autoctl.simulate.invariants.violations import Report
+from autoctl.simulate.owners import is_daemon
 from autoctl.simulate.world import World
 from autoctl.state.pods import CRITICAL_CLASSES, is_waiting_eviction
 
@@ -164,6 +165,5 @@ def _protected(pod: Object) -> bool:
 
 def _tier(pod: Object) -> int:
     """Ordinary pods, daemons, critical pods, critical daemons."""
-    owners = pod["metadata"].get("ownerReferences") or ()
-    daemon = any(o["kind"] == "DaemonSet" for o in owners)
-    return 2 * (pod["spec"].get("priorityClassName") in CRITICAL_CLASSES) + daemon
+    critical = pod["spec"].get("priorityClassName") in CRITICAL_CLASSES
+    return 2 * critical + is_daemon(pod)

@@ -311,6 +311,44 @@ async def test_a_refused_watch_is_raised(wire: Wire) -> None:
             pass
 
 
+@pytest.mark.parametrize(("refusals", "opens"), [(1, True), (3, True), (4, False)])
+async def test_a_watch_is_opened_once_the_server_is_ready_for_it(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, refusals: int, opens: bool
+) -> None:
+    """As a real API server answers for a definition that was just made."""
+    waits: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await real_sleep(0)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if len(wire.requests) <= refusals:
+            return status(
+                429,
+                "TooManyRequests",
+                "storage is (re)initializing",
+                details={"retryAfterSeconds": 1},
+                headers={"Retry-After": "1"},
+            )
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(line("ADDED", pod("a", "5")))
+        return response
+
+    wire.handler = handler
+    monkeypatch.setattr(client_module.asyncio, "sleep", sleep)
+    if opens:
+        events = [e async for e in wire.client.watch(PODS, resource_version="4")]
+        assert [e.resource_version for e in events] == ["5"]
+    else:
+        with pytest.raises(TooManyRequests, match="initializing"):
+            async for _ in wire.client.watch(PODS, resource_version="4"):
+                pass
+    assert waits.count(1.0) == min(refusals, 3)
+
+
 async def test_a_silent_watch_ends_as_if_the_server_had(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,12 +7,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    SSLError,
+)
 
 from autoctl.aws.executor import DirectExecutor
 from autoctl.operator import preflight_aws as module
 from autoctl.operator.preflight import PreflightError
 from autoctl.operator.preflight_aws import find_region, preflight_aws
+
+LOST = EndpointConnectionError(endpoint_url="https://sts.x/", error="no route")
+DISTRUSTED = SSLError(endpoint_url="https://eks.x/clusters/c", error="bad chain")
 
 
 def refuse(code: str) -> Exception:
@@ -47,6 +55,9 @@ async def test_an_ordinary_cluster_passes() -> None:
     [
         ({"identity": refuse("InvalidClientTokenId")}, "does not accept the credentials"),
         ({"identity": NoCredentialsError()}, "does not accept the credentials"),
+        ({"identity": LOST}, "cannot be reached: https://sts.x does not answer: no route$"),
+        ({"cluster": DISTRUSTED}, "cannot be reached: https://eks.x does not answer: bad chain$"),
+        ({"identity": refuse("Throttling")}, "does not answer: .*Throttling"),
         ({"cluster": refuse("ResourceNotFoundException")}, "no EKS cluster 'c' in us-west-2"),
         ({"cluster": refuse("AccessDeniedException")}, "lacks a permission.*IAM policy"),
         ({"cluster": {"cluster": {"computeConfig": {"enabled": True}}}}, "Auto Mode is on"),

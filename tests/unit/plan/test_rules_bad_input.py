@@ -296,6 +296,12 @@ PODS = [
         'persistentvolumeclaim "data" not found',
         volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
     ),
+    bad(
+        "a PriorityClass that is not there",
+        "spec.priorityClassName: no PriorityClass with name high was found; expected one of "
+        "system-cluster-critical, system-node-critical",
+        priorityClassName="high",
+    ),
     bad("a selector value that no type has", TYPE, "m99.large", nodeSelector={TYPE: "m99.large"}),
     bad("a host that is not there", HOSTNAME, nodeSelector={HOSTNAME: "gone"}),
 ]
@@ -303,6 +309,44 @@ PODS = [
 
 @pytest.mark.parametrize("case", PODS, ids=lambda c: c.name)
 def test_bad_pod(case: Case, tmp_path: Path) -> None:
+    run(case, tmp_path)
+
+
+def _priority_class(name: str) -> Object:
+    version = "scheduling.k8s.io/v1"
+    return {"apiVersion": version, "kind": "PriorityClass", "metadata": {"name": name}, "value": 7}
+
+
+PRIORITIES = [
+    Case(
+        "a class among the files, one that always exists, and one that admission has seen",
+        [
+            _priority_class("high"),
+            pod("given", cpu="1", priorityClassName="high"),
+            pod("system", cpu="1", priorityClassName="system-cluster-critical"),
+            pod("admitted", cpu="1", priorityClassName="low", priority=5),
+        ],
+        lambda p: not p.unschedulable,
+    ),
+    Case(
+        "a class beside which others are given",
+        [_priority_class("high"), pod("p", cpu="1", priorityClassName="hihg")],
+        all_of(pending("p"), why("p", "no PriorityClass with name hihg", "expected one of high, ")),
+    ),
+    Case(
+        "a pod that runs takes its room, whatever its class",
+        [
+            node("n1", allocatable={"cpu": "2", "memory": "4Gi", "pods": "9"}),
+            pod("there", cpu="1500m", node="n1", priorityClassName="gone"),
+            pod("p", cpu="1"),
+        ],
+        lambda p: len(p.claims) == 1,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", PRIORITIES, ids=lambda c: c.name)
+def test_priority_classes(case: Case, tmp_path: Path) -> None:
     run(case, tmp_path)
 
 

@@ -790,9 +790,9 @@ BUDGETS = [
         limited({"nodes": "5", "schedule": "x x x x x", "duration": "1h"}),
     ),
     case(
-        "a schedule that cannot be read, of another reason",
+        "a schedule that cannot be read, of another reason, as upstream",
         empties(5),
-        many(5),
+        all_of(many(0), told("Empty")),
         limited({"nodes": "5", "schedule": "x x x x x", "duration": "1h", "reasons": ["Drifted"]}),
     ),
     case(

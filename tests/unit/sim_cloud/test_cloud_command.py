@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,13 +31,43 @@ from autoctl.sim.cloud.kubelets import KubeletFleet
         (["--listen", "127.0.0.1:99999"], 2, "expected an address"),
         (["--region", "mars-1"], 2, "--region mars-1: expected one of ap-northeast-1"),
         (["--boot-seconds", "-1"], 2, "-1"),
-        (["--kubeconfig", "/nonexistent"], 1, "/nonexistent"),
+        (["--kubeconfig", "/nonexistent"], 2, "/nonexistent"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], code: int, message: str) -> None:
     result = CliRunner().invoke(cloud, arguments)
     assert result.exit_code == code
     assert message in result.output
+
+
+def _one_line(arguments: list[str]) -> tuple[int, str]:
+    """Exit code and the only line of a command that must not print more."""
+    command = [Path(sys.executable).with_name("autoctl"), "cloud", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.returncode, done.stderr
+
+
+def test_a_ready_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    for path, why in (
+        (tmp_path / "missing" / "ready.json", "No such file or directory"),
+        (Path("/proc/ready.json"), ""),
+    ):
+        code, line = _one_line(["--ready-file", str(path)])
+        assert code == 2
+        assert line.startswith(f"autoctl: --ready-file {path}: cannot be written: {why}")
+
+
+def test_an_address_that_cannot_be_had_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        expected = f"autoctl: --listen {taken}: cannot serve there: Address already in use\n"
+        assert _one_line(["--listen", taken]) == (2, expected)
+    # 192.0.2.0/24 is for documentation: no machine has it.
+    code, line = _one_line(["--listen", "192.0.2.1:80"])
+    assert code == 2
+    assert line.startswith("autoctl: --listen 192.0.2.1:80: cannot serve there: ")
 
 
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:

@@ -83,6 +83,22 @@ def test_size(spec: dict[str, Any], referent: Object, replicas: int) -> None:
     assert (found.reason, found.replicas, len(found.pods)) == ("Resolved", replicas, replicas)
 
 
+@pytest.mark.parametrize(
+    ("spec", "referent", "wanted"),
+    [
+        ({**SHAPE, "replicas": 1_000_000_000}, pod_template(), 1_000_000_000),
+        ({**SHAPE, "limits": {"cpu": "1000000"}}, pod_template(cpu="1m"), 1_000_000_000),
+        ({**WEB, "percentage": 1_000_000_000}, deployment(100), 1_000_000_000),
+    ],
+)
+def test_a_slip_of_the_pen_is_capped_and_told(
+    spec: dict[str, Any], referent: Object, wanted: int
+) -> None:
+    found = resolve(buffer(**spec), referent)
+    assert (found.reason, found.replicas, len(found.pods)) == ("Resolved", MOST_PODS, MOST_PODS)
+    assert found.message.endswith(f"room is kept for {MOST_PODS} pods, not for {wanted}")
+
+
 def test_a_job_counts_its_parallelism() -> None:
     follows = {"scalableRef": {"apiGroup": "batch", "kind": "Job", "name": "sum"}}
     job = {"spec": {"template": template(), "parallelism": 8, "completions": 100}}

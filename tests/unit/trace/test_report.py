@@ -111,6 +111,32 @@ def test_failed_expectations_are_in_the_heading() -> None:
     assert ["2 h", "pendingPods", "0", "1", "failed"] in read(page).rows
 
 
+@pytest.mark.parametrize(
+    ("expected", "actual", "found"),
+    [
+        ("<= 0.2", 0.08867419355, "0.089"),
+        ("<= 0.1", 0.1004, "0.1004"),
+        ("<= 0.1", 0.10000004, "0.10000004"),
+        (">= 0.5 and <= 2", 1.99999, "1.99999"),
+        (">= 0.5 and <= 2", 2.0, "2"),
+        ("<= 3", 2, "2"),
+        ("<= 5000000", 1234567, "1234567"),
+        ("<= 1e+06", 1000001, "1000001"),
+        ("0", 0.00000123456, "0.000001"),
+        ("<= 1", -0.0312345, "-0.031"),
+        ("<= 24", 167.98333333333333, "167.983"),
+        ("<= 0.3", 0.1 + 0.2, "0.30000000000000004"),
+    ],
+)
+def test_what_was_found_is_told_in_few_digits_that_bear_the_verdict_out(
+    expected: str, actual: float, found: str
+) -> None:
+    outcome = Outcome(60, "usdPerHour", expected, actual, True)
+    assert outcome.found == found
+    rows = read(render_report(result(outcomes=(outcome,)))).rows
+    assert ["1 min", "usdPerHour", expected, found, "held"] in rows
+
+
 def test_all_that_was_asked_for_is_plotted() -> None:
     labels = re.findall(r'aria-label="([^:"]+):', render_report(result()))
     assert labels == [
