@@ -46,6 +46,8 @@ INSTANCE_PROFILE_READY: Final = "InstanceProfileReady"
 CAPACITY_RESERVATIONS_READY: Final = "CapacityReservationsReady"
 PLACEMENT_GROUP_READY: Final = "PlacementGroupReady"
 VALIDATION_SUCCEEDED: Final = "ValidationSucceeded"
+POD_NETWORKING_APPLIED: Final = "PodNetworkingApplied"
+"""No part of `Ready`; there, and false, while the spec asks of pod networking what is not done."""
 
 DEFAULT_NAME: Final = "default"
 """Reserved for the class of the built-in pools."""
@@ -201,8 +203,9 @@ class NodeClassSpec(ApiModel):
             max_length=30,
             description=(
                 "Subnets of the pods, when they are others than the nodes'. Set together with "
-                "`podSecurityGroupSelectorTerms`. Resolved, and counted in the density of nodes; "
-                "the pods' interfaces are the CNI's."
+                "`podSecurityGroupSelectorTerms`. Counted in the density of nodes; nothing is "
+                "launched in a zone where they have no free addresses. Static network interfaces "
+                "beside the primary one are made in them, others are the CNI's."
             ),
             json_schema_extra=rules(*exclusive_terms("podSubnetSelectorTerms", "subnet")),
         ),
@@ -212,8 +215,8 @@ class NodeClassSpec(ApiModel):
         Field(
             max_length=30,
             description=(
-                "Security groups of the pods, with `podSubnetSelectorTerms`. Resolved; the pods' "
-                "interfaces are the CNI's."
+                "Security groups of the pods, with `podSubnetSelectorTerms`: of static network "
+                "interfaces beside the primary one; other interfaces of pods are the CNI's."
             ),
             json_schema_extra=rules(
                 *exclusive_terms("podSecurityGroupSelectorTerms", "security group")

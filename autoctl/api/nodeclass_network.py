@@ -8,7 +8,10 @@ from pydantic import Field
 
 from autoctl.api.meta import ApiModel, Int32, Rule, rules
 
-LEFT_TO_THE_CNI: Final = "Accepted; set it at the cluster's CNI as well, nothing here acts on it."
+LEFT_TO_THE_CNI: Final = (
+    "Accepted, but nothing here acts on it: set it at the cluster's CNI as well. The condition "
+    "`PodNetworkingApplied` tells how, where it is not the default."
+)
 """Of fields of pod networking, for which there is no controller."""
 
 # Within a CEL string, so that its backslashes are doubled.

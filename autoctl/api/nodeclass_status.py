@@ -106,6 +106,10 @@ class NodeClassStatus(ApiModel):
     amis: Annotated[tuple[AmiStatus, ...], Field(description="AMIs, by what they are for.")] = (
         Field(default_factory=tuple)
     )
+    ip_family: Annotated[
+        Literal["ipv4", "ipv6"] | None,
+        Field(description="Addresses that pods of the cluster have."),
+    ] = None
     instance_profile: Annotated[
         str | None, Field(description="Instance profile that instances get.")
     ] = None
@@ -120,6 +124,7 @@ class NodeClassStatus(ApiModel):
         Conditions,
         conditions_field(
             "AMIsReady, SubnetsReady, SecurityGroupsReady, InstanceProfileReady, "
-            "CapacityReservationsReady, PlacementGroupReady and ValidationSucceeded make Ready."
+            "CapacityReservationsReady, PlacementGroupReady and ValidationSucceeded make Ready. "
+            "PodNetworkingApplied is there while fields of pod networking say what nothing acts on."
         ),
     ] = Field(default_factory=tuple)

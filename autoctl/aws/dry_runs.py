@@ -34,7 +34,7 @@ class DryRuns:
         A fleet launches on the caller's behalf, but its own dry run does not try that part.
         """
         interfaces = [
-            {**entry, "SubnetId": override.subnet_id} for entry in data.get("NetworkInterfaces", ())
+            {"SubnetId": override.subnet_id, **entry} for entry in data.get("NetworkInterfaces", ())
         ]
         # EC2 takes the subnet with the interfaces where there are any, and else by itself.
         place = (

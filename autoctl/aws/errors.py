@@ -169,6 +169,10 @@ def classify(code: str) -> Kind:
     kind = _KINDS.get(code)
     if kind is not None:
         return kind
+    if code.startswith("InvalidCapacityReservationState"):
+        # `.PendingActivation`: a Capacity Block that has not begun. `.Unavailable`: an
+        # interruptible reservation that its owner is taking back.
+        return Kind.CAPACITY
     if ".NotFound" in code or code.endswith("NotFoundException"):
         return Kind.NOT_FOUND
     if code.endswith((".InUse", "InUseException")):
@@ -178,9 +182,21 @@ def classify(code: str) -> Kind:
     return Kind.INVALID
 
 
-def launch_reason(code: str) -> str:
+_REASONS_BY_TEXT = (
+    ("not authorized for images", "AMIAuthorizationFailure"),
+    ("invalid iam instance profile", "InstanceProfileNameInvalid"),
+    ("belong to different networks", "SecurityGroupSubnetVPCMismatch"),
+    ("user data is limited to", "UserDataSizeLimitExceeded"),
+    ("not eligible for free tier", "FreeTierIneligible"),
+)
+"""Parts of messages that say more than their codes, which stand for many things."""
+
+
+def launch_reason(code: str, message: str = "") -> str:
     """The `Launched` condition's reason for a failed launch, as Karpenter names it."""
-    return _LAUNCH_REASONS.get(code, "LaunchFailed")
+    text = message.lower()
+    told = (reason for part, reason in _REASONS_BY_TEXT if part in text)
+    return next(told, _LAUNCH_REASONS.get(code, "LaunchFailed"))
 
 
 _REFUSED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")

@@ -23,6 +23,8 @@ MOST_OVERRIDES = 300
 """CreateFleet takes no more launch template overrides (EC2 User Guide, fleet quotas)."""
 
 
+RESERVATION_GONE = "InvalidCapacityReservationId"
+"""What the code begins with when there is no reservation of the id (any more)."""
 CAPACITY_BLOCK = "capacity-block"
 INTERRUPTIBLE = "interruptible-capacity-reservation"
 """Markets of reserved capacity that is not there for good."""
@@ -33,6 +35,8 @@ class Override:
     """One type in one zone. `priority` counts from 0, the first; None leaves the choice to EC2.
 
     Either all overrides of a request have a priority, or none has. `price` is USD/hour, as known.
+    With `subnet_in_template` the launch template's network interfaces name their subnets
+    themselves, and `subnet_id` is the primary one's.
     """
 
     instance_type: str
@@ -41,6 +45,7 @@ class Override:
     image_id: str
     priority: int | None = None
     price: float = field(default=0.0, compare=False)
+    subnet_in_template: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,8 @@ class FleetRequest:
 
     `digests` tell which NodeClaims the instance may belong to (`controllers.lifecycle.adoption`).
     `capacity_type` is `on-demand`, `spot` or `reserved`; `market` narrows the last to
-    `CAPACITY_BLOCK` or `INTERRUPTIBLE`. Instances go into `placement_group` where its id is given.
+    `CAPACITY_BLOCK` or `INTERRUPTIBLE`, and `reservation` is the id of the one that the launch
+    templates name. Instances go into `placement_group` where its id is given.
     """
 
     capacity_type: str
@@ -66,6 +72,7 @@ class FleetRequest:
     digests: tuple[str, ...] = ()
     market: str = ""
     placement_group: str = ""
+    reservation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +100,13 @@ class FleetError:
     subnet_id: str
     capacity_type: str
     placement_group: str = ""
+    reservation: str = ""
 
     @property
     def kind(self) -> Kind:
+        if self.reservation and self.code.startswith(RESERVATION_GONE):
+            # It ended or was cancelled since the class looked: other capacity may do.
+            return Kind.CAPACITY
         return classify(self.code)
 
 
@@ -174,9 +185,10 @@ def _override(override: Override) -> dict[str, Any]:
     found: dict[str, Any] = {
         "InstanceType": override.instance_type,
         "AvailabilityZone": override.zone,
-        "SubnetId": override.subnet_id,
         "ImageId": override.image_id,
     }
+    if not override.subnet_in_template:
+        found["SubnetId"] = override.subnet_id
     if override.priority is not None:
         found["Priority"] = override.priority
     return found

@@ -70,7 +70,13 @@ class _Group:
         template, first = min(offers, key=lambda offer: _order(offer[1]))
         common = frozenset(_offer(t, o) for t, o in offers)
         return cls(
-            (request.capacity_type, request.market, request.placement_group, request.tags),
+            (
+                request.capacity_type,
+                request.market,
+                request.placement_group,
+                request.reservation,
+                request.tags,
+            ),
             _offer(template, first),
             _LEAST_SPOT if request.capacity_type == SPOT else 0.0,
             (index,),

@@ -9,6 +9,7 @@ come meanwhile, the oldest first.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -34,6 +35,7 @@ MOST_AT_ONCE: Final = 1000
 """Instances of one request."""
 
 _CREATE_FLEET: Final = "create_fleet"
+_SUBNET: Final = re.compile(r"subnet-[0-9a-z]+")
 
 
 @dataclass(slots=True, eq=False)
@@ -179,15 +181,30 @@ def _without(own: FleetRequest, asked: FleetRequest) -> FleetRequest | None:
 
 def _error(entry: dict[str, Any], request: FleetRequest) -> FleetError:
     overrides = entry.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+    code = entry.get("ErrorCode", "")
+    message = plain_message(entry.get("ErrorMessage", ""))
+    subnet_id = _subnet_id(overrides, request)
+    if code == "InsufficientFreeAddressesInSubnet" and (named := _SUBNET.search(message)):
+        # Interfaces may be in several subnets: the message tells which is full.
+        subnet_id = named[0]
     return FleetError(
-        code=entry.get("ErrorCode", ""),
-        message=plain_message(entry.get("ErrorMessage", "")),
+        code=code,
+        message=message,
         instance_type=overrides.get("InstanceType", ""),
         zone=overrides.get("AvailabilityZone", ""),
-        subnet_id=overrides.get("SubnetId", ""),
+        subnet_id=subnet_id,
         capacity_type=request.capacity_type,
         placement_group=request.placement_group,
+        reservation=request.reservation,
     )
+
+
+def _subnet_id(overrides: dict[str, Any], request: FleetRequest) -> str:
+    """The subnet of an answer's override: the request's own where only its template names one."""
+    place = (overrides.get("InstanceType"), overrides.get("AvailabilityZone"))
+    asked = (o for c in request.configs for o in c.overrides if (o.instance_type, o.zone) == place)
+    named = overrides.get("SubnetId")
+    return str(named) if named else next((o.subnet_id for o in asked), "")
 
 
 def _launched(
@@ -202,7 +219,7 @@ def _launched(
             instance_id=instance_id,
             instance_type=entry.get("InstanceType") or overrides["InstanceType"],
             zone=overrides["AvailabilityZone"],
-            subnet_id=overrides["SubnetId"],
+            subnet_id=_subnet_id(overrides, request),
             image_id=overrides["ImageId"],
             capacity_type=capacity_type,
             others=errors,

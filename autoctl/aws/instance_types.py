@@ -135,9 +135,7 @@ class InstanceTypes:
             base = self._class_types(node_class)
             if entry is not None:
                 base = _kept(entry.base, base)
-        zones = {
-            s.zone for s in node_class.status.subnets if self._unavailable.subnet_available(s.id)
-        }
+        zones = open_zones(node_class, self._unavailable.subnet_available)
         known = entry.types if entry is not None and len(entry.types) == len(base) else base
         group = node_class.status.placement_group
         group_id = group.id if group is not None else ""
@@ -181,7 +179,9 @@ class InstanceTypes:
         """The type with what is out marked; `before` where that says the same already."""
         out = [
             o.zone not in zones
-            or not self._unavailable.available(instance_type.name, o.zone, o.capacity_type, group)
+            or not self._unavailable.available(
+                instance_type.name, o.zone, o.capacity_type, group, o.reservation_id or ""
+            )
             for o in instance_type.offerings
         ]
         if not any(out):
@@ -205,7 +205,26 @@ def _shape(node_class: NodeClass) -> tuple[object, ...]:
         status.amis,
         status.capacity_reservations,
         status.placement_group,
+        status.ip_family,
     )
+
+
+def open_zones(node_class: NodeClass, subnet_available: Callable[[str], bool]) -> frozenset[str]:
+    """The zones in which the class's subnets have room for nodes, and for their pods.
+
+    Of full subnets of nodes EC2 tells when something is launched there (`subnet_available`). Those
+    of pods are counted, too: nothing need be launched into them, and a node whose pods get no
+    addresses is of no use.
+    """
+    status = node_class.status
+    zones = frozenset(s.zone for s in status.subnets if subnet_available(s.id))
+    if not node_class.spec.pod_subnet_selector_terms:
+        return zones
+    return zones & {
+        s.zone
+        for s in status.pod_subnets
+        if subnet_available(s.id) and s.available_ip_address_count != 0
+    }
 
 
 def _kept(

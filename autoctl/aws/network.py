@@ -31,7 +31,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """`free_addresses` are IPv4 addresses left."""
+    """`free_addresses` are IPv4 addresses left; `ipv6` tells whether there are IPv6 ones."""
 
     id: str
     zone: str
@@ -40,6 +40,7 @@ class Subnet:
     free_addresses: int
     public_ip_on_launch: bool
     tags: Mapping[str, str]
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ class Network:
                     free_addresses=raw["AvailableIpAddressCount"],
                     public_ip_on_launch=raw.get("MapPublicIpOnLaunch", False),
                     tags=from_api(raw.get("Tags")),
+                    ipv6=any(
+                        block.get("Ipv6CidrBlockState", {}).get("State") == "associated"
+                        for block in raw.get("Ipv6CidrBlockAssociationSet", ())
+                    ),
                 )
         return tuple(found[key] for key in sorted(found))
 

@@ -2,7 +2,8 @@
 
 A failure takes an offering out for three minutes; one that fails again soon after it came back is
 out twice as long, up to half an hour. Account-wide obstacles take out a whole capacity type,
-exhausted subnets only themselves. What has no room in a placement group may have it outside.
+exhausted subnets only themselves. What has no room in a placement group may have it outside, and a
+capacity reservation that fails leaves others of the same type and zone as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class _Absence:
 
 
 class UnavailableOfferings:
-    """What is out, by capacity type, instance type and zone; by capacity type; by subnet.
+    """What is out, by capacity type, instance type and zone; by reservation; by capacity type; by
+    subnet.
 
     `group` is the id of the placement group that was asked for, empty without one.
     """
@@ -48,6 +50,10 @@ class UnavailableOfferings:
     def mark(self, instance_type: str, zone: str, capacity_type: str, group: str = "") -> None:
         """The offering has no capacity."""
         self._out(("offering", capacity_type, instance_type, zone, group))
+
+    def mark_reservation(self, reservation: str) -> None:
+        """The capacity reservation takes no instances."""
+        self._out(("reservation", reservation))
 
     def mark_group(self, group: str, zone: str) -> None:
         """The placement group is full in the zone."""
@@ -69,12 +75,22 @@ class UnavailableOfferings:
             self.mark_subnet(error.subnet_id)
         elif error.placement_group and _SPREAD in error.message.lower():
             self.mark_group(error.placement_group, error.zone)
+        elif error.reservation and error.kind is Kind.CAPACITY:
+            self.mark_reservation(error.reservation)
         elif error.kind is Kind.CAPACITY:
             self.mark(error.instance_type, error.zone, error.capacity_type, error.placement_group)
         elif error.kind is Kind.LIMIT:
             self.mark(error.instance_type, error.zone, error.capacity_type)
 
-    def available(self, instance_type: str, zone: str, capacity_type: str, group: str = "") -> bool:
+    def available(
+        self,
+        instance_type: str,
+        zone: str,
+        capacity_type: str,
+        group: str = "",
+        reservation: str = "",
+    ) -> bool:
+        """`group` and `reservation` are the placement group and the reservation to launch into."""
         if not self._out_now:
             return True
         keys: list[Hashable] = [
@@ -86,6 +102,8 @@ class UnavailableOfferings:
                 ("offering", capacity_type, instance_type, zone, group),
                 ("group", group, zone),
             ]
+        if reservation:
+            keys.append(("reservation", reservation))
         return not any(self._is_out(key) for key in keys)
 
     def subnet_available(self, subnet_id: str) -> bool:

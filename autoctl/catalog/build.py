@@ -8,7 +8,13 @@ from typing import Any
 
 from autoctl.catalog.labels import architecture, instance_labels
 from autoctl.catalog.model import InstanceType, Offering
-from autoctl.catalog.overhead import DEFAULT_SETTINGS, NodeSettings, capacity, overhead
+from autoctl.catalog.overhead import (
+    DEFAULT_SETTINGS,
+    NodeSettings,
+    capacity,
+    efa_cards,
+    overhead,
+)
 from autoctl.catalog.universe import is_exotic
 
 
@@ -29,5 +35,5 @@ def instance_type_from_api(
         labels=instance_labels(api),
         offerings=tuple(offerings),
         exotic=is_exotic(api),
-        network_cards=len(api["NetworkInfo"].get("NetworkCards", ())) or 1,
+        efa_cards=efa_cards(api),
     )

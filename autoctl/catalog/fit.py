@@ -18,6 +18,7 @@ from autoctl.catalog.overhead import (
     Percent,
     ephemeral_storage,
     memory_capacity,
+    takes_efa,
 )
 
 
@@ -28,6 +29,7 @@ def fits(api: Mapping[str, Any], settings: NodeSettings) -> bool:
         and interfaces_fit(api, settings)
         and eviction_fits(api, settings)
         and placement_fits(api, settings)
+        and address_family_fits(api, settings)
     )
 
 
@@ -43,17 +45,17 @@ def interfaces_fit(api: Mapping[str, Any], settings: NodeSettings) -> bool:
     if not wanted:
         return True
     network = api["NetworkInfo"]
-    room = {
-        int(card["NetworkCardIndex"]): int(card["MaximumNetworkInterfaces"])
-        for card in network["NetworkCards"]
-    }
-    cards = Counter(i.card for i in wanted)
+    cards = {int(card["NetworkCardIndex"]): card for card in network["NetworkCards"]}
+    room = {index: int(card["MaximumNetworkInterfaces"]) for index, card in cards.items()}
+    counts = Counter(i.card for i in wanted)
     efa = sum(i.efa for i in wanted)
     most_efa = int(network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0))
     addresses = int(network["Ipv4AddressesPerInterface"])
     return (
-        all(count <= room.get(card, 0) for card, count in cards.items())
+        all(count <= room.get(card, 0) for card, count in counts.items())
+        and all(i.device < room[i.card] for i in wanted)
         and efa <= most_efa
+        and all(takes_efa(cards[i.card]) for i in wanted if i.efa)
         and all(1 + i.addresses + i.prefixes <= addresses for i in wanted)
         and (not any(i.prefixes for i in wanted) or api.get("Hypervisor") != "xen")
     )
@@ -79,6 +81,17 @@ def placement_fits(api: Mapping[str, Any], settings: NodeSettings) -> bool:
     """Whether the type may be in a placement group of the strategy."""
     supported = api.get("PlacementGroupInfo", {}).get("SupportedStrategies", ())
     return settings.placement is None or settings.placement in supported
+
+
+def address_family_fits(api: Mapping[str, Any], settings: NodeSettings) -> bool:
+    """Whether the type's nodes can give pods IPv6 addresses, where the cluster's pods have them.
+
+    These come from prefixes, which only Nitro instances take (EKS User Guide, "Learn about IPv6
+    addresses to clusters, Pods, and services").
+    """
+    if not settings.ipv6:
+        return True
+    return bool(api["NetworkInfo"].get("Ipv6Supported")) and api.get("Hypervisor") != "xen"
 
 
 def _amount(threshold: int | Percent, whole: int) -> int:

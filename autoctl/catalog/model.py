@@ -75,7 +75,8 @@ class InstanceType:
     every node of the type carries (architecture, operating system, family, CPU count, ...); zone
     and capacity type come from the offering. `exotic` types (accelerated, bare metal) are used for
     ordinary pods only when nothing else is left. `overlays` names the NodeOverlays that added to
-    `capacity`. `network_cards` is how many of them instances have.
+    `capacity`. `efa_cards` are the indexes of the network cards that an Elastic Fabric Adapter goes
+    to, as many as instances may have adapters.
     """
 
     name: str
@@ -87,7 +88,7 @@ class InstanceType:
     offerings: tuple[Offering, ...] = ()
     exotic: bool = False
     overlays: tuple[str, ...] = ()
-    network_cards: int = 1
+    efa_cards: tuple[int, ...] = ()
 
     @cached_property
     def allocatable(self) -> Resources:

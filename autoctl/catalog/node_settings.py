@@ -44,6 +44,7 @@ def node_settings(node_class: NodeClass) -> NodeSettings:
         interfaces=tuple(
             StaticInterface(
                 i.network_card_index,
+                i.device_index,
                 i.secondary_ipv4_count or 0,
                 i.secondary_ipv4_prefix_count or 0,
                 i.interface_type == "efa-only",
@@ -54,6 +55,7 @@ def node_settings(node_class: NodeClass) -> NodeSettings:
         if eviction is not None
         else frozenset(),
         placement=group.strategy if group is not None else None,
+        ipv6=node_class.status.ip_family == "ipv6",
     )
 
 

@@ -47,10 +47,12 @@ class Percent:
 class StaticInterface:
     """A network interface that instances are launched with.
 
-    `addresses` and `prefixes` are those beside its own; `efa` ones carry no IP traffic.
+    `device` is its place on the network card. `addresses` and `prefixes` are those beside its own;
+    `efa` ones carry no IP traffic.
     """
 
     card: int
+    device: int = 0
     addresses: int = 0
     prefixes: int = 0
     efa: bool = False
@@ -65,7 +67,8 @@ class NodeSettings:
     is the number of pod addresses that static network interfaces bring, which then is the density;
     of EFA interfaces there then are `efa_interfaces`, else as many as the type has. `placement` is
     the strategy of the placement group that instances go into. `eviction_stated` are the signals
-    for which the NodeClass itself gives both thresholds.
+    for which the NodeClass itself gives both thresholds. `ipv6` is for clusters whose pods have
+    IPv6 addresses.
     `prefix_size` does not change density: EKS assumes single addresses even in prefix mode, for a
     fragmented subnet must not strand a pod.
     """
@@ -86,10 +89,31 @@ class NodeSettings:
     interfaces: tuple[StaticInterface, ...] = ()
     placement: str | None = None
     eviction_stated: frozenset[str] = frozenset()
+    ipv6: bool = False
     observed_memory: Mapping[str, int] = field(default_factory=dict)
 
 
 DEFAULT_SETTINGS = NodeSettings()
+
+
+def takes_efa(card: Mapping[str, Any]) -> bool:
+    """Whether a network card, as DescribeInstanceTypes tells it, may have an EFA-only interface.
+
+    An answer that does not say which interfaces a card takes rules none out.
+    """
+    return "efa-only" in card.get("InterfaceTypes", ("efa-only",))
+
+
+def efa_cards(api: Mapping[str, Any]) -> tuple[int, ...]:
+    """The network cards that EFA interfaces go to: those that take one, up to the type's limit.
+
+    The primary card of some types (P6-B300) carries IP traffic alone (Amazon EC2 User Guide,
+    "Maximize network bandwidth on Amazon EC2 instances with multiple network cards").
+    """
+    network = api["NetworkInfo"]
+    most = int(network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0))
+    able = [int(c["NetworkCardIndex"]) for c in network.get("NetworkCards", ()) if takes_efa(c)]
+    return tuple(sorted(able)[:most])
 
 
 def eni_limited_pods(network: Mapping[str, Any], *, pod_subnets: bool = False) -> int:

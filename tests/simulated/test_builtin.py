@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 import yaml
-from harness import Play, deployment, node_class, playing
+from harness import Play, deployment, node_class, node_pool, playing
 
 from autoctl.ports.kubernetes import (
     NODE_CLASSES,
@@ -14,6 +15,7 @@ from autoctl.ports.kubernetes import (
     Object,
     Resource,
 )
+from autoctl.simulate.world import World
 
 BOTH = {"builtin_node_pools": ["general-purpose", "system"], "node_role": "nodes"}
 TOLERATES = [{"key": "CriticalAddonsOnly", "operator": "Exists"}]
@@ -169,6 +171,36 @@ async def test_instances_of_a_role_may_join_the_cluster() -> None:
         assert [p.rpartition("/")[2] for p in entry.policies] == ["AmazonEKSAutoNodePolicy"]
         await play.api.delete(NODE_CLASSES, "default")
         await play.until(lambda: not play.world.cloud.eks.entries, 70)
+
+
+@pytest.mark.parametrize("spec", [{"role": "other"}, {"role": None, "instanceProfile": "own"}])
+async def test_a_former_role_joins_until_its_last_node_is_replaced(spec: Object) -> None:
+    """Its nodes drift; until they are gone they need their access entry, and then nobody does."""
+
+    def prepare(world: World) -> None:
+        world.cloud.iam.add_role("other")
+        iam = world.cloud.client("iam")
+        iam.create_instance_profile(InstanceProfileName="own")
+        iam.add_role_to_instance_profile(InstanceProfileName="own", RoleName="other")
+
+    def roles(play: Play) -> set[str]:
+        return {name.rpartition("/")[2] for name in play.world.cloud.eks.entries}
+
+    objects_ = (node_class(), node_pool(), deployment(replicas=1))
+    async with playing(*objects_, prepare=prepare) as play:
+        await play.until(lambda: play.running() == 1, 180)
+        (before,) = play.instances()
+        assert roles(play) == {"autoctl-node"}
+        await play.world.cluster.users.patch(NODE_CLASSES, "default", {"spec": spec})
+        joined = "other" if spec["role"] else None
+        await play.until(lambda: joined is None or joined in roles(play), 60)
+        assert "autoctl-node" in roles(play), "its node is still there"
+        await play.until(lambda: before not in play.instances(), 1800)
+        await play.until(lambda: roles(play) == ({joined} if joined else set()), 200)
+        made = [p for p in play.world.cloud.iam.profiles if p != "own"]
+        assert len(made) == (1 if joined else 0), "a profile that nobody uses goes as well"
+        (declared,) = play.world.cluster.objects(NODE_CLASSES)
+        assert "autoctl.io/former-roles" not in declared["metadata"]["annotations"]
 
 
 async def test_an_access_entry_of_somebody_else_stays() -> None:

@@ -8,6 +8,7 @@ import pytest
 from guide_objects import GUIDE, filled
 from harness import Play, node_class, playing
 
+from autoctl.api.validation import validate_manifest
 from autoctl.ports.kubernetes import NODE_CLASSES, NODE_POOLS
 from autoctl.sim.cloud.ec2.records import Reservation
 from autoctl.simulate.world import World
@@ -62,6 +63,38 @@ def not_ready(play: Play) -> list[str]:
         for obj in play.world.cluster.objects(resource)
         if play.condition(obj, "Ready")["status"] != "True"
     ]
+
+
+LACKING = [entry for entry in GUIDE if entry.get("lacks")]
+RULES = {
+    "role": ("spec", "must specify exactly one of ['role', 'instanceProfile']"),
+    "advancedCompute.kernel.sysctl.user.max_user_namespaces": (
+        "spec.advancedCompute",
+        "'kubelet.idsPerPod' requires 'kernel.sysctl.user.max_user_namespaces' greater than 0",
+    ),
+}
+"""What admission says where a page breaks a rule of its own, by what would have kept it."""
+
+
+@pytest.mark.parametrize("entry", LACKING, ids=[e["page"].replace(" ", "-") for e in LACKING])
+def test_what_a_page_leaves_out_is_refused_by_name(entry: dict[str, Any]) -> None:
+    """As printed, its class breaks the page's own words in nothing but what `lacks` names."""
+    (printed,) = (obj for obj in entry["objects"] if obj["kind"] == "NodeClass")
+    told = {
+        (error.field, error.message.rpartition('": ')[2])
+        for error in validate_manifest(printed)
+        if error.field != "<nil>"
+    }
+    fields = {
+        (f"spec.{name}", "Required value") for name in entry["lacks"] if name.endswith("Terms")
+    }
+    # While a field is missing the API server checks no rules.
+    assert told == (fields or {RULES[name] for name in entry["lacks"]})
+
+
+def test_most_pages_need_nothing() -> None:
+    """Of 17 pages and parts of pages; with `lacks` the class is filled in before it is applied."""
+    assert (len(GUIDE), len(LACKING)) == (17, 7)
 
 
 @pytest.mark.parametrize("entry", GUIDE, ids=[e["page"].replace(" ", "-") for e in GUIDE])

@@ -117,6 +117,14 @@ def reservation_fills_up(play: Remote) -> None:
     reservation.used_by.add("i-of-somebody-else")
 
 
+def reservation_becomes(state: str) -> Callable[[Remote], None]:
+    def strike(play: Remote) -> None:
+        (reservation,) = play.world.cloud.ec2.capacity.reservations.values()
+        reservation.state = state
+
+    return strike
+
+
 def templates_vanish(play: Remote) -> None:
     """The launch templates that the operator knows are deleted by hand."""
     play.world.cloud.ec2.templates.templates.clear()
@@ -267,6 +275,28 @@ ROWS = [
         spec={"capacityReservationSelectorTerms": [{"tags": {"team": "a"}}]},
         said=(("InsufficientCapacityError", "ReservationCapacityExceeded"),),
         check=bought("on-demand"),
+    ),
+    *(
+        Row(
+            name,
+            strike,
+            capacity_types=("reserved", "on-demand"),
+            spec={"capacityReservationSelectorTerms": [{"tags": {"team": "a"}}]},
+            said=(("InsufficientCapacityError", code),),
+            check=bought("on-demand"),
+        )
+        for name, strike, code in (
+            (
+                "a reservation is taken back in between",
+                reservation_becomes("unavailable"),
+                "InvalidCapacityReservationState.Unavailable",
+            ),
+            (
+                "a reservation is gone in between",
+                lambda play: play.world.cloud.ec2.capacity.reservations.clear(),
+                "InvalidCapacityReservationId.NotFound",
+            ),
+        )
     ),
     Row(
         "a full subnet",

@@ -55,6 +55,35 @@ async def test_reserved_capacity_is_used_first_and_on_demand_for_the_rest() -> N
         assert labels["node.kubernetes.io/instance-type"] == "m5.xlarge"
 
 
+async def test_one_class_with_terms_keeps_all_out_of_open_reservations() -> None:
+    """EC2's own matching is off for the whole cluster then, and on again without such a class."""
+    plain = node_class()
+    plain["metadata"]["name"] = "plain"
+    pool = node_pool()
+    pool["spec"]["template"]["spec"]["nodeClassRef"]["name"] = "plain"
+    requirements = pool["spec"]["template"]["spec"]["requirements"]
+    requirements.append(
+        {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m5.xlarge"]}
+    )
+    requirements.append(
+        {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-west-2a"]}
+    )
+    selecting = node_class(capacityReservationSelectorTerms=TERMS)
+    async with playing(plain, selecting, pool) as play:
+        made = play.world.cloud.ec2.capacity.add_reservation(
+            "m5.xlarge", "us-west-2a", 2, match="open"
+        )
+        await play.api.create(DEPLOYMENTS, deployment(replicas=1, cpu="3"), "default")
+        await play.until(lambda: play.running() == 1, 180)
+        assert not made.used_by
+        await play.api.delete(NODE_CLASSES, "default")
+        await asyncio.sleep(70)
+        await play.api.create(DEPLOYMENTS, deployment("more", 1, cpu="3"), "default")
+        await play.until(lambda: play.running() == 2, 180)
+        assert len(made.used_by) == 1, "matched by EC2 itself"
+        assert _capacity_types(play) == {"on-demand": 2}
+
+
 async def test_a_node_whose_reservation_ended_is_on_demand_from_then_on() -> None:
     declared = node_class(capacityReservationSelectorTerms=TERMS)
     async with playing(declared, node_pool(capacity_types=RESERVED)) as play:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
 import pytest
+from certificate import CERTIFICATE
 from harness import Play, deployment, node_class, node_pool, playing
 
 from autoctl.ports.kubernetes import NODE_CLASSES, Object
@@ -110,11 +112,44 @@ async def test_trouble_on_the_way_is_no_verdict() -> None:
 
 async def test_what_ec2_would_refuse_is_told_before_pods_wait() -> None:
     """User data are limited; EC2 says so only when the launch template is made."""
-    bundles = [{"name": f"corp-{n}", "data": "QUJD" * 2000} for n in range(3)]
+    many = base64.b64encode(base64.b64decode(CERTIFICATE) * 8).decode()
+    bundles = [{"name": f"corp-{n}", "data": many} for n in range(3)]
     async with playing(node_class(certificateBundles=bundles), node_pool()) as play:
         await play.until(lambda: validation(play)["status"] == "False", 30)
         assert validation(play)["reason"] == "UserDataSizeLimitExceeded"
         assert "16384" in validation(play)["message"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry runs", "none"])
+@pytest.mark.parametrize(
+    ("spec", "annotations", "reason", "told"),
+    [
+        (
+            {"certificateBundles": [{"name": "corp", "data": "QUJD"}]},
+            {},
+            "InvalidCertificateBundle",
+            "certificateBundles[0].data (corp)",
+        ),
+        (
+            {"advancedCompute": {"hugepages": {"transparent": {"enabled": "always"}}}},
+            {"autoctl.io/bottlerocket-version": "1.50.0"},
+            "BottlerocketTooOld",
+            "Bottlerocket 1.50.0, which the class pins, does not know advancedCompute.hugepages",
+        ),
+    ],
+)
+async def test_what_nodes_would_not_boot_with_is_told_before_they_are_launched(
+    spec: Object, annotations: dict[str, str], reason: str, told: str, *, dry_run: bool
+) -> None:
+    """EC2 takes any user data; Bottlerocket does not, and such a node never joins."""
+    objects = (node_class(**spec), node_pool(), deployment())
+    objects[0]["metadata"]["annotations"] = annotations
+    async with playing(*objects, operator={"disable_dry_run": not dry_run}) as play:
+        await play.until(lambda: validation(play)["status"] == "False", 30)
+        assert validation(play)["reason"] == reason
+        assert told in validation(play)["message"]
+        await asyncio.sleep(600)
+        assert play.launched == 0
 
 
 async def test_dry_runs_can_be_switched_off() -> None:

@@ -136,7 +136,7 @@ class Launcher:
         types = self._d.state.types_of_claim(claim, self._d.types.launchable)
         exhausted = frozenset(
             s.id
-            for s in node_class.status.subnets
+            for s in (*node_class.status.subnets, *node_class.status.pod_subnets)
             if not self._d.unavailable.subnet_available(s.id)
         )
         options = self._d.options.of(types)
@@ -184,7 +184,11 @@ class Launcher:
             plan.reservation.id if plan.reservation is not None else None,
         )
         assert machine is not None, "the plan named the type"
-        self._d.subnets.take(launched.subnet_id, machine.instance_type.capacity.get("pods", 0))
+        pods = machine.instance_type.capacity.get("pods", 0)
+        pod_subnet = plan.pod_subnets.get(launched.zone)
+        self._d.subnets.take(launched.subnet_id, 1 if pod_subnet else pods)
+        if pod_subnet:
+            self._d.subnets.take(pod_subnet, pods)
         return machine
 
     async def _request(
@@ -215,6 +219,7 @@ class Launcher:
             (launch_digest(claim),),
             market=plan.reservation.market if plan.reservation is not None else "",
             placement_group=group.id if group is not None else "",
+            reservation=plan.reservation.id if plan.reservation is not None else "",
         )
 
     def _learn(self, errors: tuple[FleetError, ...]) -> None:
@@ -226,6 +231,9 @@ class Launcher:
         """No override was even tried: the account's limits bind all of the capacity type."""
         if error.kind is Kind.LIMIT:
             self._d.unavailable.mark_capacity_type(request.capacity_type)
+            return
+        if request.reservation:
+            self._d.unavailable.mark_reservation(request.reservation)
             return
         for config in request.configs:
             for o in config.overrides:
@@ -241,8 +249,9 @@ class Launcher:
     def _refused(
         self, errors: tuple[FleetError, ...], message: str, order: Order, code: str = ""
     ) -> LaunchRefused:
-        codes = [e.code for e in errors if e.kind not in {Kind.CAPACITY, Kind.LIMIT}]
-        reason = launch_reason(codes[0] if codes else code)
+        told = [e for e in errors if e.kind not in {Kind.CAPACITY, Kind.LIMIT}]
+        reason = launch_reason(told[0].code, told[0].message) if told else ""
+        reason = reason or launch_reason(code, message)
         if reason == "LaunchTemplateNotFound":
             for config in order.request.configs:
                 self._d.templates.lost(config.template)

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from autoctl.api import core, labels
@@ -21,11 +21,11 @@ from autoctl.api.nodeclass import NodeClass
 from autoctl.api.nodeclass_status import SubnetStatus
 from autoctl.api.quantity import whole
 from autoctl.aws.fleet import CAPACITY_BLOCK, INTERRUPTIBLE, MOST_OVERRIDES, Override
-from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
+from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, Offering
 from autoctl.catalog.overhead import EFA
 from autoctl.catalog.units import amounts
 from autoctl.controllers.lifecycle.launch_options import Choice, LaunchOptions
-from autoctl.controllers.nodeclass.launch_template import ReservationTarget
+from autoctl.controllers.nodeclass.launch_template import ReservationTarget, serves_pods
 from autoctl.controllers.nodeclass.userdata import NodeSpecifics
 from autoctl.state.problem import core_taints
 
@@ -55,6 +55,8 @@ class LaunchPlan:
     groups: tuple[TemplateGroup, ...]
     reservation: ReservationTarget | None = None
     why: str = ""
+    pod_subnets: Mapping[str, str] = field(default_factory=dict)
+    """Zone -> the subnet of the pods of a node there, where pods have subnets of their own."""
 
 
 def plan_launch(
@@ -69,7 +71,8 @@ def plan_launch(
     """The cheapest available offerings of one capacity type that the claim allows.
 
     Of a zone's subnets the one with the most free addresses is used; `addresses_taken` are those
-    that launches have taken by subnet since the class counted.
+    that launches have taken by subnet since the class counted. Where pods have subnets of their
+    own, a zone needs one with addresses left.
     With `capacity_aside` all count as available, but reserved ones, which are for launches alone.
     """
     selection = options.once(
@@ -79,10 +82,17 @@ def plan_launch(
     if not selection.chosen:
         return LaunchPlan(ON_DEMAND, (), why=selection.why)
     subnets = _subnets(node_class.status.subnets, exhausted_subnets, addresses_taken)
-    groups = _groups(claim, node_class, selection.chosen, subnets, options)
+    pod_subnets: dict[str, str] = {}
+    if node_class.spec.pod_subnet_selector_terms:
+        left = (s for s in node_class.status.pod_subnets if s.available_ip_address_count != 0)
+        pod_subnets = _subnets(left, exhausted_subnets, addresses_taken)
+        subnets = {zone: subnet for zone, subnet in subnets.items() if zone in pod_subnets}
+    groups = _groups(claim, node_class, selection.chosen, subnets, pod_subnets, options)
     if not groups:
         return LaunchPlan(selection.capacity_type, (), why="no subnet has free addresses")
-    return LaunchPlan(selection.capacity_type, groups, selection.reservation)
+    return LaunchPlan(
+        selection.capacity_type, groups, selection.reservation, pod_subnets=pod_subnets
+    )
 
 
 def launch_digest(claim: NodeClaim) -> str:
@@ -233,8 +243,14 @@ def _groups(
     node_class: NodeClass,
     ordered: Sequence[Choice],
     subnets: Mapping[str, str],
+    pod_subnets: Mapping[str, str],
     options: LaunchOptions,
 ) -> tuple[TemplateGroup, ...]:
+    """The overrides, by the launch template that they need.
+
+    One that makes interfaces for pods in their own subnets is for one zone: an interface's subnet
+    stands in the template, and an override can name no more than one.
+    """
     taints = (
         *core_taints(claim.spec.taints),
         *core_taints(claim.spec.startup_taints),
@@ -242,7 +258,8 @@ def _groups(
     )
     size = whole(node_class.spec.ephemeral_storage.size)
     wants_efa = amounts(claim.spec.resources.requests).get(EFA, 0) > 0
-    grouped: dict[tuple[int, bool, int, int], list[Override]] = {}
+    zonal = bool(pod_subnets) and serves_pods(node_class)
+    grouped: dict[tuple[int, bool, tuple[int, ...], str, str], list[Override]] = {}
     given = node_labels(claim) | _compute_type(ordered)
     priorities = _priorities([o for _, o in ordered])
     for instance_type, offering in ordered:
@@ -251,8 +268,13 @@ def _groups(
         if subnet is None or image is None:
             continue
         nvme = int(instance_type.labels.get(_NVME_LABEL, 0)) * _GB > size
-        efa = _efa(instance_type) if wants_efa else (0, 0)
-        key = (instance_type.capacity.get("pods", 0), nvme, *efa)
+        key = (
+            instance_type.capacity.get("pods", 0),
+            nvme,
+            instance_type.efa_cards if wants_efa else (),
+            subnet if zonal else "",
+            pod_subnets[offering.zone] if zonal else "",
+        )
         override = Override(
             instance_type.name,
             offering.zone,
@@ -260,22 +282,13 @@ def _groups(
             image,
             priorities.get(offering.weighed),
             price=offering.price,
+            subnet_in_template=zonal,
         )
         grouped.setdefault(key, []).append(override)
     return tuple(
         TemplateGroup(NodeSpecifics(given, taints, *specifics), tuple(overrides))
         for specifics, overrides in grouped.items()
     )
-
-
-def _efa(instance_type: InstanceType) -> tuple[int, int]:
-    """How many EFA interfaces instances of the type take, and from which network card on.
-
-    Where there is one card more than that, the primary one has none (Amazon EC2 User Guide, EFA,
-    for P6-B300).
-    """
-    count = instance_type.capacity.get(EFA, 0)
-    return count, int(1 < count < instance_type.network_cards)
 
 
 def _priorities(ordered: Sequence[Offering]) -> dict[float, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ import structlog
 
 from autoctl.api.hashing import NODECLASS_VERSION, nodeclass_hash
 from autoctl.api.labels import (
+    FORMER_ROLES,
     NODE_SETTINGS_HASH,
     NODECLASS_FINALIZER,
     NODECLASS_HASH,
@@ -45,6 +46,7 @@ from autoctl.controllers.nodeclass.resolve import (
     images_part,
     next_status,
     placement_group_part,
+    pod_networking_part,
     reservation_selectors,
     reservations_part,
     security_groups_part,
@@ -52,7 +54,7 @@ from autoctl.controllers.nodeclass.resolve import (
     subnets_part,
 )
 from autoctl.controllers.nodeclass.templates import TemplateStore
-from autoctl.controllers.nodeclass.userdata import knows_single_process_oom_kill
+from autoctl.controllers.nodeclass.userdata import later_settings
 from autoctl.controllers.nodeclass.validation import Validation
 from autoctl.controllers.objects import (
     add_finalizer,
@@ -145,6 +147,7 @@ class NodeClassController:
         await write_status(api, NODE_CLASSES, node_class, status)
         if errors:
             raise errors[0]
+        await self._retire_roles(node_class)
         self._resolved[node_class.metadata.uid] = (wanted, now)
         return Result(self._d.refresh_seconds)
 
@@ -163,26 +166,39 @@ class NodeClassController:
         self._settled.add(uid)
 
     async def _warn(self, node_class: NodeClass) -> None:
-        """Tell of fields that the cluster's version knows nothing of: they have no effect."""
-        compute = node_class.spec.advanced_compute
-        kubelet = compute.kubelet if compute is not None else None
-        if kubelet is None or kubelet.single_process_oom_kill is None:
+        """Tell of fields that have no effect: the kubelets do not know them, or they are another's.
+
+        A condition tells of the latter as well, for as long as they are there.
+        """
+        networking = pod_networking_part(node_class).verdict
+        if networking.ok is False:
+            self._tell(node_class, "PodNetworkingNotApplied", networking.message)
+        asked = [s for s in later_settings(node_class) if s.kubernetes > (1, 0)]
+        if not asked:
             return
         try:
             version = (await self._d.cluster.get()).version
         except CloudError:
             return  # AMIsReady tells of it, which needs the version as well.
-        if not knows_single_process_oom_kill(version):
-            self._d.events.publish(
-                Event(
-                    reference(NODE_CLASSES, node_class),
-                    "UnsupportedKubeletConfiguration",
-                    "advancedCompute.kubelet.singleProcessOOMKill needs Kubernetes 1.32 or newer, "
-                    f"and has no effect with {version}",
-                    "Warning",
-                    dedupe_seconds=_WARNING_DEDUPE_SECONDS,
+        for setting in asked:
+            if not setting.known_to(version):
+                needed = ".".join(map(str, setting.kubernetes))
+                text = (
+                    f"{setting.field} needs Kubernetes {needed} or newer, and has no effect with "
+                    f"{version}"
                 )
+                self._tell(node_class, "UnsupportedKubeletConfiguration", text)
+
+    def _tell(self, node_class: NodeClass, reason: str, text: str) -> None:
+        self._d.events.publish(
+            Event(
+                reference(NODE_CLASSES, node_class),
+                reason,
+                text,
+                "Warning",
+                dedupe_seconds=_WARNING_DEDUPE_SECONDS,
             )
+        )
 
     async def _resolve(self, node_class: NodeClass) -> tuple[list[Part], list[CloudError]]:
         """The parts of the status; errors of requests that are worth repeating soon."""
@@ -214,6 +230,7 @@ class NodeClassController:
             else:
                 old = find_condition(node_class.status.conditions, condition)
                 verdicts[condition] = old is not None and old.status == "True"
+        parts.append(pod_networking_part(node_class))
         validation = await self._validation(node_class, parts, verdicts, errors)
         return parts if validation is None else [*parts, validation], errors
 
@@ -245,7 +262,15 @@ class NodeClassController:
             node_class,
             await network.subnets(selectors(spec.subnet_selector_terms)),
             await network.subnets(selectors(spec.pod_subnet_selector_terms)),
+            ipv6=await self._ipv6(node_class),
         )
+
+    async def _ipv6(self, node_class: NodeClass) -> bool:
+        """Whether pods of the cluster have IPv6 addresses; as last known while EKS does not say."""
+        try:
+            return (await self._d.cluster.get()).ipv6
+        except CloudError:
+            return node_class.status.ip_family == "ipv6"
 
     async def _security_groups(self, node_class: NodeClass) -> Part:
         spec = node_class.spec
@@ -267,10 +292,13 @@ class NodeClassController:
         """The class's own profile, or one made for its role."""
         spec = node_class.spec
         own = spec.instance_profile
-        name = own if own is not None else self._profile_name(node_class)
+        made = self._profile_name(node_class)
+        name = own if own is not None else made
         now = self._d.clock.now()
         checked = self._profiles.get((name, spec.role or ""))
         if checked is None or now - checked >= _PROFILE_REFRESH:
+            if own is None or node_class.status.instance_profile == made:
+                await self._remember_role(node_class, made)
             if own is not None:
                 if not await self._d.profiles.exists(own):
                     return Part(
@@ -314,16 +342,43 @@ class NodeClassController:
             # A cluster that admits nodes by its aws-auth ConfigMap alone.
             _log.warning("no access entry made", role=arn, error=str(error))
 
-    async def _dismiss(self, node_class: NodeClass, profile: str) -> None:
-        """Take the role's access entry away with the last class that uses it."""
-        others = (
-            c
+    async def _dismiss(self, node_class: NodeClass, arns: Iterable[str]) -> None:
+        """Take the access entries of roles away that no other class uses."""
+        others = {
+            c.spec.role
             for c in self._d.state.node_classes.reflector
-            if c.metadata.uid != node_class.metadata.uid and c.spec.role == node_class.spec.role
+            if c.metadata.uid != node_class.metadata.uid
+        }
+        for arn in arns:
+            if _role_name(arn) not in others:
+                await self._d.access.delete_access_entry(arn, CLUSTER)
+
+    async def _remember_role(self, node_class: NodeClass, made: str) -> None:
+        """Note the role that is about to leave the class's profile.
+
+        The nodes that there are drift, but join with its credentials until they are replaced.
+        """
+        arn = await self._d.profiles.role_arn(made)
+        if arn is None or _role_name(arn) == node_class.spec.role:
+            return
+        former = ",".join(dict.fromkeys([*_former_roles(node_class), arn]))
+        annotations = {FORMER_ROLES: former}
+        await write_metadata(self._d.api, NODE_CLASSES, node_class, annotations=annotations)
+
+    async def _retire_roles(self, node_class: NodeClass) -> None:
+        """Take away what nodes of former roles needed, once the last of them is gone."""
+        former = _former_roles(node_class)
+        claims = self._d.state.claims_by_class[node_class.name].values()
+        current = node_class.metadata.annotations.get(NODECLASS_HASH)
+        if not former or any(c.metadata.annotations.get(NODECLASS_HASH) != current for c in claims):
+            return
+        await self._dismiss(
+            node_class, (a for a in former if _role_name(a) != node_class.spec.role)
         )
-        arn = await self._d.profiles.role_arn(profile)
-        if arn is not None and not any(others):
-            await self._d.access.delete_access_entry(arn, CLUSTER)
+        if node_class.spec.role is None:
+            await self._d.profiles.delete(self._profile_name(node_class))
+        forgotten = {"metadata": {"annotations": {FORMER_ROLES: None}}}
+        await self._d.api.patch(NODE_CLASSES, node_class.name, forgotten)
 
     def _profile_name(self, node_class: NodeClass) -> str:
         return profile_name(self._d.region, self._d.cluster_name, node_class.metadata.uid)
@@ -335,9 +390,11 @@ class NodeClassController:
         if users:
             self._d.events.publish(_waiting(node_class, users))
             return Result(REFRESH_SECONDS)
-        if node_class.spec.role is not None:
+        former = _former_roles(node_class)
+        if node_class.spec.role is not None or former:
             profile = self._profile_name(node_class)
-            await self._dismiss(node_class, profile)
+            arn = await self._d.profiles.role_arn(profile)
+            await self._dismiss(node_class, {*former, *([arn] if arn is not None else [])})
             await self._d.profiles.delete(profile)
         self._d.validation.forget(node_class.metadata.uid)
         self._resolved.pop(node_class.metadata.uid, None)
@@ -348,6 +405,16 @@ class NodeClassController:
         except NotFound:
             _log.debug("NodeClass is gone already", node_class=node_class.name)
         return DONE
+
+
+def _role_name(arn: str) -> str:
+    return arn.rpartition("/")[2]
+
+
+def _former_roles(node_class: NodeClass) -> tuple[str, ...]:
+    """The ARNs of roles that nodes of the class may still have."""
+    noted = node_class.metadata.annotations.get(FORMER_ROLES, "")
+    return tuple(arn for arn in noted.split(",") if arn)
 
 
 def _waiting(node_class: NodeClass, users: list[str]) -> Event:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeclass_network import NetworkInterface
 from autoctl.api.quantity import whole
 from autoctl.aws.eks import ClusterInfo
 from autoctl.aws.tags import to_api
@@ -90,6 +91,18 @@ def launch_template(
     return LaunchTemplate(f"autoctl/{cluster.name}/{digest}"[-128:], data, dict(tags))
 
 
+def serves_pods(node_class: NodeClass) -> bool:
+    """Whether instances are launched with interfaces for pods beside the primary one."""
+    network = node_class.spec.advanced_networking
+    interfaces = (network.network_interfaces if network is not None else None) or ()
+    return any(_for_pods(interface) for interface in interfaces)
+
+
+def _for_pods(interface: NetworkInterface) -> bool:
+    primary = interface.network_card_index == interface.device_index == 0
+    return interface.interface_type == "interface" and not primary
+
+
 def _volumes(node_class: NodeClass, *, nvme: bool) -> list[dict[str, Any]]:
     storage = node_class.spec.ephemeral_storage
     common: dict[str, Any] = {
@@ -130,12 +143,13 @@ def _network(node_class: NodeClass, node: NodeSpecifics, *, ipv6: bool) -> dict[
                 "InterfaceType": interface.interface_type,
             }
             | common
+            | _place(node_class, node, interface)
             | _addresses(interface.secondary_ipv4_count, interface.secondary_ipv4_prefix_count)
             for interface in static
         ]
     else:
         interfaces = [{"DeviceIndex": 0} | common, *_efa_only(node, common)]
-        if node.efa and node.efa_from == 0:
+        if 0 in node.efa:
             interfaces[0]["InterfaceType"] = "efa"
     primary = next(i for i in interfaces if i["DeviceIndex"] == i.get("NetworkCardIndex", 0) == 0)
     if public is not None and len(interfaces) == 1:
@@ -149,12 +163,31 @@ def _network(node_class: NodeClass, node: NodeSpecifics, *, ipv6: bool) -> dict[
 
 
 def _efa_only(node: NodeSpecifics, common: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The EFA interfaces on network cards beside the primary one: they need no addresses."""
+    """The EFA interfaces on network cards beside the primary one: they need no addresses.
+
+    Each is its card's first device, as EC2 recommends for types of several cards (Amazon EC2 User
+    Guide, "Maximize network bandwidth on Amazon EC2 instances with multiple network cards").
+    """
     return [
-        {"NetworkCardIndex": card, "DeviceIndex": 1, "InterfaceType": "efa-only", **common}
-        for card in range(node.efa_from, node.efa_from + node.efa)
+        {"NetworkCardIndex": card, "DeviceIndex": 0, "InterfaceType": "efa-only", **common}
+        for card in node.efa
         if card > 0
     ]
+
+
+def _place(
+    node_class: NodeClass, node: NodeSpecifics, interface: NetworkInterface
+) -> dict[str, Any]:
+    """The subnet of a static interface, and the groups where they are the pods'.
+
+    Nothing where all are in the subnet of the launch.
+    """
+    if not node.pod_subnet:
+        return {}
+    if not _for_pods(interface):
+        return {"SubnetId": node.subnet}
+    groups = [group.id for group in node_class.status.pod_security_groups]
+    return {"SubnetId": node.pod_subnet, "Groups": groups}
 
 
 def _addresses(single: int | None, prefixes: int | None) -> dict[str, int]:

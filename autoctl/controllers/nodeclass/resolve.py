@@ -16,6 +16,7 @@ from autoctl.api.nodeclass import (
     CAPACITY_RESERVATIONS_READY,
     INSTANCE_PROFILE_READY,
     PLACEMENT_GROUP_READY,
+    POD_NETWORKING_APPLIED,
     READY,
     SECURITY_GROUPS_READY,
     SUBNETS_READY,
@@ -34,6 +35,7 @@ from autoctl.aws.errors import CloudError, Kind, refused_action
 from autoctl.aws.images import LATEST, ImageQuery
 from autoctl.aws.network import SecurityGroup, Selector, Subnet
 from autoctl.aws.reservations import PlacementGroup, Reservation, ReservationSelector
+from autoctl.controllers.nodeclass.launch_template import serves_pods
 
 BLOCK_DRAIN = timedelta(minutes=40)
 """Before the end of a Capacity Block its nodes must be empty: EC2 takes the instances 30 minutes
@@ -119,18 +121,29 @@ def image_status(query: ImageQuery, image: str) -> AmiStatus:
 
 
 def subnets_part(
-    node_class: NodeClass, subnets: tuple[Subnet, ...], pod_subnets: tuple[Subnet, ...]
+    node_class: NodeClass,
+    subnets: tuple[Subnet, ...],
+    pod_subnets: tuple[Subnet, ...],
+    *,
+    ipv6: bool = False,
 ) -> Part:
-    """What the subnet selectors found."""
+    """What the subnet selectors found; in an IPv6 cluster, those that have IPv6 addresses."""
+    usable = tuple(s for s in subnets if s.ipv6 or not ipv6)
+    for_pods = tuple(s for s in pod_subnets if s.ipv6 or not ipv6)
     fields = {
-        "subnets": tuple(_subnet(s) for s in subnets),
-        "pod_subnets": tuple(_subnet(s) for s in pod_subnets),
+        "subnets": tuple(_subnet(s) for s in usable),
+        "pod_subnets": tuple(_subnet(s) for s in for_pods),
+        "ip_family": "ipv6" if ipv6 else "ipv4",
     }
     verdict = Verdict(True)
     if not subnets:
         verdict = Verdict(False, "SubnetsNotFound", "SubnetSelector did not match any Subnets")
+    elif not usable:
+        names = ", ".join(s.id for s in subnets)
+        text = f"the cluster's pods have IPv6 addresses, but no subnet of {names} has an IPv6 block"
+        verdict = Verdict(False, "SubnetsWithoutIPv6", text)
     elif node_class.spec.pod_subnet_selector_terms:
-        lacking = sorted({s.zone for s in subnets} - {s.zone for s in pod_subnets})
+        lacking = sorted({s.zone for s in usable} - {s.zone for s in for_pods})
         if lacking:
             verdict = Verdict(
                 False,
@@ -164,6 +177,50 @@ def security_groups_part(
             "podSecurityGroupSelectorTerms did not match any security group",
         )
     return Part(SECURITY_GROUPS_READY, verdict, fields)
+
+
+def left_to_the_cni(node_class: NodeClass) -> dict[str, str]:
+    """Field -> the setting of the Amazon VPC CNI that does what the class asks for there.
+
+    Only fields that ask for something else than what they are by default: nothing here acts on
+    them, and whoever wrote `DefaultDeny` must not take his pods for isolated.
+    """
+    spec = node_class.spec
+    network = spec.advanced_networking
+    asked = {
+        "snatPolicy": (spec.snat_policy == "Disabled", "AWS_VPC_K8S_CNI_EXTERNALSNAT=true"),
+        "networkPolicy": (
+            spec.network_policy == "DefaultDeny",
+            "NETWORK_POLICY_ENFORCING_MODE=strict",
+        ),
+        "networkPolicyEventLogs": (
+            spec.network_policy_event_logs == "Enabled",
+            "--enable-policy-event-logs=true of its network policy agent",
+        ),
+        "podSubnetSelectorTerms, podSecurityGroupSelectorTerms": (
+            bool(spec.pod_subnet_selector_terms) and not serves_pods(node_class),
+            "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG=true with an ENIConfig for each zone",
+        ),
+        "advancedNetworking.ipv4PrefixSize": (
+            network is not None and network.ipv4_prefix_size == "32",
+            "ENABLE_PREFIX_DELEGATION=false",
+        ),
+        "advancedNetworking.enableV4Egress": (
+            network is not None and not network.enable_v4_egress,
+            "ENABLE_V4_EGRESS=false",
+        ),
+    }
+    return {field: setting for field, (wanted, setting) in asked.items() if wanted}
+
+
+def pod_networking_part(node_class: NodeClass) -> Part:
+    """What the class asks of pod networking that has to be set at the CNI; Ready without it."""
+    asked = left_to_the_cni(node_class)
+    if not asked:
+        return Part(POD_NETWORKING_APPLIED, Verdict(True))
+    told = "; ".join(f"{field}: set {setting}" for field, setting in asked.items())
+    text = f"nothing here acts on these fields, the cluster's VPC CNI has to: {told}"
+    return Part(POD_NETWORKING_APPLIED, Verdict(False, "LeftToTheCNI", text))
 
 
 def images_part(
@@ -258,6 +315,10 @@ def _with_conditions(
 ) -> Conditions:
     """The conditions with the given verdicts, and `Ready` over all that count."""
     for kind, verdict in given.items():
+        if kind == POD_NETWORKING_APPLIED and verdict.ok:
+            # Nothing to tell: most classes ask for nothing that is left to others.
+            conditions = tuple(c for c in conditions if c.type != kind)
+            continue
         conditions = _set(conditions, kind, verdict, generation, now)
     states = {kind: find_condition(conditions, kind) for kind in CONDITIONS}
     broken = [kind for kind, c in states.items() if c is not None and c.status == "False"]

@@ -15,7 +15,7 @@ from typing import Any, Final
 import tomli_w
 
 from autoctl.api import core
-from autoctl.api.nodeclass import NodeClass
+from autoctl.api.nodeclass import CertificateBundle, NodeClass
 from autoctl.api.nodeclass_compute import AdvancedCompute, HugePageSettings, Kubelet
 from autoctl.aws.eks import ClusterInfo
 from autoctl.catalog.overhead import KUBE_RESERVED_STORAGE, kube_reserved_memory
@@ -40,16 +40,18 @@ _EPHEMERAL_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/log/p
 class NodeSpecifics:
     """What differs between nodes of one NodeClass.
 
-    `nvme`: the instance store becomes the node's ephemeral storage. `efa` is the number of EFA
-    interfaces, from network card `efa_from` on.
+    `nvme`: the instance store becomes the node's ephemeral storage. `efa` are the network cards
+    that get an EFA interface. Where interfaces for pods are made in subnets of their own,
+    `subnet` is the one of all others, and `pod_subnet` that of these.
     """
 
     labels: Mapping[str, str]
     taints: Sequence[core.Taint]
     max_pods: int
     nvme: bool = False
-    efa: int = 0
-    efa_from: int = 0
+    efa: tuple[int, ...] = ()
+    subnet: str = ""
+    pod_subnet: str = ""
 
 
 def user_data(node_class: NodeClass, cluster: ClusterInfo, node: NodeSpecifics) -> str:
@@ -69,10 +71,7 @@ def user_data(node_class: NodeClass, cluster: ClusterInfo, node: NodeSpecifics) 
         if network.no_proxy:
             settings["network"]["no-proxy"] = list(network.no_proxy)
     if spec.certificate_bundles:
-        settings["pki"] = {
-            bundle.name: {"data": bundle.data.strip(), "trusted": True}
-            for bundle in sorted(spec.certificate_bundles, key=lambda b: b.name)
-        }
+        settings["pki"] = _certificates(spec.certificate_bundles)
     if cluster.registry_mirrors:
         settings["container-registry"] = {
             "mirrors": [
@@ -109,9 +108,7 @@ def _kubernetes(cluster: ClusterInfo, node: NodeSpecifics, kubelet: Kubelet) -> 
     optional: dict[str, Any] = {
         "pod-pids-limit": kubelet.pod_pids_limit,
         "ids-per-pod": kubelet.ids_per_pod,
-        "single-process-oom-kill": kubelet.single_process_oom_kill
-        if knows_single_process_oom_kill(cluster.version)
-        else None,
+        "single-process-oom-kill": kubelet.single_process_oom_kill,
         "allowed-unsafe-sysctls": list(kubelet.allowed_unsafe_sysctls or ()) or None,
     }
     if kubelet.logging is not None:
@@ -126,14 +123,83 @@ def _kubernetes(cluster: ClusterInfo, node: NodeSpecifics, kubelet: Kubelet) -> 
             dict(sorted((eviction.soft_grace_period or {}).items())) or None
         )
         optional["eviction-max-pod-grace-period"] = eviction.max_pod_grace_period
-    found.update({key: value for key, value in optional.items() if value is not None})
+    unknown = {setting.key for setting in LATER_SETTINGS if not setting.known_to(cluster.version)}
+    found.update(
+        {k: value for k, value in optional.items() if value is not None and k not in unknown}
+    )
     return found
 
 
-def knows_single_process_oom_kill(version: str) -> bool:
-    """Whether kubelets of the Kubernetes minor (such as 1.34) have the setting."""
-    major, minor = map(int, version.split(".")[:2])
-    return (major, minor) >= (1, 32)
+@dataclass(frozen=True, slots=True)
+class LaterSetting:
+    """A setting that not every kubelet, or not every release of Bottlerocket, knows.
+
+    `field` is the NodeClass's, `key` the setting's name. `release` is Bottlerocket's first with it:
+    an older one takes no user data that has it, and never joins. `kubernetes` is the first minor
+    whose kubelet knows it; for older ones it is left out.
+    """
+
+    field: str
+    key: str
+    release: tuple[int, int, int]
+    kubernetes: tuple[int, int] = (1, 0)
+
+    def known_to(self, version: str) -> bool:
+        """Whether kubelets of the Kubernetes minor (such as 1.34) know it."""
+        return _numbers(version)[:2] >= self.kubernetes
+
+
+LATER_SETTINGS: Final = (
+    LaterSetting(
+        "advancedCompute.kubelet.singleProcessOOMKill",
+        "single-process-oom-kill",
+        (1, 39, 0),
+        (1, 32),
+    ),
+    LaterSetting("advancedCompute.kubelet.idsPerPod", "ids-per-pod", (1, 51, 0), (1, 33)),
+    LaterSetting("advancedCompute.hugepages", "hugepages", (1, 64, 0)),
+)
+"""Changelogs of Bottlerocket and of Kubernetes tell when each came."""
+
+
+def later_settings(node_class: NodeClass) -> tuple[LaterSetting, ...]:
+    """Those of them that the class asks for."""
+    compute = node_class.spec.advanced_compute
+    if compute is None:
+        return ()
+    kubelet = compute.kubelet or Kubelet()
+    pages = compute.hugepages
+    asked = {
+        "single-process-oom-kill": kubelet.single_process_oom_kill is not None,
+        "ids-per-pod": kubelet.ids_per_pod is not None,
+        "hugepages": pages is not None and bool(_hugepages(pages)),
+    }
+    return tuple(setting for setting in LATER_SETTINGS if asked[setting.key])
+
+
+def too_old_for(node_class: NodeClass, release: str) -> tuple[LaterSetting, ...]:
+    """The settings the class asks for that a Bottlerocket release (such as 1.50.0) lacks."""
+    numbers = _numbers(release)
+    return tuple(s for s in later_settings(node_class) if numbers < s.release)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.partition("-")[0].split(".")))
+
+
+def _certificates(bundles: Sequence[CertificateBundle]) -> dict[str, Any]:
+    """Trusted bundles by name.
+
+    Bottlerocket's names have letters, digits and hyphens alone, and its base64 is one line: what
+    was folded for reading is put together.
+    """
+    found: dict[str, Any] = {}
+    for bundle in sorted(bundles, key=lambda b: ("_" in b.name, b.name)):
+        name = bundle.name.replace("_", "-")
+        while name in found:
+            name += "-"
+        found[name] = {"data": "".join(bundle.data.split()), "trusted": True}
+    return dict(sorted(found.items()))
 
 
 def _kernel(node_class: NodeClass) -> dict[str, Any]:

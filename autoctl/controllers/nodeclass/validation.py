@@ -7,6 +7,9 @@ CreateFleet and RunInstances as dry runs: a fleet's own says nothing about its i
 
 from __future__ import annotations
 
+import base64
+import re
+import ssl
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,19 +24,22 @@ from autoctl.aws.dry_runs import DryRuns
 from autoctl.aws.eks import ClusterInfo
 from autoctl.aws.errors import CloudError, Kind, refused_action
 from autoctl.aws.fleet import FleetConfig, FleetRequest, LaunchOrder, Override
+from autoctl.aws.images import LATEST
 from autoctl.aws.tags import resource_tags
 from autoctl.catalog.model import InstanceType
 from autoctl.controllers.lifecycle.launch_options import LaunchOptions, PreparedOptions
 from autoctl.controllers.lifecycle.launch_plan import launch_digest, plan_launch
 from autoctl.controllers.nodeclass.launch_template import LaunchTemplate, launch_template
-from autoctl.controllers.nodeclass.resolve import Verdict
+from autoctl.controllers.nodeclass.resolve import Verdict, image_version
 from autoctl.controllers.nodeclass.templates import TemplateStore
-from autoctl.controllers.nodeclass.userdata import USER_DATA_LIMIT
+from autoctl.controllers.nodeclass.userdata import USER_DATA_LIMIT, too_old_for
 from autoctl.controllers.provisioning.claims import ClaimTemplate, claim_object
 from autoctl.ports.clock import Clock
 from autoctl.state.problem import requirement_specs
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+_PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 KEEP: Final = timedelta(minutes=30)
 """How long an answer counts while nothing that was asked has changed."""
@@ -121,7 +127,8 @@ class Validation:
     ) -> None:
         """`types` gives what a class may launch from, by its status; `pools` all NodePools.
 
-        With `disabled` nothing is asked, and every class passes. `patience` lengthens the periods.
+        With `disabled` EC2 is not asked, and every class passes that it could launch from.
+        `patience` lengthens the periods.
         """
         self._dry_runs = dry_runs
         self._templates = templates
@@ -138,6 +145,9 @@ class Validation:
 
         Raises `CloudError` when EC2 gave no answer that would say anything: ask again soon.
         """
+        unsupported = _unsupported(node_class, cluster)
+        if unsupported is not None:
+            return unsupported
         if self._disabled:
             return Verdict(True, "DryRunDisabled")
         now = self._clock.now()
@@ -152,7 +162,7 @@ class Validation:
         plan = self._plan(node_class, cluster, pool)
         if plan is None:
             return Verdict(True)
-        verdict = _unsupported(node_class, cluster) or await self._ask(plan)
+        verdict = await self._ask(plan)
         refusals = 0 if verdict.ok else 1 + (known.refusals if known is not None else 0)
         wait = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (refusals - 1)) if refusals else KEEP
         self._answers[uid] = _Answer(inputs, verdict, now + wait * self._patience, refusals)
@@ -227,6 +237,34 @@ def _unsupported(node_class: NodeClass, cluster: ClusterInfo) -> Verdict | None:
     if cluster.ipv6 and network is not None and network.network_interfaces:
         text = "advancedNetworking.networkInterfaces is not supported in IPv6 clusters"
         return Verdict(False, "NetworkInterfacesUnsupported", text)
+    version = image_version(node_class)
+    if version != LATEST and (lacking := too_old_for(node_class, version)):
+        needed = ", ".join(f"{s.field} (since {'.'.join(map(str, s.release))})" for s in lacking)
+        text = f"Bottlerocket {version}, which the class pins, does not know {needed}"
+        return Verdict(False, "BottlerocketTooOld", text)
+    for index, bundle in enumerate(node_class.spec.certificate_bundles or ()):
+        if wrong := certificate_error(bundle.data):
+            text = f"certificateBundles[{index}].data ({bundle.name}): {wrong}"
+            return Verdict(False, "InvalidCertificateBundle", text)
+    return None
+
+
+def certificate_error(data: str) -> str | None:
+    """What is wrong with base64-encoded PEM certificates, so that Bottlerocket would not boot."""
+    try:
+        text = base64.b64decode("".join(data.split()), validate=True).decode("latin-1")
+    except ValueError as error:
+        return f"expected certificates in PEM form, base64-encoded: {error}"
+    blocks = list(_PEM.finditer(text))
+    if not blocks:
+        return "expected at least one PEM certificate (-----BEGIN CERTIFICATE-----), found none"
+    for number, block in enumerate(blocks, 1):
+        if block[1] != "CERTIFICATE":
+            return f"expected certificates alone, found {block[1]} as block {number}"
+        try:
+            ssl.create_default_context(cadata=block[0])
+        except (ssl.SSLError, ValueError) as error:
+            return f"block {number} is no X.509 certificate: {error}"
     return None
 
 
@@ -255,6 +293,8 @@ def _inputs(node_class: NodeClass, cluster: ClusterInfo, pool: NodePool | None) 
         node_class.metadata.generation,
         tuple(s.id for s in status.subnets),
         tuple(g.id for g in status.security_groups),
+        tuple(s.id for s in status.pod_subnets),
+        tuple(g.id for g in status.pod_security_groups),
         tuple(a.id for a in status.amis),
         status.instance_profile,
         status.placement_group.id if status.placement_group is not None else None,

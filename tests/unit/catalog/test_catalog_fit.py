@@ -10,7 +10,7 @@ from autoctl.api.nodeclass import NodeClass
 from autoctl.catalog.embedded import api_instance_types
 from autoctl.catalog.fit import fits
 from autoctl.catalog.node_settings import node_settings
-from autoctl.catalog.overhead import MIB, NodeSettings, Percent
+from autoctl.catalog.overhead import MIB, NodeSettings, Percent, efa_cards
 
 
 def settings(spec: dict[str, Any], **status: Any) -> NodeSettings:
@@ -68,6 +68,12 @@ def eviction(soft: str, hard: str | None, signal: str = "memory.available") -> d
         (interfaces(interface(1, 0)), "p4d.24xlarge", "m5.24xlarge"),
         (interfaces(efa(1), efa(2), efa(3)), "p4d.24xlarge", "m5.large"),
         (interfaces(efa(0)), "c5n.18xlarge", "c5n.4xlarge"),
+        # Its primary network card carries IP traffic alone.
+        (interfaces(efa(1)), "p6-b300.48xlarge", None),
+        (interfaces(efa(0)), None, "p6-b300.48xlarge"),
+        # Two interfaces a card, so that the second is the last place.
+        (interfaces(interface(1, 1)), "p5.48xlarge", None),
+        (interfaces(interface(1, 2)), "p6-b300.48xlarge", "p5.48xlarge"),
         # A share of the memory against an amount: 10 % is more than 1 GiB from 11 GiB on.
         (eviction("10%", "1Gi"), "m5.xlarge", "m5.large"),
         (eviction("1Gi", "10%"), "m5.large", "m5.xlarge"),
@@ -85,6 +91,37 @@ def test_fields_against_types(
         assert fits(types[compatible], settings(spec))
     if incompatible is not None:
         assert not fits(types[incompatible], settings(spec))
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "expected"),
+    [
+        ("ipv6", "m5.large", True),
+        ("ipv6", "m5.metal", True),
+        ("ipv6", "m4.large", False),
+        ("ipv4", "m4.large", True),
+    ],
+)
+def test_address_families_against_types(family: str, name: str, expected: bool) -> None:
+    """Pods have IPv6 addresses from prefixes, which only Nitro instances take."""
+    assert fits(api_instance_types()[name], settings({}, ipFamily=family)) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "cards"),
+    [
+        ("m5.large", ()),
+        ("c5n.18xlarge", (0,)),
+        ("p4d.24xlarge", (0, 1, 2, 3)),
+        ("p5.48xlarge", tuple(range(32))),
+        ("i7ie.48xlarge", (0,)),
+        ("p6-b300.48xlarge", tuple(range(1, 17))),
+    ],
+)
+def test_cards_that_take_adapters(name: str, cards: tuple[int, ...]) -> None:
+    api = api_instance_types()[name]
+    assert efa_cards(api) == cards
+    assert len(cards) == api["NetworkInfo"].get("EfaInfo", {}).get("MaximumEfaInterfaces", 0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from autoctl.aws.errors import Kind, classify, launch_reason
-from autoctl.aws.fleet import FleetConfig, FleetRequest, LaunchOrder, Override, fleet_arguments
+from autoctl.aws.fleet import (
+    FleetConfig,
+    FleetError,
+    FleetRequest,
+    LaunchOrder,
+    Override,
+    fleet_arguments,
+)
 from autoctl.aws.offerings import UnavailableOfferings
 from autoctl.controllers.objects import merge_diff
 from autoctl.controllers.provisioning.limits import exceeded
@@ -129,6 +136,8 @@ def test_an_offering_that_fails_again_is_out_for_longer() -> None:
         ("InvalidInstanceID.NotFound", Kind.NOT_FOUND),
         ("InvalidSubnetID.NotFound", Kind.NOT_FOUND),
         ("ServiceUnavailable", Kind.UNAVAILABLE),
+        ("InvalidCapacityReservationState.PendingActivation", Kind.CAPACITY),
+        ("InvalidCapacityReservationState.Unavailable", Kind.CAPACITY),
         ("SomethingNew", Kind.INVALID),
     ],
 )
@@ -139,6 +148,54 @@ def test_error_codes(code: str, kind: Kind) -> None:
 def test_launch_reasons() -> None:
     assert launch_reason("UnauthorizedOperation") == "Unauthorized"
     assert launch_reason("SomethingNew") == "LaunchFailed"
+    assert launch_reason("SomethingNew", "No such thing.") == "LaunchFailed"
+    for code, message, reason in (
+        ("AuthFailure", "Not authorized for images: [ami-1]", "AMIAuthorizationFailure"),
+        (
+            "InvalidParameterValue",
+            "iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+            "InstanceProfileNameInvalid",
+        ),
+        (
+            "InvalidParameter",
+            "Security group sg-1 and subnet subnet-1 belong to different networks.",
+            "SecurityGroupSubnetVPCMismatch",
+        ),
+        (
+            "InvalidParameterValue",
+            "User data is limited to 16384 bytes",
+            "UserDataSizeLimitExceeded",
+        ),
+    ):
+        assert launch_reason(code, message) == reason
+
+
+def reserved_error(code: str, reservation: str = "cr-1") -> FleetError:
+    return FleetError(
+        code, "", "m5.large", "us-west-2a", "subnet-1", "reserved", reservation=reservation
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "out"),
+    [
+        ("ReservationCapacityExceeded", True),
+        ("InsufficientInstanceCapacity", True),
+        ("InvalidCapacityReservationState.Unavailable", True),
+        ("InvalidCapacityReservationId.NotFound", True),
+        ("UnauthorizedOperation", False),
+    ],
+)
+def test_a_reservation_that_fails_takes_no_other_with_it(code: str, *, out: bool) -> None:
+    """Two reservations of one type and zone: the other may have room, and so may the market."""
+    offerings = UnavailableOfferings(FixedClock(START))
+    error = reserved_error(code)
+    assert (error.kind is Kind.CAPACITY) == out
+    offerings.note(error)
+    place = ("m5.large", "us-west-2a")
+    assert offerings.available(*place, "reserved", reservation="cr-1") != out
+    assert offerings.available(*place, "reserved", reservation="cr-2")
+    assert offerings.available(*place, "on-demand")
 
 
 def test_merge_diff_removes_changes_and_keeps() -> None:

@@ -12,7 +12,15 @@ import pytest
 from autoctl.api import labels
 from autoctl.api.nodeclaim import NodeClaim
 from autoctl.api.nodeclass import NodeClass
-from autoctl.aws.fleet import CAPACITY_BLOCK, INTERRUPTIBLE
+from autoctl.aws.fleet import (
+    CAPACITY_BLOCK,
+    INTERRUPTIBLE,
+    FleetConfig,
+    FleetRequest,
+    LaunchOrder,
+    fleet_arguments,
+)
+from autoctl.aws.instance_types import open_zones
 from autoctl.aws.subnet_use import SubnetUse
 from autoctl.catalog.embedded import load_catalog
 from autoctl.catalog.model import ON_DEMAND, RESERVED, SPOT, InstanceType, Offering
@@ -246,14 +254,86 @@ def test_the_most_lasting_reservation_is_taken(
 
 def test_only_who_asks_for_adapters_gets_them() -> None:
     ordinary = plan(claim((labels.INSTANCE_FAMILY, "In", ["p4d"]), cpu="1"))
-    assert {g.specifics.efa for g in ordinary.groups} == {0}
+    assert {g.specifics.efa for g in ordinary.groups} == {()}
     asking = claim((labels.INSTANCE_FAMILY, "In", ["p4d", "p6-b300"]), **{EFA: "1"})
-    cards = {
-        g.overrides[0].instance_type: (g.specifics.efa, g.specifics.efa_from)
-        for g in plan(asking).groups
+    cards = {g.overrides[0].instance_type: g.specifics.efa for g in plan(asking).groups}
+    assert cards["p4d.24xlarge"] == (0, 1, 2, 3)
+    beside = tuple(range(1, 17))
+    assert cards.get("p6-b300.48xlarge", beside) == beside, "its primary card has no adapter"
+
+
+POD_TERMS = {
+    "podSubnetSelectorTerms": [{"tags": {"team": "pods"}}],
+    "podSecurityGroupSelectorTerms": [{"tags": {"team": "pods"}}],
+}
+STATIC = {
+    "advancedNetworking": {
+        "networkInterfaces": [
+            {"networkCardIndex": 0, "deviceIndex": 0, "interfaceType": "interface"},
+            {
+                "networkCardIndex": 0,
+                "deviceIndex": 1,
+                "interfaceType": "interface",
+                "secondaryIPv4Count": 9,
+            },
+        ]
     }
-    assert cards["p4d.24xlarge"] == (4, 0)
-    assert cards.get("p6-b300.48xlarge", (16, 1)) == (16, 1), "its primary card has no adapter"
+}
+
+
+def with_pod_subnets(spec: dict[str, Any], **free: int) -> NodeClass:
+    """Pods have subnets of their own in the zones of `free`, with so many addresses left."""
+    found = node_class().to_dict()
+    found["spec"] |= POD_TERMS | spec
+    found["status"]["podSubnets"] = [
+        {
+            "id": f"subnet-pods-{letter}",
+            "zone": f"{REGION}{letter}",
+            "availableIPAddressCount": count,
+        }
+        for letter, count in free.items()
+    ]
+    return NodeClass.from_dict(found)
+
+
+def zones_of(found: LaunchPlan) -> set[str]:
+    return {o.zone for g in found.groups for o in g.overrides}
+
+
+def test_a_zone_without_addresses_for_pods_gets_no_node() -> None:
+    declared = with_pod_subnets({}, a=0, b=50, c=9)
+    asked = claim((labels.INSTANCE_TYPE, "In", ["m5.large"]), cpu="1")
+    options = LaunchOptions(TYPES, REGION)
+    found = plan_launch(asked, declared, options)
+    assert zones_of(found) == {"us-west-2b", "us-west-2c"}
+    assert found.pod_subnets == {
+        "us-west-2b": "subnet-pods-b",
+        "us-west-2c": "subnet-pods-c",
+    }
+    assert not any(o.subnet_in_template for g in found.groups for o in g.overrides)
+    full = frozenset({"subnet-pods-c"})
+    assert zones_of(plan_launch(asked, declared, options, exhausted_subnets=full)) == {"us-west-2b"}
+    assert open_zones(declared, lambda name: name != "subnet-pods-c") == {"us-west-2b"}
+
+
+def test_interfaces_for_pods_need_a_template_for_each_zone() -> None:
+    declared = with_pod_subnets(STATIC, a=100, b=100)
+    asked = claim((labels.INSTANCE_TYPE, "In", ["m5.large", "m5.xlarge"]), cpu="1")
+    found = plan_launch(asked, declared, LaunchOptions(TYPES, REGION))
+    for group in found.groups:
+        (zone,) = {o.zone for o in group.overrides}
+        assert all(o.subnet_in_template for o in group.overrides)
+        assert group.specifics.subnet == f"subnet-{zone}"
+        assert group.specifics.pod_subnet == f"subnet-pods-{zone[-1]}"
+    assert zones_of(found) == {"us-west-2a", "us-west-2b"}
+    request = FleetRequest(
+        found.capacity_type,
+        tuple(FleetConfig(str(n), g.overrides) for n, g in enumerate(found.groups)),
+        (),
+    )
+    arguments = fleet_arguments(request, [LaunchOrder(request, "uid", "web-1")])
+    for config in arguments["LaunchTemplateConfigs"]:
+        assert all("SubnetId" not in o and "AvailabilityZone" in o for o in config["Overrides"])
 
 
 def test_spot_is_preferred_and_overrides_know_their_price() -> None:

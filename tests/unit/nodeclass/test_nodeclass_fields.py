@@ -6,23 +6,33 @@ import base64
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from certificate import CERTIFICATE
 
 from autoctl.api import core
 from autoctl.api.nodeclass import NodeClass
 from autoctl.aws.eks import ClusterInfo, node_policy
-from autoctl.controllers.nodeclass.launch_template import ReservationTarget, launch_template
+from autoctl.controllers.nodeclass.launch_template import (
+    ReservationTarget,
+    launch_template,
+    serves_pods,
+)
 from autoctl.controllers.nodeclass.resolve import (
     image_queries,
     images_part,
+    left_to_the_cni,
+    next_status,
+    pod_networking_part,
     reservation_selectors,
     selectors,
 )
-from autoctl.controllers.nodeclass.userdata import NodeSpecifics, user_data
+from autoctl.controllers.nodeclass.userdata import NodeSpecifics, too_old_for, user_data
+from autoctl.controllers.nodeclass.validation import certificate_error
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = Path(__file__).with_name("golden")
@@ -482,32 +492,169 @@ def test_nodes_of_ipv6_clusters_have_an_ipv6_address() -> None:
 
 
 def test_adapters_that_pods_ask_for_are_interfaces() -> None:
-    one = replace(NODE, efa=1)
+    one = replace(NODE, efa=(0,))
     assert interfaces_of({}, one) == [{"DeviceIndex": 0, "InterfaceType": "efa"}]
     public = {"advancedNetworking": {"associatePublicIPAddress": False}}
-    four = replace(NODE, efa=4)
+    four = replace(NODE, efa=(0, 1, 2, 3))
     assert interfaces_of(public, four) == [
         {"DeviceIndex": 0, "InterfaceType": "efa"},
         *(
-            {"NetworkCardIndex": card, "DeviceIndex": 1, "InterfaceType": "efa-only"}
+            {"NetworkCardIndex": card, "DeviceIndex": 0, "InterfaceType": "efa-only"}
             for card in (1, 2, 3)
         ),
     ], "EC2 takes no word on public addresses with several interfaces"
-    beside = replace(NODE, efa=2, efa_from=1)
+    beside = replace(NODE, efa=(1, 2))
     assert interfaces_of({}, beside) == [
         {"DeviceIndex": 0},
         *(
-            {"NetworkCardIndex": card, "DeviceIndex": 1, "InterfaceType": "efa-only"}
+            {"NetworkCardIndex": card, "DeviceIndex": 0, "InterfaceType": "efa-only"}
             for card in (1, 2)
         ),
     ]
 
 
-def test_kubelets_before_1_32_are_not_given_what_they_do_not_know() -> None:
-    spec = kubelet("singleProcessOOMKill", True)
-    for version, known in (("1.31", None), ("1.32", True)):
+def test_static_interfaces_for_pods_are_in_the_pods_subnet_and_groups() -> None:
+    """The primary one has the node's, and EFA-only ones, which carry no IP traffic, as well."""
+    declared = node_class(
+        {
+            "podSubnetSelectorTerms": TAGS,
+            "podSecurityGroupSelectorTerms": TAGS,
+            "advancedNetworking": {"networkInterfaces": INTERFACES},
+        },
+        podSecurityGroups=[{"id": "sg-pods"}],
+    )
+    assert serves_pods(declared)
+    data, _ = made(declared, replace(NODE, subnet="subnet-1", pod_subnet="subnet-pods"))
+    assert [(i["SubnetId"], i["Groups"]) for i in data["NetworkInterfaces"]] == [
+        ("subnet-1", ["sg-1", "sg-2"]),
+        ("subnet-pods", ["sg-pods"]),
+        ("subnet-pods", ["sg-pods"]),
+        ("subnet-1", ["sg-1", "sg-2"]),
+    ]
+    primary_alone = node_class({"advancedNetworking": {"networkInterfaces": INTERFACES[:1]}})
+    assert not serves_pods(primary_alone)
+    assert not serves_pods(node_class({}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "setting", "first"),
+    [
+        ("singleProcessOOMKill", True, "single-process-oom-kill", (1, 32)),
+        ("idsPerPod", 131072, "ids-per-pod", (1, 33)),
+    ],
+)
+def test_older_kubelets_are_not_given_what_they_do_not_know(
+    field: str, value: Any, setting: str, first: tuple[int, int]
+) -> None:
+    spec = kubelet(field, value)
+    for minor, known in ((first[1] - 1, None), (first[1], value)):
+        version = f"{first[0]}.{minor}"
         _, settings = made(node_class(spec), cluster=replace(CLUSTER, version=version))
-        assert at(settings, f"{K8S}/single-process-oom-kill") is known
+        assert at(settings, f"{K8S}/{setting}") == known
+
+
+@pytest.mark.parametrize(
+    ("spec", "release", "lacking"),
+    [
+        (kubelet("singleProcessOOMKill", False), "1.38.0", ["singleProcessOOMKill"]),
+        (kubelet("singleProcessOOMKill", False), "1.39.0", []),
+        (kubelet("idsPerPod", 65536), "1.50.0-a1b2c3d4", ["idsPerPod"]),
+        (kubelet("idsPerPod", 65536), "1.51.0", []),
+        (HUGEPAGES, "1.63.1", ["hugepages"]),
+        (HUGEPAGES, "1.64.0", []),
+        ({"advancedCompute": {"hugepages": {"pages": []}}}, "1.50.0", []),
+        ({}, "1.20.0", []),
+    ],
+)
+def test_releases_that_would_refuse_the_user_data(
+    spec: dict[str, Any], release: str, lacking: list[str]
+) -> None:
+    found = too_old_for(node_class(spec), release)
+    assert [setting.field.rpartition(".")[2] for setting in found] == lacking
+
+
+def test_certificate_bundles_are_as_bottlerocket_takes_them() -> None:
+    """Names of letters, digits and hyphens, each once; base64 in one line."""
+    bundles = [
+        {"name": "corp_root", "data": "UE\r\nVN\n"},
+        {"name": "corp-root", "data": "Q0E="},
+        {"name": "other", "data": "Q0E="},
+    ]
+    _, settings = made(node_class({"certificateBundles": bundles}))
+    assert {name: bundle["data"] for name, bundle in settings["pki"].items()} == {
+        "corp-root": "Q0E=",
+        "corp-root-": "UEVN",
+        "other": "Q0E=",
+    }
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+PEM = base64.b64decode(CERTIFICATE).decode()
+
+
+@pytest.mark.parametrize(
+    ("data", "wrong"),
+    [
+        (CERTIFICATE, None),
+        (f"{CERTIFICATE[:76]}\n{CERTIFICATE[76:]}\n", None),
+        (encoded(f"# two of them\n{PEM}{PEM}"), None),
+        ("Q", "base64-encoded"),
+        (encoded("no certificate"), "at least one"),
+        (encoded("-----BEGIN CERTIFICATE-----\n"), "at least one"),
+        (encoded(PEM.replace("MII", "AAA")), "block 1"),
+        (encoded(f"{PEM}{PEM.replace('CERTIFICATE', 'PRIVATE KEY')}"), "PRIVATE KEY as block 2"),
+    ],
+)
+def test_certificates_that_nodes_would_not_boot_with_are_found(
+    data: str, wrong: str | None
+) -> None:
+    found = certificate_error(data)
+    assert (found is None) if wrong is None else (wrong in str(found))
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        ({}, []),
+        ({"snatPolicy": "Random", "networkPolicy": "DefaultAllow"}, []),
+        ({"snatPolicy": "Disabled"}, ["snatPolicy"]),
+        ({"networkPolicy": "DefaultDeny"}, ["networkPolicy"]),
+        ({"networkPolicyEventLogs": "Enabled"}, ["networkPolicyEventLogs"]),
+        (
+            {"advancedNetworking": {"ipv4PrefixSize": "32", "enableV4Egress": False}},
+            ["advancedNetworking.ipv4PrefixSize", "advancedNetworking.enableV4Egress"],
+        ),
+        (
+            {"podSubnetSelectorTerms": TAGS, "podSecurityGroupSelectorTerms": TAGS},
+            ["podSubnetSelectorTerms, podSecurityGroupSelectorTerms"],
+        ),
+        (
+            {
+                "podSubnetSelectorTerms": TAGS,
+                "podSecurityGroupSelectorTerms": TAGS,
+                "advancedNetworking": {"networkInterfaces": INTERFACES},
+            },
+            [],
+        ),
+    ],
+)
+def test_what_is_left_to_the_cni_is_told(spec: dict[str, Any], fields: list[str]) -> None:
+    declared = node_class(spec)
+    assert list(left_to_the_cni(declared)) == fields
+    part = pod_networking_part(declared)
+    assert part.verdict.ok is (not fields)
+    assert all(field in part.verdict.message for field in fields)
+    told = next_status(declared, [part], datetime(2026, 1, 5, tzinfo=UTC))
+    kinds = {condition.type for condition in told.conditions}
+    assert ("PodNetworkingApplied" in kinds) is bool(fields)
+    again = declared.model_copy(update={"status": told})
+    quiet = next_status(
+        again, [pod_networking_part(node_class({}))], datetime(2026, 1, 5, tzinfo=UTC)
+    )
+    assert "PodNetworkingApplied" not in {condition.type for condition in quiet.conditions}
 
 
 def test_nodes_reserve_what_scheduling_counts_on() -> None:

@@ -99,7 +99,7 @@ def test_a_capacity_block_ends_its_instances(world: World) -> None:
     (found,) = world.ec2.describe_capacity_reservations()["CapacityReservations"]
     assert found["State"] == "expired"
     assert errors(world.fleet(("p5.48xlarge",), market="capacity-block")) == [
-        "InvalidCapacityReservationState"
+        "InvalidCapacityReservationState.Unavailable"
     ]
 
 

@@ -42,6 +42,27 @@ def interfaces(*entries: dict[str, Any]) -> Callable[[World], dict[str, Any]]:
     }
 
 
+def adapters(*cards: int) -> list[dict[str, Any]]:
+    """EFA-only interfaces, the first device of each of these network cards."""
+    return [
+        {"NetworkCardIndex": card, "DeviceIndex": 0, "InterfaceType": "efa-only"} for card in cards
+    ]
+
+
+def second_subnet(zone: str) -> Callable[[World], dict[str, Any]]:
+    """The template names the subnets: the primary interface's, and another one's in `zone`."""
+
+    def make(world: World) -> dict[str, Any]:
+        other = world.cloud.ec2.network.add_subnet(zone, "10.0.250.0/24")
+        entries = [
+            {"DeviceIndex": 0, "SubnetId": world.subnets["us-west-2a"]},
+            {"DeviceIndex": 1, "SubnetId": other.subnet_id},
+        ]
+        return interfaces(*entries)(world)
+
+    return make
+
+
 def devices(count: int) -> list[dict[str, Any]]:
     return [{"DeviceIndex": index} for index in range(count)]
 
@@ -112,6 +133,8 @@ def fleet_of(kind: str, zone: str = "us-west-2a", **more: Any) -> dict[str, Any]
 
 
 SPOT = {"market": "spot"}
+ZONE_ALONE = {"overrides": [{"InstanceType": "m5.large", "AvailabilityZone": "us-west-2a"}]}
+"""The launch template names the subnets."""
 
 ROWS = [
     Row("nothing wrong", None),
@@ -201,6 +224,76 @@ ROWS = [
         before=interfaces({"DeviceIndex": 0}, {"DeviceIndex": 1, "InterfaceType": "efa-only"}),
     ),
     Row(
+        "as many adapters as there may be",
+        None,
+        fleet=fleet_of("p4d.24xlarge"),
+        before=interfaces({"DeviceIndex": 0, "InterfaceType": "efa"}, *adapters(1, 2, 3)),
+    ),
+    Row(
+        "one adapter more",
+        "AttachmentLimitExceeded",
+        fleet=fleet_of("p4d.24xlarge"),
+        before=interfaces(
+            {"DeviceIndex": 0},
+            {**adapters(0)[0], "DeviceIndex": 1},
+            {**adapters(1)[0], "DeviceIndex": 1},
+            *adapters(1, 2, 3),
+        ),
+    ),
+    Row(
+        "an EFA-only interface first",
+        "InvalidParameterValue",
+        fleet=fleet_of("p4d.24xlarge"),
+        before=interfaces(*adapters(0)),
+    ),
+    Row(
+        "an address of an EFA-only interface",
+        "InvalidParameterCombination",
+        fleet=fleet_of("p4d.24xlarge"),
+        before=interfaces({"DeviceIndex": 0}, {**adapters(1)[0], "Ipv4PrefixCount": 1}),
+    ),
+    Row(
+        "the last place on a network card",
+        None,
+        fleet=fleet_of("p5.48xlarge"),
+        before=interfaces({"DeviceIndex": 0}, {"DeviceIndex": 1, "NetworkCardIndex": 1}),
+    ),
+    Row(
+        "a place too many on a network card",
+        "InvalidParameterValue",
+        fleet=fleet_of("p5.48xlarge"),
+        before=interfaces({"DeviceIndex": 0}, {"DeviceIndex": 2, "NetworkCardIndex": 1}),
+    ),
+    Row(
+        "an adapter on a card for IP traffic alone",
+        "Unsupported",
+        fleet=fleet_of("p6-b300.48xlarge"),
+        before=interfaces({"DeviceIndex": 0, "InterfaceType": "efa"}),
+    ),
+    Row(
+        "an interface in a subnet of its own",
+        None,
+        fleet=ZONE_ALONE,
+        before=second_subnet("us-west-2a"),
+    ),
+    Row(
+        "an interface in another zone",
+        "InvalidParameterValue",
+        fleet=ZONE_ALONE,
+        before=second_subnet("us-west-2b"),
+    ),
+    Row(
+        "a subnet of the override beside subnets of interfaces",
+        "InvalidParameterCombination",
+        fleet={"overrides": [{"InstanceType": "m5.large", "SubnetId": "subnet-0123456789abcdef0"}]},
+        before=second_subnet("us-west-2a"),
+    ),
+    Row(
+        "an IPv6 address in a subnet without any",
+        "InvalidParameterValue",
+        before=interfaces({"DeviceIndex": 0, "Ipv6AddressCount": 1}),
+    ),
+    Row(
         "a public address of one interface",
         None,
         before=interfaces({"DeviceIndex": 0, "AssociatePublicIpAddress": True}),
@@ -224,8 +317,13 @@ ROWS = [
     Row("a reservation elsewhere", "InvalidParameterValue", before=reserved(zone="us-west-2b")),
     Row(
         "a reservation that is over",
-        "InvalidCapacityReservationState",
+        "InvalidCapacityReservationState.Unavailable",
         before=reserved(state="expired"),
+    ),
+    Row(
+        "a Capacity Block that has not begun",
+        "InvalidCapacityReservationState.PendingActivation",
+        before=reserved(state="scheduled"),
     ),
     Row(
         "an unknown reservation",
@@ -321,4 +419,4 @@ def test_a_reservation_is_over_at_its_end() -> None:
     world.template(**target)
     world.launch()
     world.pass_time(3601)
-    assert errors(world.fleet()) == ["InvalidCapacityReservationState"]
+    assert errors(world.fleet()) == ["InvalidCapacityReservationState.Unavailable"]

@@ -162,8 +162,11 @@ class Capacity:
                 f"The capacity reservation ID '{reservation_id}' does not exist",
             )
         if reservation.state != "active":
+            # EC2's list of error codes has the first alone; the second is what Karpenter has met.
+            begun = reservation.state not in ("pending", "scheduled", "payment-pending")
             raise AwsFailure(
-                "InvalidCapacityReservationState",
+                "InvalidCapacityReservationState."
+                + ("Unavailable" if begun else "PendingActivation"),
                 f"The capacity reservation '{reservation_id}' is {reservation.state}",
             )
         if (reservation.instance_type, reservation.zone) != (instance_type, zone):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoctl.sim.cloud.account import ACCOUNT
 from autoctl.sim.cloud.ec2.allocation import Pool, ordered
-from autoctl.sim.cloud.ec2.launch import LaunchRequest
+from autoctl.sim.cloud.ec2.launch import LaunchRequest, primary_of
 from autoctl.sim.cloud.ec2.network import Subnet
 from autoctl.sim.cloud.ec2.records import (
     ON_DEMAND,
@@ -183,8 +183,15 @@ class Fleets:
     def _subnet(self, data: Params, override: Params) -> Subnet:
         network = self._ec2.network
         subnet_id = override.get("SubnetId")
-        for interface in data.get("NetworkInterfaces", ()):
-            subnet_id = subnet_id or interface.get("SubnetId")
+        interfaces = data.get("NetworkInterfaces", ())
+        if subnet_id is not None and any("SubnetId" in entry for entry in interfaces):
+            raise AwsFailure(
+                "InvalidParameterCombination",
+                "Network interfaces and an instance-level subnet ID may not be specified on the "
+                "same request",
+            )
+        if subnet_id is None and (primary := primary_of(interfaces)) is not None:
+            subnet_id = primary.get("SubnetId")
         if subnet_id is not None:
             subnet = network.subnet(subnet_id)
             zone = override.get("AvailabilityZone")

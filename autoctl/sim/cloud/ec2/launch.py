@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -91,14 +92,9 @@ class Launcher:
                 "UnsupportedOperation",
                 f"The instance type '{request.instance_type}' is not supported by Spot.",
             )
-        for group_id in self._group_ids(request):
-            group = ec2.network.group(group_id)
-            if group.vpc_id != request.subnet.vpc_id:
-                raise AwsFailure(
-                    "InvalidParameter",
-                    f"Security group {group_id} and subnet {request.subnet.subnet_id} belong to "
-                    "different networks.",
-                )
+        self._check_groups(request.subnet, self._group_ids(request))
+        for entry in data.get("NetworkInterfaces", ()):
+            self._check_groups(self._subnet_of(request, entry), entry.get("Groups", ()))
         self._profile_arn(data)
         self._check_interfaces(request, api)
         for mapping in data.get("BlockDeviceMappings", ()):
@@ -234,10 +230,20 @@ class Launcher:
             )
         return match, False
 
+    def _check_groups(self, subnet: Subnet, group_ids: Sequence[str]) -> None:
+        for group_id in group_ids:
+            if self._ec2.network.group(group_id).vpc_id != subnet.vpc_id:
+                raise AwsFailure(
+                    "InvalidParameter",
+                    f"Security group {group_id} and subnet {subnet.subnet_id} belong to "
+                    "different networks.",
+                )
+
     def _group_ids(self, request: LaunchRequest) -> list[str]:
+        """The instance's groups, which are those of its primary interface."""
         wanted = request.data.get("SecurityGroupIds")
-        for interface in request.data.get("NetworkInterfaces", ()):
-            wanted = wanted or interface.get("Groups")
+        if not wanted and (primary := primary_of(request.data.get("NetworkInterfaces", ()))):
+            wanted = primary.get("Groups")
         if wanted:
             return list(wanted)
         default = next(
@@ -286,12 +292,13 @@ class Launcher:
                     "AttachmentLimitExceeded",
                     f"Interface count {counts[card]} exceeds the limit for {request.instance_type}",
                 )
-            kind = entry.get("InterfaceType", "interface")
-            if kind in ("efa", "efa-only") and not network["EfaSupported"]:
+            if entry.get("DeviceIndex", 0) >= cards[card]["MaximumNetworkInterfaces"]:
                 raise AwsFailure(
-                    "Unsupported",
-                    f"EFA interfaces are not supported on {request.instance_type}",
+                    "InvalidParameterValue",
+                    f"Device index {entry['DeviceIndex']} is too large for network card {card} of "
+                    f"{request.instance_type}",
                 )
+            self._check_kind(request, entry, network, cards[card])
             slots = 1 + entry.get("SecondaryPrivateIpAddressCount", 0)
             slots += entry.get("Ipv4PrefixCount", 0)
             if slots > network["Ipv4AddressesPerInterface"]:
@@ -299,6 +306,7 @@ class Launcher:
                     "PrivateIpAddressLimitExceeded",
                     f"Number of private addresses will exceed limit for {request.instance_type}",
                 )
+        self._check_efas(request, network)
         if len(wanted) > 1 and any(entry.get("AssociatePublicIpAddress") for entry in wanted):
             raise AwsFailure(
                 "InvalidParameterCombination",
@@ -312,6 +320,63 @@ class Launcher:
                 "the same request",
             )
 
+    def _check_kind(
+        self, request: LaunchRequest, entry: Params, network: Params, card: Params
+    ) -> None:
+        """What an interface of its type may be, and where."""
+        kind = entry.get("InterfaceType", "interface")
+        efa = kind in ("efa", "efa-only")
+        if efa and not network["EfaSupported"]:
+            raise AwsFailure(
+                "Unsupported", f"EFA interfaces are not supported on {request.instance_type}"
+            )
+        if kind not in card.get("InterfaceTypes", (kind,)):
+            raise AwsFailure(
+                "Unsupported",
+                f"Interface type {kind} is not supported on network card "
+                f"{card['NetworkCardIndex']} of {request.instance_type}",
+            )
+        addresses = ("SecondaryPrivateIpAddressCount", "Ipv4PrefixCount", "Ipv6AddressCount")
+        if kind == "efa-only" and any(entry.get(key) for key in addresses):
+            raise AwsFailure(
+                "InvalidParameterCombination",
+                "IP addresses can't be assigned to EFA-only network interfaces",
+            )
+        if entry.get("Ipv6AddressCount") and not network.get("Ipv6Supported"):
+            raise AwsFailure(
+                "Unsupported", f"IPv6 addresses are not supported on {request.instance_type}"
+            )
+
+    def _check_efas(self, request: LaunchRequest, network: Params) -> None:
+        """How many Elastic Fabric Adapters there may be, and that the primary is more than one."""
+        wanted = request.data.get("NetworkInterfaces", ())
+        primary = primary_of(wanted)
+        if primary is not None and primary.get("InterfaceType") == "efa-only":
+            raise AwsFailure(
+                "InvalidParameterValue",
+                "An EFA-only network interface can't be the primary network interface",
+            )
+        count = sum(entry.get("InterfaceType") in ("efa", "efa-only") for entry in wanted)
+        most = network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0)
+        if count > most:
+            raise AwsFailure(
+                "AttachmentLimitExceeded",
+                f"{count} EFA interfaces exceed the limit of {most} for {request.instance_type}",
+            )
+
+    def _subnet_of(self, request: LaunchRequest, entry: Params) -> Subnet:
+        """The subnet of one interface: its own, or that of the launch."""
+        if "SubnetId" not in entry:
+            return request.subnet
+        subnet = self._ec2.network.subnet(entry["SubnetId"])
+        if subnet.zone != request.subnet.zone:
+            raise AwsFailure(
+                "InvalidParameterValue",
+                f"The subnet {subnet.subnet_id} is in {subnet.zone}, the primary network interface "
+                f"in {request.subnet.zone}",
+            )
+        return subnet
+
     def _interfaces(self, request: LaunchRequest) -> list[Interface]:
         """The interfaces of the new instance; none is kept when one cannot be made."""
         wanted = request.data.get("NetworkInterfaces") or [{"DeviceIndex": 0}]
@@ -321,7 +386,10 @@ class Launcher:
                 groups = list(entry.get("Groups") or self._group_ids(request))
                 made.append(
                     self._ec2.network.make_interface(
-                        request.subnet, groups, entry, device_index=entry.get("DeviceIndex", 0)
+                        self._subnet_of(request, entry),
+                        groups,
+                        entry,
+                        device_index=entry.get("DeviceIndex", 0),
                     )
                 )
         except AwsFailure:
@@ -329,6 +397,14 @@ class Launcher:
                 self._ec2.network.drop_interface(interface)
             raise
         return made
+
+
+def primary_of(interfaces: Sequence[Params]) -> Params | None:
+    """The primary one of the network interfaces of a request; None where it names none."""
+    for entry in interfaces:
+        if entry.get("NetworkCardIndex", 0) == entry.get("DeviceIndex", 0) == 0:
+            return entry
+    return None
 
 
 def _lifecycle(market: str, reservation: Reservation | None) -> str | None:

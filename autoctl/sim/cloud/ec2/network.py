@@ -261,7 +261,19 @@ class Network:
         return {"Subnets": [self._describe_subnet(subnet) for subnet in items], **token}
 
     def _describe_subnet(self, subnet: Subnet) -> dict[str, Any]:
+        blocks = []
+        if subnet.ipv6:
+            number = list(self.subnets).index(subnet.subnet_id)
+            _, _, digits = subnet.subnet_id.partition("-")
+            blocks.append(
+                {
+                    "AssociationId": f"subnet-cidr-assoc-{digits}",
+                    "Ipv6CidrBlock": f"2001:db8:0:{number:x}::/64",
+                    "Ipv6CidrBlockState": {"State": "associated"},
+                }
+            )
         return {
+            "Ipv6CidrBlockAssociationSet": blocks,
             "SubnetId": subnet.subnet_id,
             "SubnetArn": f"arn:aws:ec2:{self._ec2.region}:{ACCOUNT}:subnet/{subnet.subnet_id}",
             "VpcId": subnet.vpc_id,
