@@ -45,7 +45,7 @@ async def test_an_overlay_makes_another_family_win_and_its_end_brings_the_first_
             lambda: (
                 {i.instance_type.partition(".")[0] for i in play.instances()} == {"r7i"}
                 and play.running() == 3
-                and len(play.nodes()) == len(play.instances())
+                and len(play.claims()) == len(play.nodes()) == len(play.instances())
             ),
             900,
         )
@@ -59,7 +59,7 @@ async def test_an_overlay_makes_another_family_win_and_its_end_brings_the_first_
             lambda: (
                 {i.instance_type.partition(".")[0] for i in play.instances()} == usual
                 and play.running() == 3
-                and len(play.nodes()) == len(play.instances())
+                and len(play.claims()) == len(play.nodes()) == len(play.instances())
             ),
             900,
         )

@@ -30,7 +30,7 @@ class Api:
 
     def __init__(self) -> None:
         self.version = 1
-        self.meanwhile: Callable[[str], None] = lambda version: None
+        self.meanwhile: Callable[[str], None] = lambda _: None
         self.refuses = False
 
     async def patch(self, *arguments: Any, **options: Any) -> Object:
@@ -106,7 +106,7 @@ def test_not_where_the_watch_was_faster_than_the_answer(later: tuple[str, ...]) 
 def test_what_is_gone_is_not_waited_for(early: bool) -> None:
     async def scene(world: World) -> None:
         if early:
-            world.plain.meanwhile = lambda version: world.tell(EventType.DELETED, "9")
+            world.plain.meanwhile = lambda _: world.tell(EventType.DELETED, "9")
         await world.write()
         if not early:
             assert world.lags
