@@ -90,9 +90,11 @@ class OwnWrites:
             if under_way is not None:
                 under_way.seen.add(version)
                 under_way.gone = gone
-            awaited = self._awaited.get(place)
-            if awaited is not None and (gone or awaited[0] == version):
-                del self._awaited[place]
+            if place in self._awaited:
+                awaited, deadline = self._awaited[place]
+                late = asyncio.get_running_loop().time() >= deadline
+                if gone or late or awaited == version:
+                    del self._awaited[place]
 
 
 class NotedApi(ForwardingApi):

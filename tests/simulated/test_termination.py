@@ -31,7 +31,7 @@ async def test_node_deleted_by_hand_is_drained_and_replaced() -> None:
         labels = leaving["metadata"]["labels"]
         assert labels["node.kubernetes.io/exclude-from-external-load-balancers"] == "karpenter"
         await play.until(lambda: node not in [n["metadata"]["name"] for n in play.nodes()])
-        assert claim not in [c["metadata"]["name"] for c in play.claims()]
+        await play.until(lambda: claim not in [c["metadata"]["name"] for c in play.claims()], 5)
         await play.until(lambda: play.running() == 3)
         assert play.launched == 2
         assert len(play.instances()) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -19,6 +19,9 @@ ErrorObserver: TypeAlias = Callable[[str, Exception], None]
 """Hears of the exception that a controller's reconcile or pass ended with, and of its name."""
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+_LEAST_WAIT: Final = 1e-3
+"""Seconds."""
 
 
 def is_defect(error: Exception) -> bool:
@@ -225,6 +228,8 @@ class _Pause:
         """Wait for `seconds`, or for `shortest` when hastened meanwhile."""
         if seconds <= 0 or self._ended:
             return
+        # What is left of a time may be less than the loop's clock can tell, and would never pass.
+        seconds = max(seconds, _LEAST_WAIT)
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._earliest = now + shortest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -226,6 +227,15 @@ async def test_changes_do_not_wake_a_pass_that_rests() -> None:
     await task
     # Woken at 10 and, for what changed meanwhile, at 20; then the controller itself asks for less.
     assert passes.at == pytest.approx([0, 10, 20, 23])
+
+
+async def test_a_rest_too_short_for_the_clock_to_tell_passes_all_the_same() -> None:
+    """What is left of a time by sums of floats may be 1e-17 s, which no clock ever shows."""
+    passes = Passes([100, *[1e-17] * 40, 1000])
+    manager = Manager([Registration(passes)], Metrics())
+    await stop_after(manager, 200)
+    assert len(passes.at) == 42
+    assert all(later > earlier for earlier, later in pairwise(passes.at))
 
 
 async def test_two_controllers_of_one_name_or_of_no_kind_are_refused() -> None:
