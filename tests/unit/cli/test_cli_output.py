@@ -71,6 +71,8 @@ def test_an_interrupt_is_no_failed_expectation() -> None:
         [sys.executable, "-c", START, "simulate"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Shells let what they run in the background ignore it, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     process.stdout.readline()  # a decision: it is being played
