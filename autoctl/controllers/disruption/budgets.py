@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from autoctl.api.cron import CronError
 from autoctl.api.nodeclaim import INSTANCE_TERMINATING
 from autoctl.api.nodepool import UNLIMITED, NodePool
 from autoctl.controllers.disruption.candidates import Candidate
@@ -94,9 +93,9 @@ class BudgetLedger:
                 f"No allowed disruptions for disruption reason {reason.value} "
                 "due to blocking budget"
             )
-            unreadable = schedule_error(pool, self._snapshot)
+            unreadable = pool.spec.disruption.faults()
             if unreadable:
-                message += f": {unreadable}"
+                message += f": {unreadable[0]}"
             result.append(PoolBlocked(pool.metadata.name, reason, message))
         return result
 
@@ -123,13 +122,3 @@ class BudgetLedger:
             if self._total[name]:
                 for reason in (Reason.UNDERUTILIZED, Reason.EMPTY, Reason.DRIFTED):
                     yield pool, reason
-
-
-def schedule_error(pool: NodePool, snapshot: Snapshot) -> str | None:
-    """What is wrong with a budget's schedule or time zone, naming the field; None if nothing."""
-    for index, budget in enumerate(pool.spec.disruption.budgets):
-        try:
-            budget.is_active(snapshot.now)
-        except CronError as error:
-            return f"spec.disruption.budgets[{index}].schedule: {error}"
-    return None

@@ -170,14 +170,6 @@ def _ready(conditions: Conditions) -> Verdict:
 def _set(
     conditions: Conditions, kind: str, verdict: Verdict, generation: int, now: datetime
 ) -> Conditions:
-    known = find_condition(conditions, kind)
-    if (
-        known is not None
-        and known.last_transition_time is not None
-        and (known.status, known.reason) == (verdict.status, verdict.reason)
-        and (known.message, known.observed_generation) == (verdict.message, generation)
-    ):
-        return conditions
     condition = Condition.model_validate(
         {
             "type": kind,

@@ -164,23 +164,29 @@ async def test_reads_are_tried_again_after_passing_failures(
     assert len(wire.requests) == 3
 
 
-async def test_an_overloaded_servers_retry_after_is_waited_for(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[float] = []
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the client sleeps for, which take no time."""
+    found: list[float] = []
     real_sleep = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+        found.append(seconds)
         await real_sleep(0)
 
+    monkeypatch.setattr(client_module.asyncio, "sleep", sleep)
+    return found
+
+
+async def test_an_overloaded_servers_retry_after_is_waited_for(
+    wire: Wire, waits: list[float]
+) -> None:
     answers = [status(429, "TooManyRequests", headers={"Retry-After": "3"})]
 
     async def handler(_: web.Request) -> web.Response:
         return answers.pop(0) if answers else web.json_response(pod("a"))
 
     wire.handler = handler
-    monkeypatch.setattr(client_module.asyncio, "sleep", sleep)
     await wire.client.create(PODS, pod("a"))
     assert 3.0 in waits
     assert len(wire.requests) == 2
@@ -313,15 +319,9 @@ async def test_a_refused_watch_is_raised(wire: Wire) -> None:
 
 @pytest.mark.parametrize(("refusals", "opens"), [(1, True), (3, True), (4, False)])
 async def test_a_watch_is_opened_once_the_server_is_ready_for_it(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch, refusals: int, opens: bool
+    wire: Wire, waits: list[float], refusals: int, opens: bool
 ) -> None:
     """As a real API server answers for a definition that was just made."""
-    waits: list[float] = []
-    real_sleep = asyncio.sleep
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        await real_sleep(0)
 
     async def handler(request: web.Request) -> web.StreamResponse:
         if len(wire.requests) <= refusals:
@@ -338,7 +338,6 @@ async def test_a_watch_is_opened_once_the_server_is_ready_for_it(
         return response
 
     wire.handler = handler
-    monkeypatch.setattr(client_module.asyncio, "sleep", sleep)
     if opens:
         events = [e async for e in wire.client.watch(PODS, resource_version="4")]
         assert [e.resource_version for e in events] == ["5"]
